@@ -1,0 +1,1 @@
+"""What may be searched, as data, and how that data becomes torch modules."""

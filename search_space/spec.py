@@ -1,0 +1,132 @@
+"""The documents that describe a network's activations: data only, so they travel anywhere.
+
+They are plain frozen dataclasses, because what trains on a bare GPU machine may have torch and
+numpy and nothing else; pydantic validates them where it is at hand (`TypeAdapter`), with
+unknown keys forbidden.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, ClassVar, Literal
+
+Share = Literal["channel", "layer"]
+Scalar = bool | int | float | str
+
+
+@dataclass(frozen=True, slots=True)
+class ActivationSpec:
+    """One activation by name, with all that is needed to build it.
+
+    `initial` names the function a learned activation starts as; None means the entry's own
+    default start. `share` says whether learned parameters belong to a channel or to the layer.
+    """
+
+    __pydantic_config__: ClassVar[Any] = {"extra": "forbid"}
+
+    name: str
+    params: Mapping[str, Scalar] = field(default_factory=dict)
+    share: Share = "channel"
+    initial: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """One call of an activation in a network.
+
+    Attributes:
+        id: `path`, `path@2` for the second call of a shared module, `owner:relu@1` for a
+            functional call; the root's id is `:relu@1`.
+        rank: Number of dimensions of the input.
+        channels: Size of dimension `channel_dim`.
+        channel_dim: 1 for `(N, C, *)`, -1 for channels last in transformers.
+        original: Catalogue name of the activation the network came with.
+        stage: Index of the maximal run of sites of equal spatial size, as text, or the first
+            path component where there is no space.
+        block: The site's path up to its last number.
+    """
+
+    __pydantic_config__: ClassVar[Any] = {"extra": "forbid"}
+
+    id: str
+    rank: int
+    channels: int
+    channel_dim: int
+    original: str
+    stage: str
+    block: str
+
+
+@dataclass(frozen=True, slots=True)
+class SitePlan:
+    """The ordered sites of a network, and the calls of activations that nothing could reach."""
+
+    __pydantic_config__: ClassVar[Any] = {"extra": "forbid"}
+
+    sites: tuple[Site, ...]
+    unreachable: tuple[str, ...] = ()
+
+    @property
+    def fingerprint(self) -> str:
+        """sha256 of the canonical JSON of every site's id, rank, channels, dimension, original."""
+        rows = [[s.id, s.rank, s.channels, s.channel_dim, s.original] for s in self.sites]
+        return hashlib.sha256(canonical_json(rows).encode()).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Training:
+    """Hyperparameters beside the activations: factors of the recipe of the task and network.
+
+    `realign_after` is the share of the optimizer steps that a phased activation spends on
+    collecting statistics.
+    """
+
+    __pydantic_config__: ClassVar[Any] = {"extra": "forbid"}
+
+    learning_rate_factor: float = 1.0
+    activation_learning_rate_factor: float = 1.0
+    realign_after: float = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """One complete assignment of activations to sites, and the training hyperparameters."""
+
+    __pydantic_config__: ClassVar[Any] = {"extra": "forbid"}
+
+    sites: Mapping[str, ActivationSpec]
+    training: Training = field(default_factory=Training)
+
+
+@dataclass(frozen=True, slots=True)
+class ActivationConfig:
+    """What a user downloads: a candidate, the network it was found on, and where it is from.
+
+    Attributes:
+        candidate: The activations and the training hyperparameters.
+        task: The search's task, as it was submitted.
+        plan: The sites it was found on; applying it elsewhere is an error that lists them.
+        fingerprint: The plan's.
+        provenance: Search, trial, seed, versions, metrics and verdict.
+        version: Rises only when an old reader would misread the document.
+    """
+
+    __pydantic_config__: ClassVar[Any] = {"extra": "forbid"}
+
+    candidate: Candidate
+    task: Mapping[str, Any]
+    plan: SitePlan
+    fingerprint: str
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+    version: Literal[1] = 1
+
+
+def to_data(document: Any) -> Any:
+    """Return a document as plain JSON data."""
+    return json.loads(json.dumps(asdict(document), allow_nan=False))
+
+
+def canonical_json(data: Any) -> str:
+    """Return the one JSON text of `data`: sorted keys, no spaces, no NaN."""
+    return json.dumps(data, sort_keys=True, separators=(",", ":"), allow_nan=False)
