@@ -1,0 +1,214 @@
+"""What a worker and the service say to each other.
+
+Wire messages ignore keys they do not know, so that either side may be the newer one; a lease
+request names the range of protocols its worker speaks.
+"""
+
+from enum import StrEnum
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from search_space.spec import Candidate, SitePlan
+
+PROTOCOL = 1
+CHECKPOINT = "checkpoint.safetensors"
+WEIGHTS = "weights.safetensors"
+SHAPES = "shapes.json"
+
+Seconds = Annotated[float, Field(ge=0)]
+Name = Annotated[str, Field(min_length=1, max_length=200)]
+
+
+class TrialKind(StrEnum):
+    INSPECTION = "inspection"
+    BASELINE = "baseline"
+    PROPOSED = "proposed"
+
+
+class OutcomeKind(StrEnum):
+    """How an attempt ended."""
+
+    COMPLETED = "completed"
+    STOPPED = "stopped"
+    RELEASED = "released"
+    FAILED = "failed"
+
+
+class FailureClass(StrEnum):
+    """Why an attempt failed; each class has its own rule of retrying."""
+
+    LOST = "lost"
+    PREEMPTED = "preempted"
+    ENVIRONMENT = "environment"
+    OUT_OF_MEMORY = "out_of_memory"
+    DIVERGED = "diverged"
+    INFEASIBLE = "infeasible"
+    TIMEOUT = "timeout"
+    USER_ERROR = "user_error"
+
+
+class Verdict(StrEnum):
+    """The answer to a report.
+
+    `stop`: pruned, end as stopped. `release`: checkpoint and hand the trial back.
+    `cancel`: end at once, nothing more is wanted.
+    """
+
+    CONTINUE = "continue"
+    STOP = "stop"
+    RELEASE = "release"
+    CANCEL = "cancel"
+
+
+class Message(BaseModel):
+    """Base of everything on the wire: immutable, lenient about unknown keys, finite numbers."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False)
+
+
+class TaskOffer(Message):
+    """A task that a worker can run.
+
+    Attributes:
+        settings: JSON Schema of the settings beside `name`, with their defaults.
+        metrics: Direction of each metric it reports.
+        recipes: Optimizer, rates and schedule per network, for people to read.
+    """
+
+    name: Name
+    description: str = ""
+    settings: dict[str, Any]
+    metrics: dict[str, Literal["maximize", "minimize"]]
+    recipes: dict[str, Any] = {}
+
+
+class WorkerManifest(Message):
+    """What a worker is and offers, told once at its start (`PUT /v1/workers/{id}`)."""
+
+    boot_id: Name
+    slots: Annotated[int, Field(ge=1, le=1024)]
+    devices: list[str]
+    versions: dict[str, str]
+    tasks: list[TaskOffer]
+    activations: list[str]
+
+
+class WorkerWelcome(Message):
+    """The answer to a manifest."""
+
+    lease_seconds: Seconds
+
+
+class Heartbeat(Message):
+    """A worker's life sign: it renews every lease that it names."""
+
+    boot_id: Name
+    leases: list[str]
+
+
+class HeartbeatReply(Message):
+    """What each named lease should do now. `cancel` also stands for a lease that was lost."""
+
+    leases: dict[str, Literal[Verdict.CONTINUE, Verdict.CANCEL]]
+
+
+class LeaseRequest(Message):
+    """A slot asks for work. The same (boot_id, slot, request) always gets the same attempt."""
+
+    worker: Name
+    boot_id: Name
+    slot: Annotated[int, Field(ge=0)]
+    request: Annotated[int, Field(ge=0)]
+    protocol_min: int = PROTOCOL
+    protocol_max: int = PROTOCOL
+    wait_seconds: Annotated[float, Field(ge=0, le=30)] = 20
+
+
+class Checkpoint(Message):
+    """Where an earlier attempt stopped. `GET /v1/trials/{trial}/artifacts/{name}` has it."""
+
+    name: Name
+    sha256: str
+
+
+class Assignment(Message):
+    """The right to run one attempt at a trial, and all that is needed to run it.
+
+    Attributes:
+        lease: Id of the attempt; every later word names it.
+        token: Bearer token that is valid for this attempt only.
+        task: The search's task: `name` and its settings.
+        candidate: None for an inspection.
+        fingerprint: That of the plan the candidate was made for; None for an inspection.
+        seed: Everything random in the trial derives from it.
+        checkpoint: Resume from it, where there is one.
+    """
+
+    lease: str
+    token: str
+    search: str
+    trial: str
+    number: int | None
+    kind: TrialKind
+    attempt: int
+    lease_seconds: Seconds
+    task: dict[str, Any]
+    metric: str
+    candidate: Candidate | None
+    fingerprint: str | None
+    seed: int
+    checkpoint: Checkpoint | None = None
+
+
+class LeaseFile(Message):
+    """What the file named by `ACTSEARCH_LEASE_FILE` tells a trial process."""
+
+    url: str
+    assignment: Assignment
+
+
+class Report(Message):
+    """The metrics after `step` epochs (from 1).
+
+    `step_seconds` is the mean time of one optimizer step in this epoch.
+    """
+
+    step: Annotated[int, Field(ge=1)]
+    metrics: dict[Name, float] = Field(min_length=1, max_length=100)
+    step_seconds: Seconds | None = None
+
+
+class Reports(Message):
+    """A batch of reports; repeating one is harmless."""
+
+    reports: list[Report] = Field(min_length=1, max_length=1000)
+
+
+class ReportsReply(Message):
+    """The verdict on the last report of the batch."""
+
+    verdict: Verdict
+
+
+class Outcome(Message):
+    """The last word on an attempt.
+
+    Attributes:
+        failure: Its class, when and only when it failed.
+        message: For people: what happened.
+        plan: What an inspection found.
+    """
+
+    outcome: OutcomeKind
+    failure: FailureClass | None = None
+    message: Annotated[str, Field(max_length=20_000)] = ""
+    plan: SitePlan | None = None
+
+
+class Stored(Message):
+    """An artifact, as the service keeps it."""
+
+    name: str
+    sha256: str
+    size: int

@@ -1,0 +1,345 @@
+"""The space of a search: what Optuna may choose, and what a choice means for the network.
+
+Parameters of the study read `group`, `group/choice/parameter` and `training/hyperparameter`,
+so that one activation's parameters never mix with another's in the sampler's history.
+"""
+
+import hashlib
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from fnmatch import fnmatchcase
+from functools import cached_property
+from itertools import product
+from typing import Any, Protocol
+
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
+
+from search_space.catalog import check_fit, hidden_width, initial_for, lookup
+from search_space.errors import NoSuchSite
+from search_space.search import Choice, Range, Search
+from search_space.spec import (
+    ActivationSpec,
+    Candidate,
+    Scalar,
+    Site,
+    SitePlan,
+    Training,
+    canonical_json,
+)
+
+TRIALS_PER_LAYER = 10
+"""`per: auto` searches single layers only when the budget allows this many trials a site."""
+
+Params = Mapping[str, Any]
+
+
+class Suggester(Protocol):
+    """The part of an Optuna trial that the space needs."""
+
+    def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any: ...
+
+    def suggest_float(self, name: str, low: float, high: float, *, log: bool) -> float: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Sites that share one choice."""
+
+    name: str
+    sites: tuple[Site, ...]
+
+
+@dataclass(frozen=True)
+class Space:
+    """Every candidate of a search on one network."""
+
+    groups: tuple[Group, ...]
+    fixed: tuple[Site, ...]
+    choices: tuple[Choice, ...]
+    hyperparameters: Mapping[str, Sequence[float] | Range] = field(default_factory=dict)
+    initial: str = "original"
+
+    @property
+    def original(self) -> Candidate:
+        """The network as it came."""
+        sites = [*self.fixed, *(site for group in self.groups for site in group.sites)]
+        return Candidate({site.id: ActivationSpec(site.original) for site in sites})
+
+    @cached_property
+    def uniforms(self) -> Mapping[str, Candidate]:
+        """For each choice, the network that has it at every searched site."""
+        return {choice.name: self._uniform(choice) for choice in self.choices}
+
+    def candidate(self, params: Params) -> Candidate:
+        """Return what a set of parameters means."""
+        by_name = {choice.name: choice for choice in self.choices}
+        sites = {site.id: ActivationSpec(site.original) for site in self.fixed}
+        for group in self.groups:
+            choice = by_name[params.get(group.name, self.choices[0].name)]
+            options = {
+                option: params.get(f"{group.name}/{choice.name}/{option}", values[0])
+                for option, values in _options(choice).items()
+            }
+            sites |= {site.id: self._spec(choice, site, options) for site in group.sites}
+        factors = {
+            name: params.get(f"training/{name}", _first(values))
+            for name, values in self.hyperparameters.items()
+        }
+        return Candidate(sites, replace(Training(), **factors))
+
+    def suggest(self, trial: Suggester) -> dict[str, Any]:
+        """Draw a set of parameters from an Optuna trial, in a fixed order."""
+        params: dict[str, Any] = {}
+        by_name = {choice.name: choice for choice in self.choices}
+        for group in self.groups:
+            _draw(trial, params, group.name, tuple(by_name))
+            chosen = by_name[params.get(group.name, self.choices[0].name)]
+            for option, values in _options(chosen).items():
+                _draw(trial, params, f"{group.name}/{chosen.name}/{option}", values)
+        for name, hyperparameter in self.hyperparameters.items():
+            _draw(trial, params, f"training/{name}", hyperparameter)
+        return params
+
+    def distributions(self, params: Params) -> dict[str, BaseDistribution]:
+        """Return the distribution that each parameter of `params` was drawn from."""
+        drawn = _Replay(params)
+        self.suggest(drawn)
+        return drawn.distributions
+
+    def params_of(self, candidate: Candidate) -> dict[str, Any] | None:
+        """Return parameters that mean `candidate`, or None where it lies outside the space."""
+        wanted = self.key(candidate)
+        params: dict[str, Any] = {}
+        for group in self.groups:
+            found = self._params_of_group(group, candidate)
+            if found is None:
+                return None
+            params |= found
+        for name, values in self.hyperparameters.items():
+            given = getattr(candidate.training, name)
+            if not _contains(values, given):
+                return None
+            if isinstance(values, Range) or len(values) > 1:
+                params[f"training/{name}"] = given
+        return params if self.key(self.candidate(params)) == wanted else None
+
+    def canonical(self, candidate: Candidate) -> Candidate:
+        """Drop what does not matter, so that equal trainable networks are equal documents."""
+        sites = {site: _canonical_spec(spec) for site, spec in candidate.sites.items()}
+        entries = [lookup(spec.name) for spec in sites.values()]
+        default, training = Training(), candidate.training
+        if not any(entry.learned for entry in entries):
+            factor = default.activation_learning_rate_factor
+            training = replace(training, activation_learning_rate_factor=factor)
+        if not any(entry.phases for entry in entries):
+            training = replace(training, realign_after=default.realign_after)
+        return Candidate(sites, training)
+
+    def key(self, candidate: Candidate) -> str:
+        """Return the sha256 of the candidate's canonical form, Meta-ACON by hidden width."""
+        canonical = asdict(self.canonical(candidate))
+        for site_id, spec in canonical["sites"].items():
+            reduction = spec["params"].pop("reduction", None)
+            if reduction is not None:
+                spec["params"]["hidden"] = hidden_width(self._sites[site_id].channels, reduction)
+        return hashlib.sha256(canonical_json(canonical).encode()).hexdigest()
+
+    @cached_property
+    def size(self) -> float:
+        """Number of different candidates; infinite with a range among the hyperparameters."""
+        if any(isinstance(values, Range) for values in self.hyperparameters.values()):
+            return math.inf
+        if math.prod(self._sizes) > MAX_COUNTED:
+            return math.inf
+        return len({self.key(candidate) for _, candidate in self.enumerate()})
+
+    def enumerate(self) -> Iterator[tuple[dict[str, Any], Candidate]]:
+        """Yield every set of parameters with its candidate; equal candidates repeat."""
+        axes = [list(self._assignments(group)) for group in self.groups]
+        for name, values in self.hyperparameters.items():
+            assert not isinstance(values, Range)
+            key = f"training/{name}"
+            axes.append([{key: value} if len(values) > 1 else {} for value in values])
+        for parts in product(*axes):
+            params = {key: value for part in parts for key, value in part.items()}
+            yield params, self.candidate(params)
+
+    @property
+    def has_phases(self) -> bool:
+        """Whether any offered choice collects statistics before it trains."""
+        return any(choice.entry.phases for choice in self.choices)
+
+    @cached_property
+    def _sites(self) -> Mapping[str, Site]:
+        searched = (site for group in self.groups for site in group.sites)
+        return {site.id: site for site in [*self.fixed, *searched]}
+
+    @property
+    def _sizes(self) -> list[int]:
+        groups = [sum(1 for _ in self._assignments(group)) for group in self.groups]
+        return groups + [len(v) for v in self.hyperparameters.values() if not isinstance(v, Range)]
+
+    def _uniform(self, choice: Choice) -> Candidate:
+        defaults = {
+            option: _preferred(choice, option, values)
+            for option, values in _options(choice).items()
+        }
+        sites = {site.id: ActivationSpec(site.original) for site in self.fixed}
+        for group in self.groups:
+            sites |= {site.id: self._spec(choice, site, defaults) for site in group.sites}
+        return Candidate(sites)
+
+    def _spec(self, choice: Choice, site: Site, options: Mapping[str, Any]) -> ActivationSpec:
+        params = {key: value for key, value in options.items() if key not in ("share", "initial")}
+        start = options.get("initial") or initial_for(
+            choice.entry, original=site.original, policy=self.initial
+        )
+        spec = ActivationSpec(choice.name, params, initial=start)
+        return replace(spec, share=options["share"]) if "share" in options else spec
+
+    def _assignments(self, group: Group) -> Iterator[dict[str, Any]]:
+        for choice in self.choices:
+            chosen = {group.name: choice.name} if len(self.choices) > 1 else {}
+            options = {key: values for key, values in _options(choice).items() if len(values) > 1}
+            for values in product(*options.values()):
+                names = (f"{group.name}/{choice.name}/{option}" for option in options)
+                yield chosen | dict(zip(names, values, strict=True))
+
+    def _params_of_group(self, group: Group, candidate: Candidate) -> dict[str, Any] | None:
+        first = candidate.sites[group.sites[0].id]
+        for params in self._assignments(group):
+            chosen = next(c for c in self.choices if params.get(group.name, c.name) == c.name)
+            if chosen.name != first.name:
+                continue
+            trial = self.candidate(params)
+            if all(
+                _canonical_spec(trial.sites[site.id]) == _canonical_spec(candidate.sites[site.id])
+                for site in group.sites
+            ):
+                return params
+        return None
+
+
+MAX_COUNTED = 50_000
+"""Spaces with more sets of parameters than this are not counted, nor exhausted in practice."""
+
+
+def make_space(search: Search, plan: SitePlan) -> Space:
+    """Return the space of `search` on a network, or raise what does not fit it.
+
+    Raises:
+        NoSuchSite: If a pattern of `sites` matches no site.
+        UnfitActivation: If a choice cannot stand at a searched site.
+    """
+    searched = select_sites(search, plan)
+    for choice in search.choices:
+        for site in searched:
+            check_fit(choice.entry, site)
+    chosen = {site.id for site in searched}
+    return Space(
+        groups=_groups(search, searched),
+        fixed=tuple(site for site in plan.sites if site.id not in chosen),
+        choices=tuple(search.choices),
+        hyperparameters=search.hyperparameters,
+        initial=search.initial,
+    )
+
+
+def select_sites(search: Search, plan: SitePlan) -> list[Site]:
+    """Return the sites that the search's patterns name, or raise `NoSuchSite`."""
+    ids = [site.id for site in plan.sites]
+    for name, patterns in (("include", search.sites.included), ("exclude", search.sites.exclude)):
+        for pattern in patterns:
+            if not any(fnmatchcase(site, pattern) for site in ids):
+                raise NoSuchSite(f"sites.{name}", pattern, ids)
+    included = [
+        site
+        for site in plan.sites
+        if any(fnmatchcase(site.id, pattern) for pattern in search.sites.included)
+        and not any(fnmatchcase(site.id, pattern) for pattern in search.sites.exclude)
+    ]
+    if not included:
+        raise NoSuchSite("sites.exclude", ", ".join(search.sites.exclude), ids)
+    return included
+
+
+def _groups(search: Search, sites: Sequence[Site]) -> tuple[Group, ...]:
+    per = search.sites.per
+    if per == "auto":
+        per = "layer" if search.budget.trials >= TRIALS_PER_LAYER * len(sites) else "stage"
+    members: dict[str, list[Site]] = {}
+    for site in sites:
+        names = {
+            "network": "network",
+            "stage": f"stage {site.stage}",
+            "block": f"block {site.block}",
+            "layer": site.id,
+        }
+        members.setdefault(names[per], []).append(site)
+    return tuple(Group(name, tuple(group)) for name, group in members.items())
+
+
+def _options(choice: Choice) -> dict[str, tuple[Scalar, ...]]:
+    """Return the values of everything that a choice leaves open or fixes."""
+    options: dict[str, tuple[Scalar, ...]] = {
+        parameter.name: choice.values.get(parameter.name, (parameter.default,))
+        for parameter in choice.entry.parameters
+    }
+    if choice.entry.shares:
+        options["share"] = choice.shares or choice.entry.shares[:1]
+    if choice.initials:
+        options["initial"] = choice.initials
+    return options
+
+
+def _preferred(choice: Choice, option: str, values: Sequence[Scalar]) -> Scalar:
+    """Return the entry's own default of an option where it is offered, else the first value."""
+    defaults: dict[str, Scalar] = {p.name: p.default for p in choice.entry.parameters}
+    default = defaults.get(option)
+    return default if default is not None and default in values else values[0]
+
+
+def _canonical_spec(spec: ActivationSpec) -> ActivationSpec:
+    entry = lookup(spec.name)
+    if not entry.learned:
+        return ActivationSpec(spec.name)
+    params = {p.name: spec.params.get(p.name, p.default) for p in entry.parameters}
+    share = spec.share if len(entry.shares) > 1 else ActivationSpec(spec.name).share
+    return ActivationSpec(spec.name, params, share, spec.initial or entry.default_initial)
+
+
+def _draw(
+    trial: Suggester, params: dict[str, Any], name: str, values: Sequence[Any] | Range
+) -> None:
+    """Draw one parameter into `params`; a single value is no parameter."""
+    if isinstance(values, Range):
+        params[name] = trial.suggest_float(name, values.low, values.high, log=values.log)
+    elif len(values) > 1:
+        params[name] = trial.suggest_categorical(name, tuple(values))
+
+
+def _first(values: Sequence[float] | Range) -> float:
+    return values.low if isinstance(values, Range) else values[0]
+
+
+def _contains(values: Sequence[float] | Range, value: float) -> bool:
+    if isinstance(values, Range):
+        return values.low <= value <= values.high
+    return value in values
+
+
+class _Replay:
+    """Answers with known parameters and notes the distributions they were asked with."""
+
+    def __init__(self, params: Params) -> None:
+        self._params = params
+        self.distributions: dict[str, BaseDistribution] = {}
+
+    def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
+        self.distributions[name] = CategoricalDistribution(tuple(choices))
+        return self._params[name]
+
+    def suggest_float(self, name: str, low: float, high: float, *, log: bool) -> float:
+        self.distributions[name] = FloatDistribution(low, high, log=log)
+        return float(self._params[name])
