@@ -7,9 +7,9 @@ request names the range of protocols its worker speaks.
 from enum import StrEnum
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
-from search_space.spec import Candidate, SitePlan
+from search_space.spec import ActivationConfig, Candidate, SitePlan
 
 PROTOCOL = 1
 CHECKPOINT = "checkpoint.safetensors"
@@ -212,3 +212,23 @@ class Stored(Message):
     name: str
     sha256: str
     size: int
+
+
+def read_plan(data: Any) -> SitePlan:
+    """Read a site plan from plain JSON data."""
+    return _PLAN.validate_python(data)
+
+
+def read_candidate(data: Any) -> Candidate:
+    """Read a candidate from plain JSON data."""
+    return _CANDIDATE.validate_python(data)
+
+
+def read_config(data: Any) -> ActivationConfig:
+    """Read a downloaded activation config from plain JSON data."""
+    return _CONFIG.validate_python(data)
+
+
+_PLAN = TypeAdapter(SitePlan)
+_CANDIDATE = TypeAdapter(Candidate)
+_CONFIG = TypeAdapter(ActivationConfig)

@@ -6,7 +6,7 @@ so that one activation's parameters never mix with another's in the sampler's hi
 
 import hashlib
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from fnmatch import fnmatchcase
 from functools import cached_property
@@ -15,9 +15,9 @@ from typing import Any, Protocol
 
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
 
-from search_space.catalog import check_fit, hidden_width, initial_for, lookup
+from search_space.catalog import Entry, check_fit, hidden_width, initial_for, lookup
 from search_space.errors import NoSuchSite
-from search_space.search import Choice, Range, Search
+from search_space.search import HYPERPARAMETERS, Choice, Range, Search
 from search_space.spec import (
     ActivationSpec,
     Candidate,
@@ -73,10 +73,9 @@ class Space:
 
     def candidate(self, params: Params) -> Candidate:
         """Return what a set of parameters means."""
-        by_name = {choice.name: choice for choice in self.choices}
         sites = {site.id: ActivationSpec(site.original) for site in self.fixed}
         for group in self.groups:
-            choice = by_name[params.get(group.name, self.choices[0].name)]
+            choice = self._chosen(params, group)
             options = {
                 option: params.get(f"{group.name}/{choice.name}/{option}", values[0])
                 for option, values in _options(choice).items()
@@ -91,10 +90,10 @@ class Space:
     def suggest(self, trial: Suggester) -> dict[str, Any]:
         """Draw a set of parameters from an Optuna trial, in a fixed order."""
         params: dict[str, Any] = {}
-        by_name = {choice.name: choice for choice in self.choices}
+        names = tuple(choice.name for choice in self.choices)
         for group in self.groups:
-            _draw(trial, params, group.name, tuple(by_name))
-            chosen = by_name[params.get(group.name, self.choices[0].name)]
+            _draw(trial, params, group.name, names)
+            chosen = self._chosen(params, group)
             for option, values in _options(chosen).items():
                 _draw(trial, params, f"{group.name}/{chosen.name}/{option}", values)
         for name, hyperparameter in self.hyperparameters.items():
@@ -138,21 +137,24 @@ class Space:
 
     def key(self, candidate: Candidate) -> str:
         """Return the sha256 of the candidate's canonical form, Meta-ACON by hidden width."""
-        canonical = asdict(self.canonical(candidate))
-        for site_id, spec in canonical["sites"].items():
-            reduction = spec["params"].pop("reduction", None)
-            if reduction is not None:
-                spec["params"]["hidden"] = hidden_width(self._sites[site_id].channels, reduction)
-        return hashlib.sha256(canonical_json(canonical).encode()).hexdigest()
+        canonical = self.canonical(candidate)
+        sites = {id: self._by_width(self._sites[id], spec) for id, spec in canonical.sites.items()}
+        text = canonical_json(asdict(replace(canonical, sites=sites)))
+        return hashlib.sha256(text.encode()).hexdigest()
 
     @cached_property
     def size(self) -> float:
         """Number of different candidates; infinite with a range among the hyperparameters."""
         if any(isinstance(values, Range) for values in self.hyperparameters.values()):
             return math.inf
-        if math.prod(self._sizes) > MAX_COUNTED:
-            return math.inf
-        return len({self.key(candidate) for _, candidate in self.enumerate()})
+        everything, unphased, unlearned = (
+            math.prod(len(self._distinct(group, skip)) for group in self.groups)
+            for skip in (lambda _: False, lambda e: e.phases, lambda e: e.learned)
+        )
+        # Hyperparameters of learned or phased activations count only where there is one.
+        rates, factors, phases = (self._count(name) for name in HYPERPARAMETERS)
+        learned, phased = unphased - unlearned, everything - unphased
+        return rates * (unlearned + factors * (learned + phases * phased))
 
     def enumerate(self) -> Iterator[tuple[dict[str, Any], Candidate]]:
         """Yield every set of parameters with its candidate; equal candidates repeat."""
@@ -175,10 +177,31 @@ class Space:
         searched = (site for group in self.groups for site in group.sites)
         return {site.id: site for site in [*self.fixed, *searched]}
 
-    @property
-    def _sizes(self) -> list[int]:
-        groups = [sum(1 for _ in self._assignments(group)) for group in self.groups]
-        return groups + [len(v) for v in self.hyperparameters.values() if not isinstance(v, Range)]
+    def _distinct(self, group: Group, skip: Callable[[Entry], bool]) -> set[str]:
+        """Return the different networks that a group's choices, less the skipped, make of it."""
+        return {
+            canonical_json([asdict(self._by_width(site, sites[site.id])) for site in group.sites])
+            for params in self._assignments(group)
+            if not skip(self._chosen(params, group).entry)
+            for sites in [self.candidate(params).sites]
+        }
+
+    def _count(self, hyperparameter: str) -> int:
+        values = self.hyperparameters.get(hyperparameter, [0.0])
+        assert not isinstance(values, Range)
+        return len(set(values))
+
+    def _chosen(self, params: Params, group: Group) -> Choice:
+        name = params.get(group.name, self.choices[0].name)
+        return next(choice for choice in self.choices if choice.name == name)
+
+    def _by_width(self, site: Site, spec: ActivationSpec) -> ActivationSpec:
+        """Return the canonical spec, Meta-ACON's reduction read as the width it comes to."""
+        spec = _canonical_spec(spec)
+        if "reduction" not in spec.params:
+            return spec
+        width = hidden_width(site.channels, int(spec.params["reduction"]))
+        return replace(spec, params={**spec.params, "reduction": f"width {width}"})
 
     def _uniform(self, choice: Choice) -> Candidate:
         defaults = {
@@ -209,8 +232,7 @@ class Space:
     def _params_of_group(self, group: Group, candidate: Candidate) -> dict[str, Any] | None:
         first = candidate.sites[group.sites[0].id]
         for params in self._assignments(group):
-            chosen = next(c for c in self.choices if params.get(group.name, c.name) == c.name)
-            if chosen.name != first.name:
+            if self._chosen(params, group).name != first.name:
                 continue
             trial = self.candidate(params)
             if all(
@@ -219,10 +241,6 @@ class Space:
             ):
                 return params
         return None
-
-
-MAX_COUNTED = 50_000
-"""Spaces with more sets of parameters than this are not counted, nor exhausted in practice."""
 
 
 def make_space(search: Search, plan: SitePlan) -> Space:

@@ -1,0 +1,1 @@
+"""The API and every decision. Imports no torch."""

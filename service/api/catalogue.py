@@ -1,0 +1,15 @@
+"""What may be searched."""
+
+from fastapi import APIRouter, Depends
+
+from search_space.catalog import CATALOG
+from service.api.deps import admin
+from service.schemas import ActivationAnswer
+
+router = APIRouter(tags=["catalogue"], dependencies=[Depends(admin)])
+
+
+@router.get("/activations")
+def list_activations() -> list[ActivationAnswer]:
+    """List the activations of the catalogue."""
+    return [ActivationAnswer.model_validate(entry) for entry in CATALOG.values()]

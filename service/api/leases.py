@@ -1,0 +1,61 @@
+"""What one attempt says: reports, files, the last word."""
+
+import asyncio
+
+from fastapi import APIRouter, Request, status
+
+from search_space.contract import Outcome, Reports, ReportsReply, Stored
+from service.api.deps import Lease, Parts
+from service.artifacts import Received, check_name
+from service.core import Core
+from service.store import attempts, trials
+from service.words import conclude, report
+
+router = APIRouter(prefix="/leases/{lease}", tags=["attempts"])
+
+
+@router.post("/reports")
+def send_reports(lease: Lease, body: Reports, core: Parts) -> ReportsReply:
+    """Report the metrics of epochs; the answer says whether to go on."""
+    return ReportsReply(verdict=report(core, lease, body.reports))
+
+
+@router.put(
+    "/artifacts/{name}",
+    max_body_size=2**50,  # The settings' limit holds; it is checked while the body arrives.
+    openapi_extra={
+        "requestBody": {
+            "required": True,
+            "content": {"application/octet-stream": {"schema": {"format": "binary"}}},
+        }
+    },
+)
+async def store_artifact(lease: Lease, name: str, request: Request, core: Parts) -> Stored:
+    """Store a file of the trial; a newer one of the same name takes its place."""
+    check_name(name)
+    limit = core.settings.max_artifact_bytes
+    received = await core.artifacts.receive(request.stream(), limit=limit)
+    return await asyncio.to_thread(_keep, core, lease, name, received)
+
+
+@router.post("/outcome", status_code=status.HTTP_204_NO_CONTENT)
+def send_outcome(lease: Lease, body: Outcome, core: Parts) -> None:
+    """Say how the attempt ended. Saying it again changes nothing."""
+    conclude(core, lease, body)
+
+
+def _keep(core: Core, lease: str, name: str, received: Received) -> Stored:
+    try:
+        with core.artifacts.lock:
+            with core.database.write() as session:
+                attempt, trial = attempts.current(session, lease)
+                core.artifacts.keep(received)
+                unused = trials.put_artifact(
+                    session, trial, name, sha256=received.sha256, size=received.size
+                )
+                attempts.spoke(session, attempt, seconds=core.settings.lease_seconds)
+            if unused is not None:
+                core.artifacts.discard(unused)
+    finally:
+        received.partial.unlink(missing_ok=True)
+    return Stored(name=name, sha256=received.sha256, size=received.size)

@@ -1,0 +1,152 @@
+"""Searches: submitted, read, paused, resumed, cancelled."""
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Header, Query, Response, status
+
+from search_space.contract import read_candidate, read_plan
+from search_space.search import Search as Document
+from search_space.spec import ActivationConfig, to_data
+from service import ranking
+from service.api.deps import After, Limit, Parts, Reader, admin
+from service.core import Core
+from service.errors import NotFound, NotReady
+from service.figures import FIGURES
+from service.intake import submit
+from service.life import cancel, pause, resume, space_of
+from service.schemas import BestAnswer, Page, SearchAnswer
+from service.store import searches, trials
+from service.store.cursor import Cursor
+from service.store.models import Search, Trial
+from service.turn import take_turn
+from service.versions import versions
+
+router = APIRouter(prefix="/searches", tags=["searches"], dependencies=[Depends(admin)])
+
+IdempotencyKey = Annotated[
+    str | None, Header(min_length=1, max_length=200, description="Makes a repeat harmless.")
+]
+
+
+@router.post("", status_code=status.HTTP_201_CREATED)
+def submit_search(
+    body: Document, core: Parts, response: Response, idempotency_key: IdempotencyKey = None
+) -> SearchAnswer:
+    """Store a search. Everything that can be known to be wrong with it now is refused now."""
+    search_id = submit(core, body, key=idempotency_key)
+    response.headers["Location"] = f"/v1/searches/{search_id}"
+    return _read(core, search_id)
+
+
+@router.get("")
+def list_searches(session: Reader, after: After, limit: Limit = 50) -> Page[SearchAnswer]:
+    """List searches, newest first."""
+    found = searches.page(session, after=after, limit=limit + 1)
+    shown = found[:limit]
+    cursor = Cursor(shown[-1].created_at, shown[-1].id) if len(found) > limit else None
+    return Page(
+        items=ranking.answers(session, shown), next=None if cursor is None else cursor.encode()
+    )
+
+
+@router.get("/{id}")
+def read_search(id: str, session: Reader) -> SearchAnswer:
+    """Read a search."""
+    return ranking.answers(session, [searches.get(session, id)])[0]
+
+
+@router.post("/{id}/pause")
+def pause_search(id: str, core: Parts) -> SearchAnswer:
+    """Hand out nothing more; running trials checkpoint at their next report and come back."""
+    with take_turn(core, id) as turn:
+        pause(turn)
+    return _read(core, id)
+
+
+@router.post("/{id}/resume")
+def resume_search(id: str, core: Parts) -> SearchAnswer:
+    """Go on after a pause."""
+    with take_turn(core, id) as turn:
+        resume(turn)
+    return _read(core, id)
+
+
+@router.post("/{id}/cancel")
+def cancel_search(id: str, core: Parts) -> SearchAnswer:
+    """Start nothing more; running trials finish."""
+    with take_turn(core, id) as turn:
+        cancel(turn)
+    return _read(core, id)
+
+
+@router.get("/{id}/best")
+def read_best(id: str, session: Reader) -> BestAnswer:
+    """Read the ranking, and what may be claimed."""
+    return ranking.best(session, searches.get(session, id))
+
+
+@router.get("/{id}/best/config")
+def read_best_config(
+    id: str,
+    session: Reader,
+    unconfirmed: Annotated[
+        bool, Query(description="The best of the search though it has not been confirmed.")
+    ] = False,
+) -> dict[str, Any]:
+    """Read the best activation config. Until a confirmation it is the original network's."""
+    search = searches.get(session, id)
+    if search.plan is None:
+        raise NotReady("config", "the network has not been inspected")
+    if not unconfirmed:
+        return _config(search, to_data(space_of(search).original), None)
+    trial = ranking.best_trial(session, search)
+    if trial is None:
+        raise NotReady("unconfirmed best", "no candidate has completed")
+    assert trial.candidate is not None
+    return _config(search, trial.candidate, trial)
+
+
+@router.get("/{id}/plots/{name}")
+def read_plot(id: str, name: str, session: Reader) -> dict[str, Any]:
+    """Read a Plotly figure: `history`."""
+    search = searches.get(session, id)
+    if name not in FIGURES:
+        raise NotFound("plot", name)
+    return FIGURES[name](session, search)
+
+
+def _read(core: Core, search_id: str) -> SearchAnswer:
+    with core.database.read() as session:
+        return ranking.answers(session, [searches.get(session, search_id)])[0]
+
+
+def _config(search: Search, candidate: dict[str, Any], trial: Trial | None) -> dict[str, Any]:
+    assert search.plan is not None
+    plan = read_plan(search.plan)
+    provenance: dict[str, Any] = {
+        "search": search.id,
+        "search_name": search.name,
+        "sampler": search.pinned["sampler"],
+        "pruner": search.pinned["pruner"],
+        "versions": versions(),
+        "verdict": "not_confirmed",
+        "trial": None,
+    }
+    if trial is not None:
+        provenance |= {
+            "trial": trial.id,
+            "number": trial.number,
+            "label": trial.label,
+            "seed": trial.seed,
+            "metrics": {search.document["objective"]["metric"]: trial.value},
+        }
+    else:
+        provenance["label"] = trials.ORIGINAL
+    config = ActivationConfig(
+        candidate=read_candidate(candidate),
+        task=search.document["task"],
+        plan=plan,
+        fingerprint=plan.fingerprint,
+        provenance=provenance,
+    )
+    return dict(to_data(config))

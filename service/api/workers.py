@@ -1,0 +1,87 @@
+"""Where workers introduce themselves and ask for work."""
+
+import asyncio
+
+from fastapi import APIRouter, Depends, Response, status
+
+from search_space.contract import (
+    PROTOCOL,
+    Assignment,
+    Heartbeat,
+    HeartbeatReply,
+    LeaseRequest,
+    WorkerManifest,
+    WorkerWelcome,
+)
+from service.api.deps import Parts, Reader, Work, admin
+from service.errors import BadProtocol
+from service.schemas import TaskAnswer, WorkerAnswer
+from service.store import attempts, searches, workers
+from service.words import heartbeat
+
+router = APIRouter(tags=["workers"], dependencies=[Depends(admin)])
+
+
+@router.put("/workers/{id}")
+def register(id: str, body: WorkerManifest, core: Parts) -> WorkerWelcome:
+    """Introduce a worker: what it is and what it offers."""
+    with core.database.write() as session:
+        workers.register(session, id, body)
+    core.news.publish()
+    return WorkerWelcome(lease_seconds=core.settings.lease_seconds)
+
+
+@router.post("/workers/{id}/heartbeat")
+def beat(id: str, body: Heartbeat, core: Parts) -> HeartbeatReply:
+    """Give a sign of life, which renews every lease it names."""
+    return heartbeat(core, id, body)
+
+
+@router.post(
+    "/leases",
+    responses={
+        status.HTTP_200_OK: {"model": Assignment},
+        status.HTTP_204_NO_CONTENT: {"description": "Nothing waits; ask again."},
+    },
+)
+async def lease(body: LeaseRequest, scheduler: Work) -> Response:
+    """Ask for work, and wait for it. A repeated request gets the same attempt."""
+    if not body.protocol_min <= PROTOCOL <= body.protocol_max:
+        raise BadProtocol(body.protocol_min, body.protocol_max, PROTOCOL)
+    waiting = scheduler.ask(body)
+    answer = asyncio.wrap_future(waiting.answer)
+    try:
+        await asyncio.wait([answer], timeout=body.wait_seconds)
+    finally:
+        scheduler.withdraw(waiting)
+    assignment = await answer
+    if assignment is None:
+        return Response(status_code=status.HTTP_204_NO_CONTENT)
+    return Response(assignment.model_dump_json(), media_type="application/json")
+
+
+@router.get("/workers")
+def list_workers(core: Parts, session: Reader) -> list[WorkerAnswer]:
+    """List the workers, those seen last first."""
+    since = searches.clock(session) - 2 * core.settings.lease_seconds
+    return [
+        WorkerAnswer(
+            id=worker.id,
+            alive=worker.seen_at > since,
+            slots=manifest.slots,
+            devices=manifest.devices,
+            versions=manifest.versions,
+            tasks=[offer.name for offer in manifest.tasks],
+            running=list(attempts.trials_of(session, worker.boot_id)),
+            seen_at=worker.seen_at,
+        )
+        for worker in workers.newest(session)
+        for manifest in [workers.manifest_of(worker)]
+    ]
+
+
+@router.get("/tasks")
+def list_tasks(session: Reader) -> list[TaskAnswer]:
+    """List the tasks that workers offer, with the JSON Schema of their settings."""
+    offers = {offer.name: offer for offer in reversed(workers.offers(session))}
+    return [TaskAnswer.model_validate(offers[name].model_dump()) for name in sorted(offers)]

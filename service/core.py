@@ -1,0 +1,92 @@
+"""What the parts of the service share: made once by `create_app`, passed to every decision."""
+
+import asyncio
+import hashlib
+import hmac
+import secrets
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+from sqlalchemy.orm import Session
+
+from service.artifacts import ArtifactStore
+from service.settings import Settings
+from service.store.database import Database
+from service.store.models import Secret
+from service.studies import Studies
+
+
+class News:
+    """Wakes whoever follows, when something was committed.
+
+    Attributes:
+        listeners: Called on the publishing thread; they must not block.
+    """
+
+    def __init__(self) -> None:
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._changed = asyncio.Event()
+        self.listeners: list[Callable[[], None]] = []
+
+    def bind(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+
+    def publish(self) -> None:
+        """Say that there may be news; any thread may."""
+        for listener in self.listeners:
+            listener()
+        if self._loop is not None and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._wake)
+
+    def next(self) -> asyncio.Event:
+        """Return what the next news will set; ask for it before looking, lest one be missed."""
+        return self._changed
+
+    async def wait(self, news: asyncio.Event, seconds: float) -> None:
+        """Wait for news, or for `seconds`."""
+        with suppress(TimeoutError):
+            await asyncio.wait_for(news.wait(), seconds)
+
+    def _wake(self) -> None:
+        # Whoever waits holds the old event; who comes later waits for the next news.
+        self._changed.set()
+        self._changed = asyncio.Event()
+
+
+@dataclass(frozen=True)
+class Core:
+    """The shared parts.
+
+    Attributes:
+        key: Signs the tokens of attempts.
+        started_at: By the database's clock. Nothing is taken from a silent worker before one
+            lease length after it: the workers could not renew while the service was away.
+    """
+
+    settings: Settings
+    database: Database
+    artifacts: ArtifactStore
+    key: bytes
+    started_at: float
+    studies: Studies = field(default_factory=Studies)
+    news: News = field(default_factory=News)
+
+    def attempt_token(self, lease: str) -> str:
+        """Return the token that is valid for one attempt."""
+        signature = hmac.new(self.key, lease.encode(), hashlib.sha256).hexdigest()
+        return f"attempt-{lease}-{signature}"
+
+
+def signing_key(session: Session) -> bytes:
+    """Return the key that signs attempts' tokens, made on the first start."""
+    secret = session.get(Secret, "attempts")
+    if secret is None:
+        secret = Secret(name="attempts", value=secrets.token_hex(32))
+        session.add(secret)
+    return bytes.fromhex(secret.value)
+
+
+def new_id(prefix: str) -> str:
+    """Return an opaque id. Ids stand in URLs and are no secrets."""
+    return f"{prefix}{secrets.token_hex(8)}"

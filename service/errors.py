@@ -1,0 +1,181 @@
+"""Errors of the service. Each class owns the HTTP status it becomes."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from http import HTTPStatus
+from typing import Any, ClassVar
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One thing that is wrong with a request: where, what was given, what would be right."""
+
+    field: str
+    message: str
+    given: Any = None
+
+
+class ServiceError(Exception):
+    """Base of every error a client may see."""
+
+    status: ClassVar[HTTPStatus] = HTTPStatus.INTERNAL_SERVER_ERROR
+
+    @property
+    def details(self) -> dict[str, Any]:
+        """Further members of the problem document."""
+        return {}
+
+
+class NotFound(ServiceError):
+    """The thing asked for does not exist."""
+
+    status = HTTPStatus.NOT_FOUND
+
+    def __init__(self, kind: str, id: str) -> None:
+        super().__init__(kind, id)
+        self.kind = kind
+        self.id = id
+
+    def __str__(self) -> str:
+        return f"there is no {self.kind} {self.id!r}"
+
+
+class Invalid(ServiceError):
+    """A request is well-formed but says something that cannot be."""
+
+    status = HTTPStatus.UNPROCESSABLE_ENTITY
+
+    def __init__(self, faults: Sequence[Fault]) -> None:
+        super().__init__(tuple(faults))
+        self.faults = tuple(faults)
+
+    def __str__(self) -> str:
+        return "; ".join(f"{fault.field}: {fault.message}" for fault in self.faults)
+
+    @property
+    def details(self) -> dict[str, Any]:
+        return {"errors": [asdict(fault) for fault in self.faults]}
+
+
+class WrongState(ServiceError):
+    """The search is not in a state in which this can be done."""
+
+    status = HTTPStatus.CONFLICT
+
+    def __init__(self, action: str, state: str, allowed: Sequence[str]) -> None:
+        super().__init__(action, state, tuple(allowed))
+        self.action = action
+        self.state = state
+        self.allowed = tuple(allowed)
+
+    def __str__(self) -> str:
+        return f"cannot {self.action} a search that is {self.state}; " + (
+            f"it must be {' or '.join(self.allowed)}"
+        )
+
+
+class NotReady(ServiceError):
+    """The answer does not exist yet."""
+
+    status = HTTPStatus.CONFLICT
+
+    def __init__(self, what: str, why: str) -> None:
+        super().__init__(what, why)
+        self.what = what
+        self.why = why
+
+    def __str__(self) -> str:
+        return f"there is no {self.what} yet: {self.why}"
+
+
+class KeyReused(ServiceError):
+    """An Idempotency-Key came again with another body."""
+
+    status = HTTPStatus.CONFLICT
+
+    def __init__(self, key: str) -> None:
+        super().__init__(key)
+        self.key = key
+
+    def __str__(self) -> str:
+        return f"the Idempotency-Key {self.key!r} was used with another body; use a new key"
+
+
+class LeaseLost(ServiceError):
+    """A word came from an attempt that has ended or was superseded."""
+
+    status = HTTPStatus.CONFLICT
+
+    def __init__(self, lease: str) -> None:
+        super().__init__(lease)
+        self.lease = lease
+
+    def __str__(self) -> str:
+        return f"the lease {self.lease!r} has ended or was given to another attempt; stop"
+
+
+class BadProtocol(ServiceError):
+    """The worker speaks no protocol that this service speaks."""
+
+    status = HTTPStatus.UPGRADE_REQUIRED
+
+    def __init__(self, low: int, high: int, ours: int) -> None:
+        super().__init__(low, high, ours)
+        self.low = low
+        self.high = high
+        self.ours = ours
+
+    def __str__(self) -> str:
+        return (
+            f"the worker speaks protocols {self.low} to {self.high}, this service speaks "
+            f"{self.ours}; install the same version on both"
+        )
+
+
+class Unauthorized(ServiceError):
+    """The request carries no token, or one that is not valid here."""
+
+    status = HTTPStatus.UNAUTHORIZED
+
+    def __str__(self) -> str:
+        return "a valid bearer token is required: 'Authorization: Bearer TOKEN'"
+
+
+class BadHost(ServiceError):
+    """The Host header names a host that this service does not answer for."""
+
+    status = HTTPStatus.MISDIRECTED_REQUEST
+
+    def __init__(self, host: str) -> None:
+        super().__init__(host)
+        self.host = host
+
+    def __str__(self) -> str:
+        return f"this service does not answer for host {self.host!r}; see ACTSEARCH_ALLOWED_HOSTS"
+
+
+class BadContentType(ServiceError):
+    """A write did not name the content type that the call takes."""
+
+    status = HTTPStatus.UNSUPPORTED_MEDIA_TYPE
+
+    def __init__(self, given: str, expected: str) -> None:
+        super().__init__(given, expected)
+        self.given = given
+        self.expected = expected
+
+    def __str__(self) -> str:
+        return f"content-type must be {self.expected}, got {self.given or 'none'}"
+
+
+class TooLarge(ServiceError):
+    """A body is larger than the service takes."""
+
+    status = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(limit)
+        self.limit = limit
+
+    def __str__(self) -> str:
+        return f"the body is larger than {self.limit} bytes"

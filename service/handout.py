@@ -1,0 +1,133 @@
+"""Handing out work: from a slot's request to an attempt."""
+
+from sqlalchemy.orm import Session
+
+from search_space.contract import (
+    CHECKPOINT,
+    Assignment,
+    Checkpoint,
+    LeaseRequest,
+    TrialKind,
+    read_candidate,
+)
+from service.core import Core, new_id
+from service.life import set_state, settle
+from service.proposals import propose, summary
+from service.store import attempts, events, searches, trials, workers
+from service.store.database import now
+from service.store.models import (
+    ENDED_STATES,
+    Attempt,
+    SearchState,
+    Trial,
+    TrialState,
+    Wanted,
+)
+from service.turn import Turn, take_turn
+from service.words import WENT_SILENT, lost
+
+
+def find_work(core: Core, request: LeaseRequest) -> Assignment | None:
+    """Return the attempt that a slot shall run, or None when nothing waits for it.
+
+    A repeated request gets the attempt that it was given before.
+    """
+    with core.database.read() as session:
+        repeated = attempts.of_request(session, request)
+        if repeated is not None:
+            return _assignment(core, session, repeated)
+        worker = workers.get(session, request.worker)
+        tasks = {offer.name for offer in workers.manifest_of(worker).tasks}
+        wanting = [
+            search.id
+            for search in searches.live(session)
+            if search.document["task"]["name"] in tasks
+            and not searches.benched(session, search.id, request.boot_id)
+        ]
+    for search_id in wanting:
+        assignment = _work_of(core, search_id, request)
+        if assignment is not None:
+            return assignment
+    return None
+
+
+def _work_of(core: Core, search_id: str, request: LeaseRequest) -> Assignment | None:
+    """Take what waits in a search, or what is new."""
+    with core.studies.hold(search_id) as held:
+        with take_turn(core, search_id) as turn:
+            if turn.search.wanted != Wanted.RUN or turn.search.state in ENDED_STATES:
+                return None
+            trial = _take(turn)
+            if trial is not None:
+                return _lease(turn, trial, request)
+            settle(turn)
+
+        def hand_out(turn: Turn, trial: Trial) -> Assignment:
+            trial.state = TrialState.RUNNING
+            trial.attempt = 1
+            trial.started_at = now()
+            return _lease(turn, trial, request)
+
+        return propose(core, held, search_id, hand_out)
+
+
+def _take(turn: Turn) -> Trial | None:
+    """Take a trial that waits, or one from an attempt that fell silent."""
+    core, session, search = turn.core, turn.session, turn.search
+    grace_is_over = searches.clock(session) > core.started_at + core.settings.lease_seconds
+    has_room = trials.running(session, search.id) < search.parallel
+    trial = trials.take(session, search.id, expired=grace_is_over, waiting=has_room)
+    silent = None if trial is None else attempts.open_of(session, trial.id)
+    if trial is None or silent is None:
+        return trial
+    attempts.end(session, silent, WENT_SILENT.outcome, WENT_SILENT.failure, WENT_SILENT.message)
+    return None if lost(turn, trial) else trial
+
+
+def _lease(turn: Turn, trial: Trial, request: LeaseRequest) -> Assignment:
+    attempt = Attempt(
+        id=new_id("l"),
+        trial_id=trial.id,
+        number=trial.attempt,
+        worker_id=request.worker,
+        boot_id=request.boot_id,
+        slot=request.slot,
+        request=request.request,
+        started_at=now(),
+        spoke_at=now(),
+        expires_at=now() + turn.core.settings.lease_seconds,
+    )
+    turn.session.add(attempt)
+    turn.session.flush()
+    if trial.kind != TrialKind.INSPECTION:
+        if turn.search.state == SearchState.QUEUED:
+            turn.search.started_at = now()
+            set_state(turn, SearchState.RUNNING)
+        events.add(turn.session, turn.search, "trial", summary(trial))
+    return _assignment(turn.core, turn.session, attempt)
+
+
+def _assignment(core: Core, session: Session, attempt: Attempt) -> Assignment:
+    trial = trials.get(session, attempt.trial_id)
+    search = searches.get(session, trial.search_id)
+    checkpoint = trials.artifact(session, trial.id, CHECKPOINT)
+    return Assignment(
+        lease=attempt.id,
+        token=core.attempt_token(attempt.id),
+        search=search.id,
+        trial=trial.id,
+        number=trial.number,
+        kind=trial.kind,
+        attempt=attempt.number,
+        lease_seconds=core.settings.lease_seconds,
+        task=search.document["task"],
+        metric=search.document["objective"]["metric"],
+        candidate=None if trial.candidate is None else read_candidate(trial.candidate),
+        fingerprint=search.fingerprint,
+        seed=trial.seed,
+        checkpoint=(
+            None
+            if checkpoint is None
+            else Checkpoint(name=checkpoint.name, sha256=checkpoint.sha256)
+        ),
+    )

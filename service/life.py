@@ -1,0 +1,195 @@
+"""The life of a search: planned, paused, resumed, cancelled, ended.
+
+Every function works in the turn of its caller.
+"""
+
+from sqlalchemy import delete, update
+from sqlalchemy.orm import Session
+
+from search_space.contract import TrialKind, read_plan
+from search_space.errors import SearchSpaceError
+from search_space.sample import Space, make_space
+from search_space.search import Search as Document
+from search_space.spec import Candidate, SitePlan, to_data
+from service.core import new_id
+from service.errors import WrongState
+from service.store import events, trials
+from service.store.database import now
+from service.store.models import (
+    ENDED_STATES,
+    LIVE_STATES,
+    Bench,
+    Search,
+    SearchState,
+    Trial,
+    TrialState,
+    Wanted,
+)
+from service.studies import seed_of
+from service.turn import Turn
+
+SEARCH_CANCELLED = "the search was cancelled"
+
+
+def document_of(search: Search) -> Document:
+    return Document.model_validate(search.document)
+
+
+def space_of(search: Search) -> Space:
+    """Return the space of a search that has been planned."""
+    assert search.plan is not None
+    return make_space(document_of(search), read_plan(search.plan))
+
+
+def set_state(turn: Turn, state: SearchState, reason: str | None = None) -> None:
+    """Move a search to a state, and say so."""
+    search = turn.search
+    search.state = state
+    search.reason = reason
+    if state in ENDED_STATES:
+        search.ended_at = now()
+    data = {"state": state.value, "wanted": search.wanted.value, "reason": reason}
+    events.add(turn.session, search, "search", data)
+
+
+def pause(turn: Turn) -> None:
+    """Hand out nothing more; running trials checkpoint at their next report and come back."""
+    search = turn.search
+    if search.state not in LIVE_STATES or search.wanted == Wanted.CANCEL:
+        raise WrongState("pause", _described(search), [state.value for state in LIVE_STATES])
+    stop_for_a_while(turn, "paused by the user")
+
+
+def stop_for_a_while(turn: Turn, reason: str) -> None:
+    """Pause a search for a reason that its user will read."""
+    turn.search.wanted = Wanted.PAUSE
+    set_state(turn, SearchState.PAUSED, reason)
+
+
+def resume(turn: Turn) -> None:
+    """Go on after a pause. Workers that were benched get another chance."""
+    search = turn.search
+    if search.state != SearchState.PAUSED:
+        raise WrongState("resume", _described(search), [SearchState.PAUSED.value])
+    search.wanted = Wanted.RUN
+    search.failures_in_a_row = 0
+    turn.session.execute(delete(Bench).where(Bench.search_id == search.id))
+    set_state(turn, _live_state(search))
+    settle(turn)
+
+
+def cancel(turn: Turn) -> None:
+    """Start nothing more; running trials finish."""
+    search = turn.search
+    if search.state in ENDED_STATES or search.wanted == Wanted.CANCEL:
+        allowed = [*LIVE_STATES, SearchState.PAUSED]
+        raise WrongState("cancel", _described(search), [state.value for state in allowed])
+    search.wanted = Wanted.CANCEL
+    state = _live_state(search) if search.state == SearchState.PAUSED else search.state
+    cancel_waiting(turn)
+    set_state(turn, state, "cancelled by the user; running trials finish")
+    settle(turn)
+
+
+def cancel_waiting(turn: Turn) -> None:
+    """End what has not begun."""
+    turn.session.execute(
+        update(Trial)
+        .where(Trial.search_id == turn.search.id, Trial.state == TrialState.WAITING)
+        .values(state=TrialState.CANCELLED, ended_at=now(), value=None, reason=SEARCH_CANCELLED)
+        .execution_options(synchronize_session="fetch")
+    )
+
+
+def plan(turn: Turn, found: SitePlan) -> None:
+    """Take in what the inspection found, and line up the baselines; or fail the search."""
+    session, search, document = turn.session, turn.search, document_of(turn.search)
+    search.plan = to_data(found)
+    search.fingerprint = found.fingerprint
+    try:
+        space = make_space(document, found)
+    except SearchSpaceError as error:
+        fail(turn, str(error))
+        return
+    for _ in range(document.baselines.original_seeds):
+        _add_baseline(turn, space, trials.ORIGINAL, space.original)
+    if document.baselines.uniform:
+        original = space.key(space.original)
+        for name, candidate in space.uniforms.items():
+            # Two choices can be one network; the original is trained above, if at all.
+            already = trials.first_with_key(session, search.id, space.key(candidate))
+            if already is None and space.key(candidate) != original:
+                _add_baseline(turn, space, f"uniform {name}", candidate)
+    if search.wanted == Wanted.RUN:
+        set_state(turn, SearchState.QUEUED)
+
+
+def fail(turn: Turn, reason: str) -> None:
+    """End a search that cannot go on."""
+    cancel_waiting(turn)
+    set_state(turn, SearchState.FAILED, reason)
+
+
+def settle(turn: Turn) -> None:
+    """End a search that has nothing left to do."""
+    session, search = turn.session, turn.search
+    if search.state in ENDED_STATES or trials.unfinished(session, search.id):
+        return
+    if search.wanted == Wanted.CANCEL:
+        set_state(turn, SearchState.CANCELLED, "cancelled by the user")
+    elif search.plan is not None and search.wanted == Wanted.RUN:
+        spent = trials.proposed(session, search.id)
+        if spent >= search.budget:
+            set_state(turn, SearchState.COMPLETED, f"all {spent} trials have ended")
+        elif is_exhausted(session, search):
+            reason = f"every candidate of the space has been tried, {spent} of them as trials"
+            set_state(turn, SearchState.COMPLETED, reason)
+
+
+def is_exhausted(session: Session, search: Search) -> bool:
+    """Whether no candidate is left that has not been tried or begun."""
+    space = space_of(search)
+    tried = trials.distinct_keys(session, search.id)
+    originals = trials.originals(session, search.id)
+    if originals and space.params_of(space.original) is not None:
+        # Until it is told, the original has no place in the study, but it is being trained.
+        tried += all(trial.optuna_number is None for trial in originals)
+    return tried >= space.size
+
+
+def _live_state(search: Search) -> SearchState:
+    if search.plan is None:
+        return SearchState.PREPARING
+    return SearchState.QUEUED if search.started_at is None else SearchState.RUNNING
+
+
+def _described(search: Search) -> str:
+    if search.wanted == Wanted.CANCEL and search.state not in ENDED_STATES:
+        return f"{search.state.value} and being cancelled"
+    return search.state.value
+
+
+def _add_baseline(turn: Turn, space: Space, label: str, candidate: Candidate) -> None:
+    """Line up a baseline. One that lies in the space has its place in the study."""
+    session, search = turn.session, turn.search
+    number = trials.next_number(session, search.id)
+    params = None if label == trials.ORIGINAL else space.params_of(candidate)
+    place = None if params is None else trials.next_optuna_number(session, search.id)
+    session.add(
+        Trial(
+            id=new_id("t"),
+            search_id=search.id,
+            number=number,
+            kind=TrialKind.BASELINE,
+            label=label,
+            state=TrialState.WAITING,
+            candidate=to_data(space.canonical(candidate)),
+            key=space.key(candidate),
+            params=params,
+            optuna_number=place,
+            optuna_attrs={},
+            seed=seed_of(search.document["sampler"]["seed"], "trial", number),
+            created_at=now(),
+        )
+    )
+    session.flush()

@@ -1,0 +1,258 @@
+"""New candidates: asked of the study, checked for repeats, entered as rows.
+
+Whoever calls holds the search's study. Every ask becomes a row before anything else happens.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import numpy as np
+from optuna.trial import TrialState as StudyState
+from sqlalchemy.orm import Session
+
+from search_space.contract import FailureClass, TrialKind
+from search_space.sample import Space
+from search_space.search import Range
+from search_space.spec import to_data
+from service.core import Core, new_id
+from service.life import document_of, is_exhausted, space_of
+from service.store import events, searches, trials
+from service.store.database import now
+from service.store.models import Search, Trial, TrialState, Wanted
+from service.studies import Held, LiveStudy, Memory, Told, seed_of
+from service.turn import Turn, take_turn
+
+Given = TypeVar("Given")
+
+MAX_REPEATS_IN_A_ROW = 20
+RANDOM_DRAWS = 1000
+
+_INFEASIBLE = (FailureClass.OUT_OF_MEMORY, FailureClass.DIVERGED, FailureClass.INFEASIBLE)
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """Parameters that the study holds under `number` and that no row holds yet."""
+
+    params: dict[str, Any]
+    number: int
+
+
+def study_of(core: Core, held: Held, search: Search) -> LiveStudy:
+    """Return a search's live study, rebuilt from the rows where there is none."""
+
+    def remember() -> list[Memory]:
+        with core.database.read() as session:
+            return memories(session, search.id)
+
+    return held.get(document_of(search), space_of(search), search.pinned, remember)
+
+
+def memories(session: Session, search_id: str) -> list[Memory]:
+    """Return what the rows know of every trial of the study."""
+    reports = trials.told_reports(session, search_id)
+    originals = trials.values_of(trials.originals(session, search_id))
+    return [
+        Memory(
+            params=dict(trial.params or {}),
+            attrs=dict(trial.optuna_attrs),
+            reports=reports.get(trial.id, []),
+            told=None if trial.told is None else told_of(trial, originals),
+        )
+        for trial in trials.in_study(session, search_id)
+    ]
+
+
+def may_propose(session: Session, search: Search) -> bool:
+    """Whether the search wants another candidate now."""
+    return (
+        search.wanted == Wanted.RUN
+        and search.plan is not None
+        and trials.proposed(session, search.id) < search.budget
+        and trials.running(session, search.id) < search.parallel
+        and not is_exhausted(session, search)
+    )
+
+
+def propose(
+    core: Core, held: Held, search_id: str, hand_out: Callable[[Turn, Trial], Given]
+) -> Given | None:
+    """Enter a new trial and hand it out in the same transaction, or return None.
+
+    The ask itself happens outside any transaction. Repeats of earlier candidates are entered
+    on the way, told, and cost no budget.
+    """
+    for repeats in range(MAX_REPEATS_IN_A_ROW + 1):
+        with core.database.read() as session:
+            search = searches.get(session, search_id)
+            if not may_propose(session, search):
+                return None
+            space, live = space_of(search), study_of(core, held, search)
+            proposal = _ask(session, search, space, live, repeats)
+        with take_turn(core, search_id) as turn:
+            trial = _insert(turn, space, live, proposal)
+            if trial.repeat_of is None:
+                return hand_out(turn, trial)
+            earlier = trials.get(turn.session, trial.repeat_of)
+            if earlier.told is not None:
+                tell_repeat(turn, live, trial, earlier)
+    return None
+
+
+def unseen(session: Session, search: Search, space: Space, number: int) -> dict[str, Any]:
+    """Return parameters of a candidate that has not been tried, drawn at random.
+
+    Where draws do not find one, the first of the enumeration is taken: the caller has made
+    sure that there is one.
+    """
+    rng = np.random.default_rng(seed_of(search.document["sampler"]["seed"], "unseen", number))
+
+    def is_new(params: dict[str, Any]) -> bool:
+        key = space.key(space.candidate(params))
+        return trials.first_with_key(session, search.id, key) is None
+
+    for _ in range(RANDOM_DRAWS):
+        params = space.suggest(_Dice(rng))
+        if is_new(params):
+            return params
+    if any(isinstance(values, Range) for values in space.hyperparameters.values()):
+        return params
+    return next(params for params, _ in space.enumerate() if is_new(params))
+
+
+def told_of(trial: Trial, originals: trials.Values) -> Told:
+    """Return what the study is told of a trial that has ended.
+
+    What cannot be trained is told as pruned with a violated constraint: from a failure the
+    sampler would learn nothing.
+    """
+    if trial.label == trials.ORIGINAL:
+        mean = originals.mean
+        return Told(StudyState.FAIL) if mean is None else Told(StudyState.COMPLETE, mean)
+    if trial.state == TrialState.COMPLETED:
+        return Told(StudyState.COMPLETE, trial.value)
+    if trial.state == TrialState.STOPPED:
+        return Told(StudyState.PRUNED, trial.value)
+    if trial.failure in _INFEASIBLE:
+        return Told(StudyState.PRUNED, infeasible=True)
+    return Told(StudyState.FAIL)
+
+
+def tell(turn: Turn, trial: Trial) -> None:
+    """Tell the study of a trial that has ended, and then of its repeats."""
+    live = study_of(turn.core, turn.held, turn.search)
+    originals = trials.originals(turn.session, turn.search.id)
+    if trial.label == trials.ORIGINAL:
+        # Its seeds are told as one trial, with their mean, when the last of them has ended.
+        trial = originals[0]
+        if any(one.ended_at is None for one in originals) or not _enter(turn, live, trial):
+            return
+    if trial.optuna_number is None:
+        return
+    live.tell(trial.optuna_number, told_of(trial, trials.values_of(originals)))
+    _note_told(turn, live, trial)
+    for repeat in trials.repeats(turn.session, trial.id):
+        tell_repeat(turn, live, repeat, trial)
+
+
+def tell_repeat(turn: Turn, live: LiveStudy, repeat: Trial, earlier: Trial) -> None:
+    """End a repeat with what the earlier trial of the same candidate came to."""
+    assert repeat.optuna_number is not None
+    originals = trials.values_of(trials.originals(turn.session, turn.search.id))
+    told = told_of(earlier, originals)
+    repeat.state = earlier.state
+    repeat.failure = earlier.failure
+    repeat.value = told.value
+    repeat.step = earlier.step
+    repeat.reason = f"the same network as trial {earlier.number}"
+    repeat.ended_at = now()
+    live.tell(repeat.optuna_number, told)
+    _note_told(turn, live, repeat)
+    events.add(turn.session, turn.search, "trial", summary(repeat))
+
+
+def summary(trial: Trial) -> dict[str, Any]:
+    """Return what an event says of a trial."""
+    return {
+        "id": trial.id,
+        "number": trial.number,
+        "kind": trial.kind.value,
+        "label": trial.label,
+        "state": trial.state.value,
+        "attempt": trial.attempt,
+        "value": trial.value,
+        "reason": trial.reason,
+    }
+
+
+def _ask(session: Session, search: Search, space: Space, live: LiveStudy, repeats: int) -> Proposal:
+    """Ask the study; after too many repeats in a row, take an unseen candidate at random."""
+    number = len(live)
+    if repeats < MAX_REPEATS_IN_A_ROW:
+        session.commit()  # No transaction stays open while the sampler works.
+        return Proposal(live.ask(), number)
+    params = unseen(session, search, space, number)
+    live.add(params)
+    return Proposal(params, number)
+
+
+def _insert(turn: Turn, space: Space, live: LiveStudy, proposal: Proposal) -> Trial:
+    session, search = turn.session, turn.search
+    candidate = space.candidate(proposal.params)
+    key = space.key(candidate)
+    earlier = trials.first_with_key(session, search.id, key)
+    number = trials.next_number(session, search.id)
+    trial = Trial(
+        id=new_id("t"),
+        search_id=search.id,
+        number=number,
+        kind=TrialKind.PROPOSED,
+        state=TrialState.WAITING,
+        attempt=0,
+        candidate=to_data(space.canonical(candidate)),
+        key=key,
+        params=proposal.params,
+        optuna_number=proposal.number,
+        optuna_attrs=live.attrs(proposal.number),
+        repeat_of=None if earlier is None else earlier.id,
+        seed=seed_of(search.document["sampler"]["seed"], "trial", number),
+        created_at=now(),
+    )
+    session.add(trial)
+    session.flush()
+    return trial
+
+
+def _enter(turn: Turn, live: LiveStudy, original: Trial) -> bool:
+    """Give the original its place in the study, if it lies in the space."""
+    space = space_of(turn.search)
+    params = space.params_of(space.original)
+    if params is None or original.optuna_number is not None:
+        return False
+    original.params = params
+    original.optuna_number = len(live)
+    live.add(params)
+    return True
+
+
+def _note_told(turn: Turn, live: LiveStudy, trial: Trial) -> None:
+    assert trial.optuna_number is not None
+    turn.search.tells += 1
+    trial.told = turn.search.tells
+    trial.optuna_attrs = live.attrs(trial.optuna_number)
+
+
+class _Dice:
+    """Draws parameters uniformly."""
+
+    def __init__(self, rng: np.random.Generator) -> None:
+        self._rng = rng
+
+    def suggest_categorical(self, name: str, choices: Any) -> Any:  # noqa: ARG002
+        return choices[int(self._rng.integers(len(choices)))]
+
+    def suggest_float(self, name: str, low: float, high: float, *, log: bool) -> float:  # noqa: ARG002
+        if log:
+            return float(np.exp(self._rng.uniform(np.log(low), np.log(high))))
+        return float(self._rng.uniform(low, high))

@@ -1,0 +1,201 @@
+"""What the API answers."""
+
+from datetime import UTC, datetime
+from typing import Annotated, Any, Generic, TypeVar
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict
+
+from search_space.contract import FailureClass, TaskOffer, TrialKind, Verdict
+from service.store.models import SearchState, TrialState, Wanted
+
+
+def _from_epoch(seconds: Any) -> Any:
+    return datetime.fromtimestamp(seconds, UTC) if isinstance(seconds, float) else seconds
+
+
+Time = Annotated[datetime, BeforeValidator(_from_epoch)]
+Item = TypeVar("Item")
+
+
+class Answer(BaseModel):
+    """Base of what the API answers; made from rows by their attributes."""
+
+    model_config = ConfigDict(from_attributes=True, allow_inf_nan=False)
+
+
+class Page(Answer, Generic[Item]):
+    """A page of a list; `next` is the cursor of the following one."""
+
+    items: list[Item]
+    next: str | None
+
+
+class Progress(Answer):
+    """How far a search is. `eta_seconds` is null while too little is known."""
+
+    finished: int
+    total: int
+    running: int
+    eta_seconds: float | None
+
+
+class Best(Answer):
+    """The best completed trial so far; unconfirmed."""
+
+    trial: str
+    number: int
+    label: str | None
+    value: float
+
+
+class SearchAnswer(Answer):
+    """A search. `luck` is what the best of as many equal networks would show by luck."""
+
+    id: str
+    name: str
+    state: SearchState
+    wanted: Wanted
+    reason: str | None
+    counts: dict[str, int]
+    progress: Progress
+    best: Best | None
+    luck: float | None
+    document: dict[str, Any]
+    pinned: dict[str, Any]
+    plan: dict[str, Any] | None
+    fingerprint: str | None
+    created_at: Time
+    started_at: Time | None
+    ended_at: Time | None
+
+
+class TrialAnswer(Answer):
+    """A trial; curves are under `/reports`, files under `/artifacts`."""
+
+    id: str
+    search_id: str
+    number: int | None
+    kind: TrialKind
+    label: str | None
+    state: TrialState
+    attempt: int
+    candidate: dict[str, Any] | None
+    value: float | None
+    step: int | None
+    step_seconds: float | None
+    repeat_of: str | None
+    seed: int
+    failure: FailureClass | None
+    reason: str | None
+    created_at: Time
+    started_at: Time | None
+    ended_at: Time | None
+
+
+class ReportAnswer(Answer):
+    """The metrics after `step` epochs."""
+
+    step: int
+    attempt: int
+    value: float
+    metrics: dict[str, float]
+    step_seconds: float | None
+    verdict: Verdict
+    created_at: Time
+
+
+class ArtifactAnswer(Answer):
+    name: str
+    sha256: str
+    size: int
+    attempt: int
+    created_at: Time
+
+
+class OriginalAnswer(Answer):
+    """The network as it came: its value over seeds. `spread` is the standard deviation."""
+
+    mean: float | None
+    spread: float | None
+    values: list[float]
+    step_seconds: float | None
+
+
+class RankedAnswer(Answer):
+    """One line of the ranking.
+
+    `gain` is against the original's mean, positive when better; `step_ratio` is the time of a
+    training step against the original's.
+    """
+
+    rank: int
+    trial: str
+    number: int
+    kind: TrialKind
+    label: str | None
+    value: float
+    gain: float | None
+    step_seconds: float | None
+    step_ratio: float | None
+    candidate: dict[str, Any]
+
+
+class BestAnswer(Answer):
+    """The ranking, and what may be claimed."""
+
+    status: str
+    claim: str
+    metric: str
+    direction: str
+    original: OriginalAnswer
+    luck: float | None
+    ranking: list[RankedAnswer]
+
+
+class WorkerAnswer(Answer):
+    """A worker. It is alive when it gave a sign of life within two lease lengths."""
+
+    id: str
+    alive: bool
+    slots: int
+    devices: list[str]
+    versions: dict[str, str]
+    tasks: list[str]
+    running: list[str]
+    seen_at: Time
+
+
+class TaskAnswer(TaskOffer):
+    """A task that workers offer, with the JSON Schema of its settings."""
+
+
+class ParameterAnswer(Answer):
+    name: str
+    default: bool | int | float | str
+    low: float
+    high: float
+    meaning: str
+
+
+class ActivationAnswer(Answer):
+    """An entry of the catalogue."""
+
+    name: str
+    formula: str
+    parameters: list[ParameterAnswer]
+    learned: bool
+    phases: bool
+    shares: list[str]
+    initials: list[str]
+    source: str
+    year: int
+
+
+class Problem(Answer):
+    """An error, as RFC 9457 has it; `errors` names the fields at fault."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    errors: list[dict[str, Any]] = []

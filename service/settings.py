@@ -1,0 +1,48 @@
+"""Settings, each an environment variable `ACTSEARCH_` + its name, or an option of the command."""
+
+from ipaddress import ip_address
+from pathlib import Path
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+LOOPBACK_NAMES = ("localhost", "127.0.0.1", "[::1]", "::1")
+
+
+class Settings(BaseSettings):
+    """How a service runs.
+
+    Attributes:
+        home: Folder of the SQLite store and of the artifacts.
+        database_url: SQLAlchemy URL; None means SQLite under `home`.
+        lease_seconds: How long a silent worker keeps its trial.
+        admin_token_file: File that holds the token every request must carry; None: no token,
+            which is refused off loopback.
+        allowed_hosts: Further names by which clients may address the service.
+        max_artifact_bytes: Largest file that a trial may store.
+    """
+
+    model_config = SettingsConfigDict(env_prefix="ACTSEARCH_", frozen=True)
+
+    host: str = "127.0.0.1"
+    port: int = Field(8000, ge=0, le=65535)
+    home: Path = Path("actsearch-home")
+    database_url: str | None = None
+    lease_seconds: float = Field(30.0, gt=0)
+    admin_token_file: Path | None = None
+    allowed_hosts: list[str] = []
+    max_artifact_bytes: int = Field(2 * 1024**3, gt=0)
+
+    @property
+    def is_loopback(self) -> bool:
+        if self.host == "localhost":
+            return True
+        try:
+            return ip_address(self.host).is_loopback
+        except ValueError:
+            return False
+
+    @property
+    def hosts(self) -> frozenset[str]:
+        """Names that the `Host` header may carry."""
+        return frozenset({*LOOPBACK_NAMES, self.host, *self.allowed_hosts})

@@ -1,0 +1,1 @@
+"""The rows: the only truth about searches and trials."""

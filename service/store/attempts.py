@@ -1,0 +1,130 @@
+"""Reads and writes of attempts, whose ids are the leases."""
+
+from collections.abc import Sequence
+
+from sqlalchemy import select, update
+from sqlalchemy.orm import Session
+
+from search_space.contract import FailureClass, LeaseRequest, OutcomeKind
+from service.errors import LeaseLost
+from service.store.database import now
+from service.store.models import Attempt, Report, Trial
+
+
+def search_of(session: Session, lease: str) -> str:
+    """Return the search that a lease belongs to, or raise `LeaseLost`."""
+    search_id = session.scalar(
+        select(Trial.search_id)
+        .join(Attempt, Attempt.trial_id == Trial.id)
+        .where(Attempt.id == lease)
+    )
+    if search_id is None:
+        raise LeaseLost(lease)
+    return search_id
+
+
+def find(session: Session, lease: str) -> Attempt | None:
+    return session.get(Attempt, lease)
+
+
+def current(session: Session, lease: str) -> tuple[Attempt, Trial]:
+    """Return an attempt that may still speak, with its trial, or raise `LeaseLost`."""
+    attempt = session.get(Attempt, lease, with_for_update=True)
+    if attempt is None or attempt.ended_at is not None:
+        raise LeaseLost(lease)
+    trial = session.get_one(Trial, attempt.trial_id, with_for_update=True)
+    if trial.attempt != attempt.number:
+        raise LeaseLost(lease)
+    return attempt, trial
+
+
+def of_request(session: Session, request: LeaseRequest) -> Attempt | None:
+    """Return the attempt that this very request was given before."""
+    return session.scalars(
+        select(Attempt).where(
+            Attempt.boot_id == request.boot_id,
+            Attempt.slot == request.slot,
+            Attempt.request == request.request,
+        )
+    ).one_or_none()
+
+
+def open_of(session: Session, trial_id: str) -> Attempt | None:
+    """Return the attempt of a trial that has not ended."""
+    return session.scalars(
+        select(Attempt).where(Attempt.trial_id == trial_id, Attempt.ended_at.is_(None))
+    ).one_or_none()
+
+
+def of_trial(session: Session, trial_id: str) -> Sequence[Attempt]:
+    return session.scalars(
+        select(Attempt).where(Attempt.trial_id == trial_id).order_by(Attempt.number)
+    ).all()
+
+
+def open_attempts(session: Session) -> Sequence[tuple[Attempt, str]]:
+    """Return every attempt that has not ended, with its search's id."""
+    rows = session.execute(
+        select(Attempt, Trial.search_id)
+        .join(Trial, Trial.id == Attempt.trial_id)
+        .where(Attempt.ended_at.is_(None))
+    )
+    return [(attempt, search_id) for attempt, search_id in rows]
+
+
+def renew(session: Session, leases: Sequence[str], *, boot_id: str, seconds: float) -> set[str]:
+    """Extend the leases that are still their worker's own, and return these."""
+    if not leases:
+        return set()
+    return set(
+        session.scalars(
+            update(Attempt)
+            .where(Attempt.id.in_(leases), Attempt.boot_id == boot_id, Attempt.ended_at.is_(None))
+            .values(expires_at=now() + seconds)
+            .returning(Attempt.id)
+        )
+    )
+
+
+def spoke(session: Session, attempt: Attempt, *, seconds: float) -> None:
+    """Note a word of an attempt, which also renews its lease."""
+    session.execute(
+        update(Attempt)
+        .where(Attempt.id == attempt.id)
+        .values(expires_at=now() + seconds, spoke_at=now())
+    )
+
+
+def end(
+    session: Session,
+    attempt: Attempt,
+    outcome: OutcomeKind,
+    failure: FailureClass | None = None,
+    message: str = "",
+) -> None:
+    """Note how an attempt ended."""
+    session.execute(
+        update(Attempt)
+        .where(Attempt.id == attempt.id)
+        .values(ended_at=now(), outcome=outcome, failure=failure, message=message)
+        .execution_options(synchronize_session="fetch")
+    )
+
+
+def fruitless_losses(session: Session, trial_id: str) -> int:
+    """Count the last attempts in a row that were lost without a single report."""
+    attempts = list(of_trial(session, trial_id))
+    reported = set(session.scalars(select(Report.attempt).where(Report.trial_id == trial_id)))
+    losses = 0
+    for attempt in reversed(attempts):
+        if attempt.failure != FailureClass.LOST or attempt.number in reported:
+            break
+        losses += 1
+    return losses
+
+
+def trials_of(session: Session, boot_id: str) -> Sequence[str]:
+    """Return the trials that a worker is running."""
+    return session.scalars(
+        select(Attempt.trial_id).where(Attempt.boot_id == boot_id, Attempt.ended_at.is_(None))
+    ).all()

@@ -1,0 +1,31 @@
+"""Opaque cursors: where a page ended."""
+
+import base64
+import binascii
+import json
+from dataclasses import dataclass
+
+from service.errors import Fault, Invalid
+
+
+@dataclass(frozen=True, slots=True)
+class Cursor:
+    """The sort key and the id of the last row of a page."""
+
+    key: float
+    id: str
+
+    def encode(self) -> str:
+        return base64.urlsafe_b64encode(json.dumps([self.key, self.id]).encode()).decode()
+
+
+def decode(text: str | None) -> Cursor | None:
+    """Read a cursor that `Cursor.encode` wrote, or raise `Invalid`."""
+    if text is None:
+        return None
+    try:
+        key, id_ = json.loads(base64.urlsafe_b64decode(text))
+        return Cursor(float(key), str(id_))
+    except (binascii.Error, ValueError, TypeError):
+        fault = Fault("cursor", "must be the `next` of an earlier page", text)
+        raise Invalid([fault]) from None

@@ -1,0 +1,27 @@
+"""What happened in a search, in order."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from service.store.database import now
+from service.store.models import Event, Search
+
+
+def add(session: Session, search: Search, kind: str, data: dict[str, Any]) -> None:
+    """Append an event. The caller holds the search's row, under which it is numbered."""
+    search.events += 1
+    session.add(
+        Event(search_id=search.id, number=search.events, kind=kind, data=data, created_at=now())
+    )
+
+
+def since(session: Session, search_id: str, after: int, *, limit: int) -> Sequence[Event]:
+    return session.scalars(
+        select(Event)
+        .where(Event.search_id == search_id, Event.number > after)
+        .order_by(Event.number)
+        .limit(limit)
+    ).all()

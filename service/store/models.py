@@ -1,0 +1,280 @@
+"""Tables. A fact stands in one column; counts and rankings are derived.
+
+Times are seconds since the epoch by the database's own clock (`database.now`): they compare
+and add the same way on every database.
+"""
+
+from enum import StrEnum
+from typing import Any, ClassVar
+
+from sqlalchemy import (
+    JSON,
+    CheckConstraint,
+    Enum,
+    ForeignKey,
+    Index,
+    MetaData,
+    String,
+    Text,
+    UniqueConstraint,
+)
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+from search_space.contract import FailureClass, OutcomeKind, TrialKind, Verdict
+
+
+class SearchState(StrEnum):
+    PREPARING = "preparing"
+    QUEUED = "queued"
+    RUNNING = "running"
+    PAUSED = "paused"
+    COMPLETED = "completed"
+    CANCELLED = "cancelled"
+    FAILED = "failed"
+
+
+LIVE_STATES = (SearchState.PREPARING, SearchState.QUEUED, SearchState.RUNNING)
+ENDED_STATES = (SearchState.COMPLETED, SearchState.CANCELLED, SearchState.FAILED)
+
+
+class Wanted(StrEnum):
+    """What the user wants of a search, beside the state that it is in."""
+
+    RUN = "run"
+    PAUSE = "pause"
+    CANCEL = "cancel"
+
+
+class TrialState(StrEnum):
+    WAITING = "waiting"
+    RUNNING = "running"
+    COMPLETED = "completed"
+    STOPPED = "stopped"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+FINISHED = (TrialState.COMPLETED, TrialState.STOPPED, TrialState.FAILED, TrialState.CANCELLED)
+
+
+def _text_enum(kind: type[StrEnum]) -> Enum:
+    return Enum(
+        kind, native_enum=False, length=16, values_callable=lambda e: [member.value for member in e]
+    )
+
+
+class Base(DeclarativeBase):
+    # Named constraints can be migrated on every database, SQLite included.
+    metadata = MetaData(
+        naming_convention={
+            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+            "ck": "ck_%(table_name)s_%(constraint_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
+    type_annotation_map: ClassVar[dict[Any, Any]] = {
+        dict[str, Any]: JSON,
+        dict[str, float]: JSON,
+        str: String(200),
+        **{
+            kind: _text_enum(kind)
+            for kind in (
+                SearchState,
+                Wanted,
+                TrialState,
+                TrialKind,
+                FailureClass,
+                OutcomeKind,
+                Verdict,
+            )
+        },
+    }
+
+
+class Search(Base):
+    """A search. `events` and `tells` count what was numbered under this row's lock."""
+
+    __tablename__ = "searches"
+    __table_args__ = (Index(None, "state"), Index(None, "created_at", "id"))
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    name: Mapped[str]
+    state: Mapped[SearchState]
+    wanted: Mapped[Wanted] = mapped_column(default=Wanted.RUN)
+    reason: Mapped[str | None] = mapped_column(Text)
+    document: Mapped[dict[str, Any]]
+    pinned: Mapped[dict[str, Any]]
+    priority: Mapped[int]
+    parallel: Mapped[int]
+    budget: Mapped[int]
+    plan: Mapped[dict[str, Any] | None]
+    fingerprint: Mapped[str | None]
+    failures_in_a_row: Mapped[int] = mapped_column(default=0)
+    events: Mapped[int] = mapped_column(default=0)
+    tells: Mapped[int] = mapped_column(default=0)
+    created_at: Mapped[float]
+    started_at: Mapped[float | None]
+    ended_at: Mapped[float | None]
+
+
+class Trial(Base):
+    """A trial. An inspection has neither candidate nor number.
+
+    `optuna_number` is its place in the live study and `optuna_attrs` the study's own notes on
+    it; `told` is its place among the search's tells. A repeat names the trial it repeats.
+    """
+
+    __tablename__ = "trials"
+    __table_args__ = (
+        UniqueConstraint("search_id", "number"),
+        UniqueConstraint("search_id", "optuna_number"),
+        CheckConstraint("(kind = 'inspection') = (number IS NULL)", "numbered_unless_inspection"),
+        CheckConstraint("repeat_of IS NULL OR state != 'running'", "repeats_never_run"),
+        Index(None, "search_id", "state"),
+        Index(None, "search_id", "key"),
+        Index(None, "state", "kind"),
+    )
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    search_id: Mapped[str] = mapped_column(ForeignKey(Search.id, ondelete="CASCADE"))
+    number: Mapped[int | None]
+    kind: Mapped[TrialKind]
+    label: Mapped[str | None]
+    state: Mapped[TrialState] = mapped_column(default=TrialState.WAITING)
+    attempt: Mapped[int] = mapped_column(default=0)
+    candidate: Mapped[dict[str, Any] | None]
+    key: Mapped[str | None]
+    seed: Mapped[int]
+    params: Mapped[dict[str, Any] | None]
+    optuna_number: Mapped[int | None]
+    optuna_attrs: Mapped[dict[str, Any]] = mapped_column(default=dict)
+    told: Mapped[int | None]
+    repeat_of: Mapped[str | None] = mapped_column(ForeignKey("trials.id", ondelete="CASCADE"))
+    value: Mapped[float | None]
+    step: Mapped[int | None]
+    step_seconds: Mapped[float | None]
+    failure: Mapped[FailureClass | None]
+    reason: Mapped[str | None] = mapped_column(Text)
+    created_at: Mapped[float]
+    started_at: Mapped[float | None]
+    ended_at: Mapped[float | None]
+
+
+class Attempt(Base):
+    """One try at a trial; its id is the lease."""
+
+    __tablename__ = "attempts"
+    __table_args__ = (
+        UniqueConstraint("trial_id", "number"),
+        UniqueConstraint("boot_id", "slot", "request"),
+        CheckConstraint("(ended_at IS NULL) = (outcome IS NULL)", "ended_with_an_outcome"),
+        Index(None, "ended_at", "expires_at"),
+    )
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    trial_id: Mapped[str] = mapped_column(ForeignKey(Trial.id, ondelete="CASCADE"))
+    number: Mapped[int]
+    worker_id: Mapped[str]
+    boot_id: Mapped[str]
+    slot: Mapped[int]
+    request: Mapped[int]
+    started_at: Mapped[float]
+    expires_at: Mapped[float]
+    spoke_at: Mapped[float]
+    ended_at: Mapped[float | None]
+    outcome: Mapped[OutcomeKind | None]
+    failure: Mapped[FailureClass | None]
+    message: Mapped[str | None] = mapped_column(Text)
+
+
+class Report(Base):
+    """The metrics of one epoch. `told` numbers those that the sampler saw."""
+
+    __tablename__ = "reports"
+
+    trial_id: Mapped[str] = mapped_column(
+        ForeignKey(Trial.id, ondelete="CASCADE"), primary_key=True
+    )
+    step: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    attempt: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    value: Mapped[float]
+    metrics: Mapped[dict[str, float]]
+    step_seconds: Mapped[float | None]
+    verdict: Mapped[Verdict]
+    told: Mapped[int | None]
+    created_at: Mapped[float]
+
+
+class Artifact(Base):
+    """A stored file of a trial; the newest of its name."""
+
+    __tablename__ = "artifacts"
+    __table_args__ = (Index(None, "sha256"),)
+
+    trial_id: Mapped[str] = mapped_column(
+        ForeignKey(Trial.id, ondelete="CASCADE"), primary_key=True
+    )
+    name: Mapped[str] = mapped_column(primary_key=True)
+    attempt: Mapped[int]
+    sha256: Mapped[str]
+    size: Mapped[int]
+    created_at: Mapped[float]
+
+
+class Event(Base):
+    """What happened in a search, in order: what followers read."""
+
+    __tablename__ = "events"
+
+    search_id: Mapped[str] = mapped_column(
+        ForeignKey(Search.id, ondelete="CASCADE"), primary_key=True
+    )
+    number: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    kind: Mapped[str]
+    data: Mapped[dict[str, Any]]
+    created_at: Mapped[float]
+
+
+class Worker(Base):
+    __tablename__ = "workers"
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    boot_id: Mapped[str]
+    manifest: Mapped[dict[str, Any]]
+    created_at: Mapped[float]
+    seen_at: Mapped[float]
+
+
+class Bench(Base):
+    """A worker that is given no more work of a search, because its environment failed there."""
+
+    __tablename__ = "benches"
+
+    search_id: Mapped[str] = mapped_column(
+        ForeignKey(Search.id, ondelete="CASCADE"), primary_key=True
+    )
+    boot_id: Mapped[str] = mapped_column(primary_key=True)
+    trial_id: Mapped[str] = mapped_column(ForeignKey(Trial.id, ondelete="CASCADE"))
+    reason: Mapped[str] = mapped_column(Text)
+
+
+class Submission(Base):
+    """An Idempotency-Key with what it was used for."""
+
+    __tablename__ = "submissions"
+
+    key: Mapped[str] = mapped_column(primary_key=True)
+    body_sha256: Mapped[str]
+    search_id: Mapped[str] = mapped_column(ForeignKey(Search.id, ondelete="CASCADE"))
+    created_at: Mapped[float]
+
+
+class Secret(Base):
+    """Keys of the service itself, such as the one that signs the tokens of attempts."""
+
+    __tablename__ = "secrets"
+
+    name: Mapped[str] = mapped_column(primary_key=True)
+    value: Mapped[str]

@@ -1,0 +1,243 @@
+"""Reads and writes of trials. Every function takes the session of an open transaction."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import ColumnElement, and_, case, func, or_, select, update
+from sqlalchemy.orm import InstrumentedAttribute, Session
+
+from search_space.contract import TrialKind
+from service.errors import NotFound
+from service.store.database import now
+from service.store.models import FINISHED, Artifact, Attempt, Report, Trial, TrialState
+
+ORIGINAL = "original"
+"""The label of the trials that train the network as it came."""
+
+
+@dataclass(frozen=True, slots=True)
+class Values:
+    """The values of a group of completed trials."""
+
+    values: tuple[float, ...]
+
+    @property
+    def mean(self) -> float | None:
+        return sum(self.values) / len(self.values) if self.values else None
+
+
+def get(session: Session, trial_id: str) -> Trial:
+    """Return a trial, or raise `NotFound`."""
+    trial = session.get(Trial, trial_id)
+    if trial is None:
+        raise NotFound("trial", trial_id)
+    return trial
+
+
+def page(session: Session, search_id: str, *, after: float, limit: int) -> Sequence[Trial]:
+    """Return the numbered trials of a search that follow number `after`."""
+    return session.scalars(
+        select(Trial)
+        .where(Trial.search_id == search_id, Trial.number > after)
+        .order_by(Trial.number)
+        .limit(limit)
+    ).all()
+
+
+def next_number(session: Session, search_id: str) -> int:
+    return _next(session, search_id, Trial.number)
+
+
+def next_optuna_number(session: Session, search_id: str) -> int:
+    return _next(session, search_id, Trial.optuna_number)
+
+
+def _next(session: Session, search_id: str, column: InstrumentedAttribute[int | None]) -> int:
+    highest = session.scalar(select(func.max(column)).where(Trial.search_id == search_id))
+    return 0 if highest is None else highest + 1
+
+
+def count(session: Session, search_id: str, *where: ColumnElement[bool]) -> int:
+    """Count the trials of a search, inspections included, that meet every condition."""
+    return session.scalar(select(func.count()).where(Trial.search_id == search_id, *where)) or 0
+
+
+def running(session: Session, search_id: str) -> int:
+    return count(session, search_id, Trial.state == TrialState.RUNNING)
+
+
+def unfinished(session: Session, search_id: str) -> int:
+    """Count what still has to end, repeats aside: these end with what they repeat."""
+    return count(session, search_id, Trial.state.not_in(FINISHED), Trial.repeat_of.is_(None))
+
+
+def proposed(session: Session, search_id: str) -> int:
+    """Count what the budget has been spent on."""
+    return count(session, search_id, Trial.kind == TrialKind.PROPOSED, Trial.repeat_of.is_(None))
+
+
+def distinct_keys(session: Session, search_id: str) -> int:
+    """Count the different candidates that the study holds."""
+    return (
+        session.scalar(
+            select(func.count(Trial.key.distinct())).where(
+                Trial.search_id == search_id, Trial.optuna_number.is_not(None)
+            )
+        )
+        or 0
+    )
+
+
+def first_with_key(session: Session, search_id: str, key: str) -> Trial | None:
+    """Return the trial that stands for a candidate: the first that trained it."""
+    return session.scalars(
+        select(Trial)
+        .where(Trial.search_id == search_id, Trial.key == key, Trial.repeat_of.is_(None))
+        .order_by(Trial.number)
+        .limit(1)
+    ).first()
+
+
+def repeats(session: Session, trial_id: str) -> Sequence[Trial]:
+    """Return the repeats of a trial that have not been told its value."""
+    return session.scalars(
+        select(Trial)
+        .where(Trial.repeat_of == trial_id, Trial.told.is_(None))
+        .order_by(Trial.optuna_number)
+    ).all()
+
+
+def originals(session: Session, search_id: str) -> Sequence[Trial]:
+    """Return the trials of the network as it came, one per seed."""
+    return session.scalars(
+        select(Trial)
+        .where(Trial.search_id == search_id, Trial.label == ORIGINAL)
+        .order_by(Trial.number)
+    ).all()
+
+
+def values_of(trials: Sequence[Trial]) -> Values:
+    """Return the values of those among `trials` that completed."""
+    return Values(
+        tuple(t.value for t in trials if t.state == TrialState.COMPLETED and t.value is not None)
+    )
+
+
+def in_study(session: Session, search_id: str) -> Sequence[Trial]:
+    """Return the trials of the study, in the order in which it holds them."""
+    return session.scalars(
+        select(Trial)
+        .where(Trial.search_id == search_id, Trial.optuna_number.is_not(None))
+        .order_by(Trial.optuna_number)
+    ).all()
+
+
+def told_reports(session: Session, search_id: str) -> dict[str, list[tuple[int, float]]]:
+    """Return the reports that the sampler saw, by trial and in the order of their steps."""
+    rows = session.execute(
+        select(Report.trial_id, Report.step, Report.value)
+        .join(Trial, Trial.id == Report.trial_id)
+        .where(Trial.search_id == search_id, Report.told.is_not(None))
+        .order_by(Report.trial_id, Report.step)
+    )
+    found: dict[str, list[tuple[int, float]]] = {}
+    for trial_id, step, value in rows:
+        found.setdefault(trial_id, []).append((step, value))
+    return found
+
+
+def reports(session: Session, trial_id: str) -> Sequence[Report]:
+    """Return a trial's reports, one for each step: the first."""
+    rows = session.scalars(
+        select(Report).where(Report.trial_id == trial_id).order_by(Report.step, Report.attempt)
+    )
+    first: dict[int, Report] = {}
+    for report in rows:
+        first.setdefault(report.step, report)
+    return list(first.values())
+
+
+def first_report(session: Session, trial_id: str, step: int) -> Report | None:
+    """Return the report of a step that came first, whatever attempt made it."""
+    return session.scalars(
+        select(Report)
+        .where(Report.trial_id == trial_id, Report.step == step)
+        .order_by(Report.attempt)
+        .limit(1)
+    ).first()
+
+
+def artifact(session: Session, trial_id: str, name: str) -> Artifact | None:
+    return session.get(Artifact, (trial_id, name))
+
+
+def artifacts(session: Session, trial_id: str) -> Sequence[Artifact]:
+    return session.scalars(
+        select(Artifact).where(Artifact.trial_id == trial_id).order_by(Artifact.name)
+    ).all()
+
+
+def put_artifact(
+    session: Session, trial: Trial, name: str, *, sha256: str, size: int
+) -> str | None:
+    """Name a stored file; return the sha256 of one that nothing names any more, if any."""
+    before = artifact(session, trial.id, name)
+    replaced = None if before is None else before.sha256
+    session.merge(
+        Artifact(
+            trial_id=trial.id,
+            name=name,
+            attempt=trial.attempt,
+            sha256=sha256,
+            size=size,
+            created_at=now(),
+        )
+    )
+    session.flush()
+    if replaced is None or replaced == sha256:
+        return None
+    named = session.scalar(select(func.count()).where(Artifact.sha256 == replaced))
+    return None if named else replaced
+
+
+def take(session: Session, search_id: str, *, expired: bool, waiting: bool) -> Trial | None:
+    """Hand out a trial of a search by one compare-and-set statement, or return None.
+
+    Args:
+        expired: Whether trials may be taken from attempts whose lease has run out.
+        waiting: Whether trials may be taken that wait.
+    """
+    lapsed = (
+        select(Attempt.trial_id)
+        .where(Attempt.ended_at.is_(None), Attempt.expires_at < now())
+        .scalar_subquery()
+    )
+    available: list[ColumnElement[bool]] = []
+    if waiting:
+        available.append(and_(Trial.state == TrialState.WAITING, Trial.repeat_of.is_(None)))
+    if expired:
+        available.append(and_(Trial.state == TrialState.RUNNING, Trial.id.in_(lapsed)))
+    if not available:
+        return None
+    rank = case(
+        (Trial.kind == TrialKind.INSPECTION, 0), (Trial.kind == TrialKind.BASELINE, 1), else_=2
+    )
+    first = (
+        select(Trial.id)
+        .where(Trial.search_id == search_id, or_(*available))
+        .order_by(rank, Trial.number)
+        .limit(1)
+        .with_for_update(skip_locked=True)
+        .scalar_subquery()
+    )
+    return session.scalars(
+        update(Trial)
+        .where(Trial.id == first, or_(*available))
+        .values(
+            state=TrialState.RUNNING,
+            attempt=Trial.attempt + 1,
+            started_at=func.coalesce(Trial.started_at, now()),
+        )
+        .returning(Trial)
+        .execution_options(populate_existing=True)
+    ).one_or_none()

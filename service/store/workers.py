@@ -1,0 +1,64 @@
+"""Reads and writes of workers and what they offer."""
+
+from collections.abc import Sequence
+
+from sqlalchemy import select, update
+from sqlalchemy.orm import Session
+
+from search_space.contract import TaskOffer, WorkerManifest
+from service.errors import NotFound
+from service.store.database import now
+from service.store.models import Worker
+
+
+def register(session: Session, worker_id: str, manifest: WorkerManifest) -> None:
+    """Enter a worker, or what it is after a restart."""
+    worker = session.get(Worker, worker_id)
+    if worker is None:
+        worker = Worker(id=worker_id, created_at=now())
+        session.add(worker)
+    worker.boot_id = manifest.boot_id
+    worker.manifest = manifest.model_dump(mode="json")
+    worker.seen_at = now()
+
+
+def seen(session: Session, worker_id: str, boot_id: str) -> None:
+    """Note a life sign, or raise `NotFound`: then the worker sends its manifest again."""
+    known = session.scalars(
+        update(Worker)
+        .where(Worker.id == worker_id, Worker.boot_id == boot_id)
+        .values(seen_at=now())
+        .returning(Worker.id)
+    ).one_or_none()
+    if known is None:
+        raise NotFound("worker", worker_id)
+
+
+def get(session: Session, worker_id: str) -> Worker:
+    """Return a worker, or raise `NotFound`."""
+    worker = session.get(Worker, worker_id)
+    if worker is None:
+        raise NotFound("worker", worker_id)
+    return worker
+
+
+def newest(session: Session, *, limit: int = 1000) -> Sequence[Worker]:
+    """Return the workers, those seen last first."""
+    return session.scalars(
+        select(Worker).order_by(Worker.seen_at.desc(), Worker.id).limit(limit)
+    ).all()
+
+
+def alive(session: Session, *, seconds: float) -> Sequence[Worker]:
+    """Return the workers that gave a life sign within `seconds`."""
+    return session.scalars(select(Worker).where(Worker.seen_at > now() - seconds)).all()
+
+
+def manifest_of(worker: Worker) -> WorkerManifest:
+    return WorkerManifest.model_validate(worker.manifest)
+
+
+def offers(session: Session, task: str | None = None) -> Sequence[TaskOffer]:
+    """Return the tasks that any worker ever offered, the newest offer of each worker first."""
+    found = (offer for worker in newest(session) for offer in manifest_of(worker).tasks)
+    return [offer for offer in found if task is None or offer.name == task]

@@ -1,0 +1,321 @@
+"""What attempts say: reports, the last word, silence. Each becomes a decision."""
+
+from collections.abc import Sequence
+
+from sqlalchemy.orm import Session
+
+from search_space.contract import (
+    FailureClass,
+    Heartbeat,
+    HeartbeatReply,
+    Outcome,
+    OutcomeKind,
+    Report,
+    TrialKind,
+    Verdict,
+)
+from service.core import Core
+from service.errors import Fault, Invalid, LeaseLost
+from service.life import SEARCH_CANCELLED, document_of, fail, plan, settle, stop_for_a_while
+from service.proposals import study_of, summary, tell
+from service.store import attempts, events, searches, trials, workers
+from service.store.database import now
+from service.store.models import Attempt, Bench, Trial, TrialState, Wanted
+from service.store.models import Report as ReportRow
+from service.turn import Turn, take_turn
+
+WENT_SILENT = Outcome(
+    outcome=OutcomeKind.FAILED,
+    failure=FailureClass.LOST,
+    message="the worker fell silent and its lease ran out",
+)
+
+
+def report(core: Core, lease: str, reports: Sequence[Report]) -> Verdict:
+    """Take in a batch of reports and return the verdict on the last.
+
+    Raises:
+        LeaseLost: If the attempt has ended or was superseded; then nothing changes.
+        Invalid: If a report lacks the search's metric.
+    """
+    with core.database.read() as session:
+        search_id = attempts.search_of(session, lease)
+    with take_turn(core, search_id) as turn:
+        attempt, trial = attempts.current(turn.session, lease)
+        for one in reports:
+            verdict = _take_in(turn, trial, one)
+        attempts.spoke(turn.session, attempt, seconds=core.settings.lease_seconds)
+    return verdict
+
+
+def heartbeat(core: Core, worker_id: str, beat: Heartbeat) -> HeartbeatReply:
+    """Renew a worker's leases; `cancel` stands for those that are not its own any more."""
+    with core.database.write() as session:
+        workers.seen(session, worker_id, beat.boot_id)
+        seconds = core.settings.lease_seconds
+        renewed = attempts.renew(session, beat.leases, boot_id=beat.boot_id, seconds=seconds)
+    return HeartbeatReply(
+        leases={
+            lease: Verdict.CONTINUE if lease in renewed else Verdict.CANCEL for lease in beat.leases
+        }
+    )
+
+
+def conclude(core: Core, lease: str, outcome: Outcome) -> None:
+    """Take in the last word on an attempt. Saying it again changes nothing.
+
+    Raises:
+        LeaseLost: If the attempt has ended otherwise.
+        Invalid: If the outcome contradicts itself.
+    """
+    _check(outcome)
+    with core.database.read() as session:
+        search_id = attempts.search_of(session, lease)
+    with take_turn(core, search_id) as turn:
+        known = attempts.find(turn.session, lease)
+        said = (outcome.outcome, outcome.failure)
+        if known is not None and (known.outcome, known.failure) == said:
+            return
+        attempt, trial = attempts.current(turn.session, lease)
+        completed = outcome.outcome == OutcomeKind.COMPLETED
+        if completed and trial.kind == TrialKind.INSPECTION and outcome.plan is None:
+            raise Invalid([Fault("plan", "an inspection completes with the plan it found")])
+        end_attempt(turn, trial, attempt, outcome)
+
+
+def lost(turn: Turn, trial: Trial) -> bool:
+    """Decide on a trial whose attempt was lost; return whether it has ended for good.
+
+    Losing a trial says nothing about it, unless it takes its worker down every time.
+    """
+    limit = document_of(turn.search).budget.failures
+    if attempts.fruitless_losses(turn.session, trial.id) < limit:
+        return False
+    reason = f"lost {limit} times in a row without a single report"
+    _fail_trial(turn, trial, FailureClass.LOST, reason)
+    return True
+
+
+def end_attempt(turn: Turn, trial: Trial, attempt: Attempt, outcome: Outcome) -> None:
+    """Note how an attempt ended, and decide what becomes of its trial and search."""
+    attempts.end(turn.session, attempt, outcome.outcome, outcome.failure, outcome.message)
+    match outcome.outcome:
+        case OutcomeKind.COMPLETED if outcome.plan is not None:
+            _finish(turn, trial, TrialState.COMPLETED)
+            if turn.search.wanted != Wanted.CANCEL:
+                plan(turn, outcome.plan)
+        case OutcomeKind.COMPLETED | OutcomeKind.STOPPED if trial.value is None:
+            reason = "ended without a single report"
+            _fail_trial(turn, trial, FailureClass.USER_ERROR, reason)
+        case OutcomeKind.COMPLETED | OutcomeKind.STOPPED:
+            turn.search.failures_in_a_row = 0
+            _finish(turn, trial, TrialState(outcome.outcome.value))
+        case OutcomeKind.RELEASED:
+            _wait_again(turn, trial)
+        case OutcomeKind.FAILED:
+            assert outcome.failure is not None
+            _failed(turn, trial, attempt, outcome.failure)
+    settle(turn)
+
+
+def _check(outcome: Outcome) -> None:
+    failed = outcome.outcome == OutcomeKind.FAILED
+    if failed and outcome.failure is None:
+        known = ", ".join(FailureClass)
+        raise Invalid([Fault("failure", f"a failed attempt names its class: {known}")])
+    if not failed and outcome.failure is not None:
+        message = f"only a failed attempt has a class, this one {outcome.outcome.value}"
+        raise Invalid([Fault("failure", message, outcome.failure.value)])
+
+
+def _take_in(turn: Turn, trial: Trial, one: Report) -> Verdict:
+    """Store one report with its verdict, or repeat the verdict that is stored."""
+    session, search = turn.session, turn.search
+    known = session.get(ReportRow, (trial.id, one.step, trial.attempt))
+    if known is not None:
+        return known.verdict
+    metric = document_of(search).objective.metric
+    if metric not in one.metrics:
+        there = ", ".join(one.metrics)
+        raise Invalid([Fault("reports.metrics", f"{metric!r} is missing; there are {there}")])
+    row = ReportRow(
+        trial_id=trial.id,
+        step=one.step,
+        attempt=trial.attempt,
+        value=one.metrics[metric],
+        metrics=dict(one.metrics),
+        step_seconds=one.step_seconds,
+        verdict=Verdict.RELEASE if search.wanted == Wanted.PAUSE else Verdict.CONTINUE,
+        created_at=now(),
+    )
+    earlier = trials.first_report(session, trial.id, one.step)
+    if earlier is None:
+        _show_the_study(turn, trial, row)
+        _show_followers(turn, trial, row)
+    elif earlier.verdict == Verdict.STOP:
+        # A resumed attempt says again what the sampler has seen; a stop stays a stop.
+        row.verdict = Verdict.STOP
+    session.add(row)
+    session.flush()
+    return row.verdict
+
+
+def _show_the_study(turn: Turn, trial: Trial, row: ReportRow) -> None:
+    """Enter a report that the sampler has not seen; the pruner may stop a proposed trial."""
+    if trial.optuna_number is None:
+        return
+    live = study_of(turn.core, turn.held, turn.search)
+    prune = live.report(trial.optuna_number, row.step, row.value)
+    turn.search.tells += 1
+    row.told = turn.search.tells
+    trial.optuna_attrs = live.attrs(trial.optuna_number)
+    if prune and trial.kind == TrialKind.PROPOSED:
+        row.verdict = Verdict.STOP
+
+
+def _show_followers(turn: Turn, trial: Trial, row: ReportRow) -> None:
+    """Bring the trial up to its newest report, and say so."""
+    trial.value = row.value
+    trial.step = row.step
+    times = [seconds for seconds in (trial.step_seconds, row.step_seconds) if seconds is not None]
+    # The fastest epoch: what else ran on the machine can only slow a step down.
+    trial.step_seconds = min(times, default=None)
+    data = {"trial": trial.id, "number": trial.number, "step": row.step, "value": row.value}
+    events.add(turn.session, turn.search, "report", data)
+
+
+def _failed(turn: Turn, trial: Trial, attempt: Attempt, failure: FailureClass) -> None:
+    """Apply the rule of a failure's class."""
+    match failure:
+        case FailureClass.PREEMPTED:
+            _wait_again(turn, trial)
+        case FailureClass.LOST:
+            if not lost(turn, trial):
+                _wait_again(turn, trial)
+        case FailureClass.ENVIRONMENT:
+            _environment(turn, trial, attempt)
+        case _:
+            _fail_trial(turn, trial, failure, attempt.message or failure.value)
+
+
+def _environment(turn: Turn, trial: Trial, attempt: Attempt) -> None:
+    """Bench the worker; try elsewhere, or pause with the reason where there is no elsewhere."""
+    session, search, reason = turn.session, turn.search, attempt.message or "no reason was given"
+    if searches.benched_for(session, search.id, trial.id):
+        reason = f"failed on two workers: {reason}"
+        _fail_trial(turn, trial, FailureClass.USER_ERROR, reason)
+        return
+    session.merge(
+        Bench(search_id=search.id, boot_id=attempt.boot_id, trial_id=trial.id, reason=reason)
+    )
+    _wait_again(turn, trial)
+    if search.wanted == Wanted.RUN and not _others(turn):
+        stop_for_a_while(turn, f"{first_line(reason)}; mend it, then resume the search")
+
+
+def _others(turn: Turn) -> bool:
+    """Whether a living worker offers the search's task and is not benched."""
+    search, lease_seconds = turn.search, turn.core.settings.lease_seconds
+    return any(
+        not searches.benched(turn.session, search.id, worker.boot_id)
+        and any(
+            offer.name == search.document["task"]["name"]
+            for offer in workers.manifest_of(worker).tasks
+        )
+        for worker in workers.alive(turn.session, seconds=2 * lease_seconds)
+    )
+
+
+def _wait_again(turn: Turn, trial: Trial) -> None:
+    """Put a trial back in the queue, or end it when nothing more shall start."""
+    if turn.search.wanted == Wanted.CANCEL:
+        trial.value = None
+        trial.reason = SEARCH_CANCELLED
+        _finish(turn, trial, TrialState.CANCELLED)
+    else:
+        trial.state = TrialState.WAITING
+        _announce(turn, trial)
+
+
+def _fail_trial(turn: Turn, trial: Trial, failure: FailureClass, reason: str) -> None:
+    """End a trial as failed; too many faults of the user's in a row pause the search."""
+    search = turn.search
+    trial.failure = failure
+    trial.reason = reason
+    trial.value = None
+    _finish(turn, trial, TrialState.FAILED)
+    if trial.kind == TrialKind.INSPECTION:
+        fail(turn, f"the network could not be inspected: {reason}")
+        return
+    if failure != FailureClass.USER_ERROR:
+        return
+    search.failures_in_a_row += 1
+    limit = document_of(search).budget.failures
+    if search.failures_in_a_row >= limit and search.wanted == Wanted.RUN:
+        count = f"{limit} trials in a row failed" if limit > 1 else "a trial failed"
+        stop_for_a_while(turn, f"{count}, the last with: {first_line(reason)}")
+
+
+def _finish(turn: Turn, trial: Trial, state: TrialState) -> None:
+    trial.state = state
+    trial.ended_at = now()
+    turn.session.flush()
+    if trial.kind != TrialKind.INSPECTION:
+        tell(turn, trial)
+    _announce(turn, trial)
+
+
+def _announce(turn: Turn, trial: Trial) -> None:
+    turn.session.flush()
+    if trial.kind != TrialKind.INSPECTION:
+        events.add(turn.session, turn.search, "trial", summary(trial))
+
+
+def first_line(message: str) -> str:
+    return message.strip().splitlines()[0] if message.strip() else "no reason was given"
+
+
+def sweep(core: Core) -> None:
+    """End the attempts that are over their time, and those that nobody will take over."""
+    with core.database.read() as session:
+        time = searches.clock(session)
+        overdue = [
+            (attempt.id, search_id)
+            for attempt, search_id in attempts.open_attempts(session)
+            if _verdict_of_time(core, session, search_id, attempt, time) is not None
+        ]
+    for lease, search_id in overdue:
+        _end_overdue(core, lease, search_id)
+
+
+def _end_overdue(core: Core, lease: str, search_id: str) -> None:
+    with take_turn(core, search_id) as turn:
+        try:
+            attempt, trial = attempts.current(turn.session, lease)
+        except LeaseLost:
+            return  # It ended between the look and the turn.
+        time = searches.clock(turn.session)
+        outcome = _verdict_of_time(core, turn.session, search_id, attempt, time)
+        if outcome is not None:
+            end_attempt(turn, trial, attempt, outcome)
+
+
+def _verdict_of_time(
+    core: Core, session: Session, search_id: str, attempt: Attempt, time: float
+) -> Outcome | None:
+    """Return how an attempt ends that is over its time, or None while it may go on."""
+    search = searches.get(session, search_id)
+    document = document_of(search)
+    if document.timeout is not None and time > attempt.started_at + document.timeout:
+        return _over_time(f"took longer than the timeout of {document.timeout:g} s")
+    grace_is_over = time > core.started_at + core.settings.lease_seconds
+    silent = attempt.expires_at < time
+    if silent and grace_is_over and search.wanted != Wanted.RUN:
+        return WENT_SILENT
+    if not silent and time > max(attempt.spoke_at, core.started_at) + document.stall:
+        return _over_time(f"said nothing for {document.stall:g} s (stall)")
+    return None
+
+
+def _over_time(message: str) -> Outcome:
+    return Outcome(outcome=OutcomeKind.FAILED, failure=FailureClass.TIMEOUT, message=message)
