@@ -47,15 +47,14 @@ def create_app(settings: Settings) -> FastAPI:
         title="Activation search",
         summary="Finds the best activation function for every layer of a network.",
         lifespan=_lifespan,
-        max_body_size=MAX_BODY_BYTES,
         responses={"4XX": {"model": Problem}},
     )
     app.state.settings = settings
     app.state.admin_token = token
     app.state.stopping = False
-    app.add_middleware(Guard, hosts=settings.hosts)
+    app.add_middleware(Guard, hosts=settings.hosts, max_body_bytes=MAX_BODY_BYTES)
     add_problem_handlers(app)
-    api = APIRouter(prefix="/v1")
+    api = APIRouter(prefix="/v1", max_body_size=MAX_BODY_BYTES)
     for part in (searches, trials, events, workers, leases, catalogue):
         api.include_router(part.router)
     app.include_router(api)

@@ -10,18 +10,19 @@ from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from service.errors import BadContentType, BadHost, ServiceError
+from service.errors import BadContentType, BadHost, ServiceError, TooLarge
 from service.problems import problem_response
 
 WRITES = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 
 
 class Guard:
-    """Refuses unknown hosts, and writes without the content type of the call."""
+    """Refuses unknown hosts, large bodies, and writes without the content type of the call."""
 
-    def __init__(self, app: ASGIApp, hosts: Collection[str]) -> None:
+    def __init__(self, app: ASGIApp, hosts: Collection[str], max_body_bytes: int) -> None:
         self._app = app
         self._hosts = hosts
+        self._max_body_bytes = max_body_bytes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         error = self._objection(scope) if scope["type"] == "http" else None
@@ -38,6 +39,9 @@ class Guard:
             return BadHost(host)
         if scope["method"] in WRITES:
             is_file = "/artifacts/" in scope["path"]
+            declared = headers.get("content-length", "0")
+            if not is_file and declared.isdigit() and int(declared) > self._max_body_bytes:
+                return TooLarge(self._max_body_bytes)
             expected = "application/octet-stream" if is_file else "application/json"
             given = headers.get("content-type", "").partition(";")[0].strip().lower()
             if given != expected:

@@ -53,8 +53,9 @@ class Remember(Protocol):
 
 
 def pinned_arguments(search: Search, *, has_phases: bool, epochs: int | None) -> dict[str, Any]:
-    """Return every argument of the sampler and the pruner of a search."""
+    """Return every argument of the sampler and the pruner of a search, and what they rest on."""
     return {
+        "epochs": epochs,
         "sampler": {"name": search.sampler.name, **_sampler_arguments(search)},
         "pruner": {
             "name": search.pruner.name,
@@ -110,11 +111,11 @@ class LiveStudy:
             )
         )
 
-    def report(self, number: int, step: int, value: float) -> bool:
-        """Enter a report; return whether the pruner would stop the trial."""
+    def report(self, number: int, step: int, value: float, *, may_stop: bool) -> bool:
+        """Enter a report; return whether the pruner, if it is asked, would stop the trial."""
         trial = self._trial(number)
         trial.report(value, step)
-        return trial.should_prune()
+        return may_stop and trial.should_prune()
 
     def tell(self, number: int, told: Told) -> None:
         """Enter a trial's end."""

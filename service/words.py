@@ -161,11 +161,16 @@ def _take_in(turn: Turn, trial: Trial, one: Report) -> Verdict:
 
 
 def _show_the_study(turn: Turn, trial: Trial, row: ReportRow) -> None:
-    """Enter a report that the sampler has not seen; the pruner may stop a proposed trial."""
+    """Enter a report that the sampler has not seen; the pruner may stop a proposed trial.
+
+    After the last epoch there is nothing left to save, and the pruner is not asked.
+    """
     if trial.optuna_number is None:
         return
     live = study_of(turn.core, turn.held, turn.search)
-    prune = live.report(trial.optuna_number, row.step, row.value)
+    epochs = turn.search.pinned["epochs"]
+    is_last = epochs is not None and row.step >= epochs
+    prune = live.report(trial.optuna_number, row.step, row.value, may_stop=not is_last)
     turn.search.tells += 1
     row.told = turn.search.tells
     trial.optuna_attrs = live.attrs(trial.optuna_number)

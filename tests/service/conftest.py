@@ -1,0 +1,33 @@
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.player import Player
+from tests.support.serving import Served
+
+
+@pytest.fixture
+def serve(tmp_path: Path) -> Iterator[Callable[..., Served]]:
+    """Start services with settings; all of them stop at the end."""
+    running: list[Served] = []
+
+    def start(**settings: Any) -> Served:
+        running.append(Served(tmp_path / f"home-{len(running)}", **settings))
+        return running[-1]
+
+    yield start
+    for served in running:
+        served.close()
+
+
+@pytest.fixture
+def served(serve: Callable[..., Served]) -> Served:
+    return serve()
+
+
+@pytest.fixture
+def player(served: Served) -> Player:
+    """A worker played by the test, registered with the service."""
+    return Player(served)

@@ -1,0 +1,157 @@
+"""The live study is a function over the rows: thrown away and rebuilt, it proposes the same."""
+
+import hashlib
+import json
+from collections.abc import Callable
+from typing import Any
+
+import optuna
+import pytest
+
+from search_space.sample import make_space
+from search_space.search import Search
+from search_space.spec import Site, SitePlan
+from service.studies import LiveStudy, Told, first_rung, pinned_arguments
+from tests.support.player import Player
+from tests.support.serving import Served
+
+SPACE: dict[str, Any] = {
+    "choices": [
+        "relu",
+        "silu",
+        {"name": "pwlu", "segments": [4, 8, 16], "share": ["channel", "layer"]},
+        {"name": "meta_acon", "reduction": [2, 4]},
+    ],
+    "hyperparameters": {
+        "learning_rate_factor": {"low": 0.3, "high": 3, "log": True},
+        "activation_learning_rate_factor": [0.1, 1.0],
+    },
+    "baselines": {"original_seeds": 2, "uniform": True},
+    "budget": {"trials": 20},
+    "sites": {"per": "layer"},
+}
+
+
+def quality(assignment: dict[str, Any], step: int) -> float:
+    """A value that depends on the candidate and the epoch alone."""
+    text = json.dumps([assignment["candidate"], step], sort_keys=True)
+    return int(hashlib.sha256(text.encode()).hexdigest()[:8], 16) / 2**32
+
+
+def play(player: Player, search_id: str, disturb: Callable[[int], None]) -> list[Any]:
+    """Run a search with two trials at a time, step by step in a fixed order."""
+    running: list[tuple[dict[str, Any], int]] = []
+    turn = 0
+    while True:
+        while len(running) < 2 and (assignment := player.lease(wait=0.3)) is not None:
+            running.append((assignment, 1))
+        if not running:
+            break
+        assignment, step = running.pop(0)
+        turn += 1
+        disturb(turn)
+        verdict = player.report(assignment, step, quality(assignment, step)).json()["verdict"]
+        if verdict == "stop" or step == 4:
+            player.end(assignment, "stopped" if verdict == "stop" else "completed")
+        else:
+            running.append((assignment, step + 1))
+        disturb(turn)
+    assert player.search(search_id)["state"] == "completed"
+    return [
+        (trial["candidate"], trial["state"], trial["value"], trial["step"], trial["seed"])
+        for trial in player.trials(search_id)
+    ]
+
+
+@pytest.mark.parametrize("pruner", ["asha", "median", "none"])
+@pytest.mark.parametrize("sampler", ["tpe", "random"])
+def test_a_rebuilt_study_proposes_as_its_unbroken_twin(
+    serve: Callable[..., Served], sampler: str, pruner: str
+) -> None:
+    def run(disturb: Callable[[Served, str], Callable[[int], None]]) -> list[Any]:
+        served = serve()
+        player = Player(served)
+        names = {"sampler": {"name": sampler, "seed": 3}, "pruner": {"name": pruner}}
+        search = player.submit(**SPACE | names)
+        player.inspect()
+        return play(player, search["id"], disturb(served, search["id"]))
+
+    def leave_alone(_served: Served, _search_id: str) -> Callable[[int], None]:
+        return lambda _turn: None
+
+    def drop_often(served: Served, search_id: str) -> Callable[[int], None]:
+        def disturb(turn: int) -> None:
+            if turn % 3 == 0:
+                served.core.studies.drop(search_id)
+            if turn == 20:
+                served.restart()
+
+        return disturb
+
+    unbroken = run(leave_alone)
+    assert run(drop_often) == unbroken
+    if pruner == "asha":
+        assert "stopped" in {state for _, state, *_ in unbroken}
+
+
+def test_another_seed_makes_another_search(serve: Callable[..., Served]) -> None:
+    def proposals(seed: int) -> list[Any]:
+        player = Player(serve())
+        search = player.submit(**SPACE | {"sampler": {"name": "tpe", "seed": seed}})
+        player.inspect()
+        return play(player, search["id"], lambda _turn: None)
+
+    assert proposals(0) != proposals(1)
+
+
+PLAN = SitePlan(tuple(Site(f"b{i}", 4, 16, 1, "relu", str(i), f"b{i}") for i in range(2)))
+
+
+def make_study(**changes: Any) -> LiveStudy:
+    search = Search.model_validate({"task": {"name": "t"}, **SPACE, **changes})
+    pinned = pinned_arguments(search, has_phases=False, epochs=4)
+    return LiveStudy(search, make_space(search, PLAN), pinned, [])
+
+
+def test_the_sampler_learns_to_avoid_what_cannot_be_trained() -> None:
+    """A candidate that cannot be trained is told as pruned and infeasible; TPE keeps off."""
+    study = make_study(choices=["relu", "silu", "gelu", "acon_c"], hyperparameters={})
+    wasted = []
+    for number in range(60):
+        params = study.ask()
+        bad = "silu" in params.values()
+        wasted.append(bad)
+        if bad:
+            told = Told(optuna.trial.TrialState.PRUNED, infeasible=True)
+        else:
+            told = Told(optuna.trial.TrialState.COMPLETE, 0.5)
+        study.tell(number, told)
+    assert sum(wasted[30:]) < sum(wasted[:30])
+
+
+def test_every_trial_carries_the_constraint() -> None:
+    study = make_study()
+    study.ask()
+    study.tell(0, Told(optuna.trial.TrialState.COMPLETE, 0.5))
+    assert study.attrs(0)["constraints:infeasible"] == 0.0
+
+
+@pytest.mark.parametrize(
+    ("epochs", "has_phases", "expected"),
+    [(8, True, 2), (10, True, 3), (5, True, 2), (1, True, 1), (8, False, 1), (None, True, 1)],
+)
+def test_the_first_rung_lies_after_the_longest_phase(
+    epochs: int | None, has_phases: bool, expected: int
+) -> None:
+    rung = first_rung(has_phases=has_phases, epochs=epochs)
+    assert rung == expected
+    if has_phases and epochs is not None:
+        assert rung > 0.2 * epochs or epochs == 1
+
+
+def test_every_argument_of_sampler_and_pruner_is_stored(player: Player) -> None:
+    pinned = player.submit(pruner={"name": "asha"})["pinned"]
+    assert pinned["sampler"]["multivariate"] is True
+    assert pinned["sampler"]["constant_liar"] is True
+    assert pinned["pruner"]["reduction_factor"] == 3
+    assert pinned["epochs"] == 4

@@ -1,0 +1,60 @@
+"""A real service on a real port, in this process: fast to start, and easy to stop and restart."""
+
+import socket
+import threading
+from pathlib import Path
+
+import httpx2
+import uvicorn
+
+from service.app import create_app
+from service.settings import Settings
+
+
+class Served:
+    """The service over real HTTP. `url` stays the same over a restart."""
+
+    def __init__(self, home: Path, **settings: object) -> None:
+        self._settings = Settings(home=home, **settings)  # type: ignore[arg-type]
+        self._socket = _listen(0)
+        self.port: int = self._socket.getsockname()[1]
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.http = httpx2.Client(base_url=f"{self.url}/v1", timeout=60, headers=JSON)
+        self._start(self._socket)
+
+    @property
+    def core(self):  # type: ignore[no-untyped-def]
+        return self.app.state.core
+
+    def restart(self) -> None:
+        """Stop the service and start a new one on the same home and port."""
+        self.stop()
+        self._start(_listen(self.port))
+
+    def stop(self) -> None:
+        self._server.should_exit = True
+        self._thread.join()
+
+    def close(self) -> None:
+        self.http.close()
+        self.stop()
+
+    def _start(self, listening: socket.socket) -> None:
+        self.app = create_app(self._settings)
+        config = uvicorn.Config(self.app, log_level="warning", timeout_graceful_shutdown=1)
+        self._server = uvicorn.Server(config)
+        self._thread = threading.Thread(target=self._server.run, args=([listening],))
+        self._thread.start()
+        while not self._server.started:
+            assert self._thread.is_alive(), "the service did not start"
+            threading.Event().wait(0.01)
+
+
+JSON = {"content-type": "application/json"}
+
+
+def _listen(port: int) -> socket.socket:
+    listening = socket.socket()
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listening.bind(("127.0.0.1", port))
+    return listening
