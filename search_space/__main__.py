@@ -1,0 +1,130 @@
+"""`python -m search_space sites NETWORK|FILE.py:build`, started by `actsearch sites`."""
+
+import argparse
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+from importlib.metadata import EntryPoint, entry_points
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+from typing import Any
+
+from search_space.spec import SitePlan
+
+NETWORKS = "activation_search.networks"
+"""Entry points of networks by name: callables of (input channels, classes)."""
+
+_COLUMNS = ("id", "rank", "channels", "channel_dim", "original", "stage", "block")
+_REFUSED = 2
+
+
+class _Unusable(Exception):
+    """What was named gives no network; the text says why and what would be right."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Print the sites of a network, and return the exit code."""
+    options = _parser().parse_args(arguments)
+    try:
+        model, example_batch = _load(options.network, options.input, options.classes)
+    except _Unusable as error:
+        sys.stderr.write(f"actsearch: {error}\n")
+        return _REFUSED
+    from search_space.sites import find_sites
+
+    plan = find_sites(model, example_batch)
+    sys.stdout.write(_as_json(plan) if options.json else _as_table(plan))
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="actsearch")
+    commands = parser.add_subparsers(dest="command", required=True)
+    sites = commands.add_parser("sites", description="List the sites of a network.")
+    sites.add_argument(
+        "network",
+        metavar="NETWORK|FILE.py:build",
+        help="a known name; or a function in a file that returns (model, example batch)",
+    )
+    sites.add_argument("--json", action="store_true", help="print JSON")
+    sites.add_argument(
+        "--input",
+        type=_size,
+        default=(3, 32, 32),
+        metavar="C,H,W",
+        help="of a known name (3,32,32)",
+    )
+    sites.add_argument("--classes", type=int, default=10, help="of a known name (%(default)s)")
+    return parser
+
+
+def _size(text: str) -> tuple[int, ...]:
+    size = tuple(int(part) for part in text.replace("x", ",").split(","))
+    if len(size) != 3 or min(size) < 1:
+        raise argparse.ArgumentTypeError(f"must be like 3,32,32, got {text!r}")
+    return size
+
+
+def _load(network: str, size: tuple[int, ...], classes: int) -> tuple[Any, Any]:
+    file, colon, function = network.rpartition(":")
+    if colon:
+        return _from_file(Path(file), function)
+    known = {point.name: point for point in entry_points(group=NETWORKS)}
+    if network not in known:
+        names = ", ".join(sorted(known)) or "none: the package is not installed"
+        raise _Unusable(
+            f"no network named {network!r}; there are {names}. A network of your own is "
+            "FILE.py:build, where build() returns (model, example_batch)"
+        )
+    return _from_entry_point(known[network], size, classes)
+
+
+def _from_entry_point(point: EntryPoint, size: tuple[int, ...], classes: int) -> tuple[Any, Any]:
+    import torch
+
+    return point.load()(size[0], classes), torch.zeros(2, *size)
+
+
+def _from_file(file: Path, function: str) -> tuple[Any, Any]:
+    if not file.is_file():
+        raise _Unusable(f"there is no file {file}")
+    spec = spec_from_file_location(file.stem, file)
+    if spec is None or spec.loader is None:
+        raise _Unusable(f"{file} is no Python file")
+    module = module_from_spec(spec)
+    # As with `python FILE.py`, so that it finds what stands beside it.
+    sys.path.insert(0, str(file.resolve().parent))
+    sys.modules[file.stem] = module
+    spec.loader.exec_module(module)
+    build = getattr(module, function, None)
+    if not callable(build):
+        raise _Unusable(f"{file} has no function {function!r}")
+    built = build()
+    if not isinstance(built, tuple) or len(built) != 2:
+        raise _Unusable(
+            f"{function}() must return (model, example_batch), got {type(built).__name__}"
+        )
+    return built
+
+
+def _as_json(plan: SitePlan) -> str:
+    return json.dumps(asdict(plan) | {"fingerprint": plan.fingerprint}, indent=2) + "\n"
+
+
+def _as_table(plan: SitePlan) -> str:
+    rows = [_COLUMNS, *([str(getattr(site, c)) for c in _COLUMNS] for site in plan.sites)]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = [_line(row, widths) for row in rows]
+    lines.insert(1, "  ".join("-" * width for width in widths))
+    lines.append(f"\n{len(plan.sites)} sites, fingerprint {plan.fingerprint}")
+    lines += [f"unreachable: {call}" for call in plan.unreachable]
+    return "\n".join(lines) + "\n"
+
+
+def _line(row: Iterable[str], widths: Iterable[int]) -> str:
+    return "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

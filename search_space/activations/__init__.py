@@ -1,0 +1,1 @@
+"""The activations as plain torch: one file per family, each the reference of its formula."""

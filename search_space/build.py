@@ -1,0 +1,40 @@
+"""From a spec to a module."""
+
+from torch import nn
+
+from search_space import catalog
+from search_space.errors import BadParameter
+from search_space.spec import ActivationSpec
+
+
+def build(
+    spec: ActivationSpec, *, channels: int, channel_dim: int = 1, fused: bool = False
+) -> nn.Module:
+    """Return a new module for `spec`.
+
+    What a module's constructor takes follows from its catalogue entry: the parameters as
+    keywords; `channels` and `channel_dim` if it learns; `share` if there is a choice;
+    `initial` if it has a start.
+
+    Args:
+        channels: Size of the input's dimension `channel_dim`.
+        channel_dim: 1 for `(N, C, *)`, -1 for channels last.
+        fused: Ask for the fused kernel. It is never chosen silently, nor silently missed.
+
+    Raises:
+        UnknownActivation: If the catalogue does not hold the name.
+        BadParameter: If a parameter, the share or the start is not one of the entry's; or
+            if `fused`, and the activation has no fused kernel.
+    """
+    entry = catalog.check(spec)
+    if fused:
+        raise BadParameter(spec.name, "fused", fused, "False: it has no fused kernel")
+    arguments: dict[str, object] = dict(spec.params)
+    if len(entry.shares) > 1:
+        arguments["share"] = spec.share
+    if entry.initials:
+        arguments["initial"] = spec.initial or entry.default_initial
+    if entry.learned:
+        arguments |= {"channels": channels, "channel_dim": channel_dim}
+    module: nn.Module = entry.load()(**arguments)
+    return module

@@ -1,0 +1,275 @@
+"""Watching one run of a network: which activations are called, by whom, on what."""
+
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+from torch.utils._pytree import tree_leaves
+from torch.utils.hooks import RemovableHandle
+
+from search_space.activations.learned import LearnedActivation
+from search_space.catalog import CATALOG
+from search_space.layout import Layouts
+from search_space.substitution import (
+    UNTRACEABLE,
+    PerCall,
+    Substitution,
+    function_name,
+    overwrites,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where in a network a call is.
+
+    Attributes:
+        id: The site's.
+        owner: Path of the module whose forward passes number the calls.
+        target: Path of the activation module; None for a functional call.
+        function: Catalogue name of the function that the network itself calls.
+        number: Which call of the target, or of the function, in a pass of the owner; from 1.
+    """
+
+    id: str
+    owner: str
+    target: str | None
+    function: str
+    number: int
+
+    @staticmethod
+    def of_module(owner: str, target: str, function: str, number: int) -> "Place":
+        """Return the place of a call of the module at `target`."""
+        suffix = "" if number == 1 else f"@{number}"
+        return Place(f"{target}{suffix}", owner, target, function, number)
+
+    @staticmethod
+    def of_function(owner: str, function: str, number: int) -> "Place":
+        """Return the place of a functional call in the forward of `owner`."""
+        return Place(f"{owner}:{function}@{number}", owner, None, function, number)
+
+    @property
+    def path(self) -> str:
+        """The path of the module called, or of the one that calls a function."""
+        return self.owner if self.target is None else self.target
+
+
+@dataclass(slots=True)
+class Sighting:
+    """A call of an activation, as it was seen.
+
+    Attributes:
+        original: Catalogue name of what is computed; not the place's, once it is replaced.
+        in_place: The input was overwritten, and something besides the result reads it.
+    """
+
+    place: Place
+    original: str
+    shape: torch.Size
+    channel_dim: int
+    device: torch.device
+    in_place: bool = False
+
+    @property
+    def channels(self) -> int:
+        """Number of channels of the input."""
+        return self.shape[self.channel_dim]
+
+
+@dataclass(slots=True)
+class _Frame:
+    """A module whose forward is running; opaque if the module as a whole is a call."""
+
+    path: str
+    opaque: bool
+    sighting: Sighting | None = None
+    counts: Counter[str] = field(default_factory=Counter)
+
+    def holds(self, path: str) -> bool:
+        """Whether the module at `path` is registered within this one."""
+        return path != self.path and (self.path == "" or path.startswith(f"{self.path}."))
+
+
+class Recorder(TorchFunctionMode):
+    """Sees modules by hooks and functions as a mode.
+
+    Attributes:
+        seen: The first sighting of each site, in order.
+        clashing: Ids of calls that met inputs of different numbers of channels, so that no
+            activation with channels can stand there.
+        callers: Paths of the modules within whose forward an activation function was called.
+        untraceable: Those of them whose call a compiler would not see.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.seen: dict[str, Sighting] = {}
+        self.clashing: set[str] = set()
+        self.callers: set[str] = set()
+        self.untraceable: set[str] = set()
+        self._model = model
+        self._paths: dict[nn.Module, list[str]] = {}
+        for path, module in model.named_modules(remove_duplicate=False):
+            self._paths.setdefault(module, []).append(path)
+        self._frames: list[_Frame] = []
+        self._layouts = Layouts()
+        # Inputs that were overwritten, kept alive so that nothing else gets their storage.
+        self._overwritten: dict[int, tuple[Tensor, Sighting]] = {}
+
+    def run(self, *args: Any, **kwargs: Any) -> None:
+        """Run the model and see all it calls."""
+        with self._hooked(), self:
+            result = self._model(*args, **kwargs)
+        self._note_readers(result)
+
+    @contextmanager
+    def _hooked(self) -> Iterator[None]:
+        with ExitStack() as stack:
+            for module in self._paths:
+                covering = module.__dict__.get("forward")
+                if isinstance(covering, Substitution):
+                    # The calls are to be seen where the network makes them.
+                    stack.enter_context(covering.lifting())
+                # TorchScript takes no hooks with keywords, and would not run them inside.
+                if not isinstance(module, torch.jit.ScriptModule):
+                    for handle in self._hook(module):
+                        stack.callback(handle.remove)
+            yield
+
+    def _hook(self, module: nn.Module) -> Iterator[RemovableHandle]:
+        # Closest to forward: what hooks of others call belongs to the module around.
+        yield module.register_forward_pre_hook(self._enter, with_kwargs=True)
+        yield module.register_forward_hook(
+            self._leave, prepend=True, with_kwargs=True, always_call=True
+        )
+
+    def _enter(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        path = self._path(module)
+        name = activation_name(module) if path else None
+        sighting = self._see_module(path, name, _first_tensor((args, kwargs))) if name else None
+        self._frames.append(_Frame(path, opaque=name is not None, sighting=sighting))
+
+    def _leave(
+        self, _: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any
+    ) -> Any:
+        frame = self._frames.pop()
+        x = _first_tensor((args, kwargs))
+        if x is None or not isinstance(output, Tensor):
+            return None
+        # What happens inside TorchScript or an autograd function is not seen.
+        self._layouts.inherit(output, x)
+        return self._apart(x, frame.sighting) if frame.sighting and output is x else None
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        # To ask for a shape or a device is not to read the numbers.
+        if getattr(func, "__name__", "") != "__get__":
+            self._note_readers((args, kwargs))
+        name = function_name(func, kwargs)
+        sighting = self._see_function(func, name, args, kwargs) if name and self._frames else None
+        result = func(*args, **kwargs)
+        self._layouts.follow(func, args, kwargs, result)
+        if sighting is not None and overwrites(func, args, kwargs):
+            return self._apart(result, sighting)
+        return result
+
+    def _path(self, module: nn.Module) -> str:
+        """Return the module's path.
+
+        Of several paths a shared activation has the one nearest to who calls it, so that
+        its callers are told apart; anything else has its first.
+        """
+        paths = self._paths[module]
+        for frame in reversed(self._frames):
+            for path in paths:
+                if frame.holds(path) and activation_name(module):
+                    return path
+        return paths[0]
+
+    def _owner(self, path: str) -> _Frame:
+        """Return the innermost running module that holds the one at `path`."""
+        return next(frame for frame in reversed(self._frames) if frame.holds(path))
+
+    def _see_module(self, path: str, name: str, x: Tensor | None) -> Sighting | None:
+        parent = path.rpartition(".")[0]
+        shared = self._model.get_submodule(parent)
+        if isinstance(shared, PerCall):
+            owner, path = self._owner(parent), parent
+            number = min(shared.calls, len(shared))
+        else:
+            owner = self._owner(path)
+            owner.counts[path] += 1
+            number = owner.counts[path]
+        return self._see(Place.of_module(owner.path, path, name, number), name, x)
+
+    def _see_function(
+        self, func: Any, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Sighting | None:
+        frame = self._frames[-1]
+        self.callers.add(frame.path)
+        if frame.opaque:
+            return None
+        if func in UNTRACEABLE:
+            self.untraceable.add(frame.path)
+        key = f":{name}"
+        frame.counts[key] += 1
+        place = Place.of_function(frame.path, name, frame.counts[key])
+        covering = self._model.get_submodule(frame.path).__dict__.get("forward")
+        if isinstance(covering, Substitution):
+            module, _ = covering.standing_in(name, place.number)
+            name = (activation_name(module) if module else None) or name
+        return self._see(place, name, _first_tensor((args, kwargs)))
+
+    def _see(self, place: Place, original: str, x: Tensor | None) -> Sighting | None:
+        """Return the sighting of this call, which is a new one in the first pass of its owner."""
+        if x is None or x.dim() == 0:
+            return None
+        channel_dim = self._layouts.channel_dim(x)
+        seen = self.seen.get(place.id)
+        if seen is None:
+            seen = Sighting(place, original, x.shape, channel_dim, x.device)
+            self.seen[place.id] = seen
+        elif seen.channels != x.shape[channel_dim] or seen.channel_dim != channel_dim:
+            self.clashing.add(place.id)
+        return seen
+
+    def _apart(self, overwritten: Tensor, sighting: Sighting) -> Tensor:
+        """Return a copy of an overwritten input, so that its later readers can be told apart."""
+        pointer = overwritten.untyped_storage().data_ptr()
+        self._overwritten[pointer] = (overwritten, sighting)
+        copy = overwritten.clone()
+        self._layouts.inherit(copy, overwritten)
+        return copy
+
+    def _note_readers(self, values: Any) -> None:
+        """Mark the calls whose overwritten input is among `values`, or shares its storage."""
+        if not self._overwritten:
+            return
+        for value in tree_leaves(values):
+            if isinstance(value, Tensor) and value.layout is torch.strided:
+                entry = self._overwritten.get(value.untyped_storage().data_ptr())
+                if entry is not None:
+                    entry[1].in_place = True
+
+
+def activation_name(module: nn.Module) -> str | None:
+    """Return the catalogue name of an activation module, None for any other module."""
+    if isinstance(module, LearnedActivation):
+        target = f"{type(module).__module__}:{type(module).__qualname__}"
+        return next((e.name for e in CATALOG.values() if e.target == target), None)
+    if isinstance(module, nn.GELU):
+        return "gelu_tanh" if module.approximate == "tanh" else "gelu"
+    if isinstance(module, nn.ReLU):
+        return "relu"
+    return "silu" if isinstance(module, nn.SiLU) else None
+
+
+def _first_tensor(values: Any) -> Tensor | None:
+    return next((v for v in tree_leaves(values) if isinstance(v, Tensor)), None)
