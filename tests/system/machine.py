@@ -1,0 +1,163 @@
+"""Real processes of the product on this machine, as a user would start them."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from urllib.request import urlopen
+
+import psutil
+
+from service.client import Client
+
+ACTSEARCH = [str(Path(sys.executable).parent / "actsearch")]
+LEASE_SECONDS = 3
+
+
+class Machine:
+    """Starts services and workers; whatever still runs at the end is killed."""
+
+    def __init__(self, folder: Path, database_url: str | None = None) -> None:
+        self.folder = folder
+        self._database_url = database_url
+        self._processes: list[subprocess.Popen[str]] = []
+        self._port = 0
+        self.client = Client("http://127.0.0.1:1")
+
+    def serve(self) -> subprocess.Popen[str]:
+        """Start the service; again on the same home and port after the first time."""
+        options = ["--home", str(self.folder / "service"), "--port", str(self._port), "--json"]
+        if self._database_url is not None:
+            options += ["--database-url", self._database_url]
+        process = self._start("service", [*ACTSEARCH, "serve", *options])
+        if self._port == 0:
+            address = until(lambda: re.search(r"127\.0\.0\.1:(\d+)", self.log("service")))
+            self._port = int(address.group(1))
+            self.client.close()
+            self.client = Client(f"http://127.0.0.1:{self._port}")
+        until(self._is_ready)
+        return process
+
+    def worker(self, *options: str, slots: int = 1) -> subprocess.Popen[str]:
+        """Start a worker."""
+        name = f"worker-{len(self._processes)}"
+        home = ["--home", str(self.folder / name), "--slots", str(slots)]
+        command = [*ACTSEARCH, "worker", "--url", self.client.url, *home, *options]
+        return self._start(name, command)
+
+    def log(self, name: str) -> str:
+        return (self.folder / f"{name}.log").read_text()
+
+    def read(self, path: str) -> Any:
+        """Read what the API answers, as a program of any language would."""
+        response = get_text(f"{self.client.url}/v1{path}")
+        return json.loads(response)
+
+    def trials(self, search_id: str) -> list[dict[str, Any]]:
+        return list(self.read(f"/searches/{search_id}/trials?limit=500")["items"])
+
+    def wait(self, search_id: str, state: str = "completed", seconds: float = 240) -> None:
+        """Wait until a search is in a state."""
+
+        def arrived() -> bool:
+            found = self.read(f"/searches/{search_id}")
+            if found["state"] in ("failed", "paused", "cancelled", "completed"):
+                assert found["state"] == state, found["reason"]
+            return bool(found["state"] == state)
+
+        until(arrived, seconds)
+
+    def until_reported(self, search_id: str, steps: int, *, proposed: bool = False) -> Any:
+        """Wait until a running trial has reported so many epochs; return it."""
+
+        def found() -> Any:
+            return next(
+                (
+                    trial
+                    for trial in self.trials(search_id)
+                    if trial["state"] == "running"
+                    and (trial["step"] or 0) >= steps
+                    and (trial["kind"] == "proposed" or not proposed)
+                ),
+                None,
+            )
+
+        return until(found)
+
+    def close(self) -> None:
+        self.client.close()
+        for process in self._processes:
+            for child in _children(process.pid):
+                child.kill()
+            process.kill()
+            process.wait()
+
+    def _start(self, name: str, command: list[str]) -> subprocess.Popen[str]:
+        with (self.folder / f"{name}.log").open("a") as log:
+            process = subprocess.Popen(
+                command,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                stdin=subprocess.DEVNULL,
+                text=True,
+                cwd=self.folder,
+                env={
+                    **os.environ,
+                    "ACTSEARCH_LEASE_SECONDS": str(LEASE_SECONDS),
+                    "OMP_NUM_THREADS": "1",
+                },
+            )
+        self._processes.append(process)
+        return process
+
+    def _is_ready(self) -> bool:
+        try:
+            get_text(f"{self.client.url}/readyz")
+        except OSError:
+            return False
+        return True
+
+
+def get_text(url: str) -> str:
+    with urlopen(url, timeout=10) as response:
+        return str(response.read().decode())
+
+
+def trial_processes(worker: subprocess.Popen[str]) -> list[psutil.Process]:
+    """Return the processes of a worker that train: the children of its forkserver."""
+    grandchildren = [
+        grandchild
+        for child in psutil.Process(worker.pid).children()
+        for grandchild in child.children()
+    ]
+    return [process for process in grandchildren if process.status() != psutil.STATUS_ZOMBIE]
+
+
+def kill_all(process: subprocess.Popen[str]) -> None:
+    """Kill a process with everything that it started, as a machine that loses power does."""
+    for child in _children(process.pid):
+        child.kill()
+    process.kill()
+    process.wait()
+
+
+def until(happened: Callable[[], Any], seconds: float = 60) -> Any:
+    """Wait for what must happen."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if found := happened():
+            return found
+        time.sleep(0.05)
+    raise AssertionError(f"it did not happen within {seconds} s")
+
+
+def _children(pid: int) -> list[psutil.Process]:
+    try:
+        return psutil.Process(pid).children(recursive=True)
+    except psutil.NoSuchProcess:
+        return []

@@ -1,0 +1,205 @@
+"""The agent with real processes, against a service over HTTP."""
+
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from search_space.contract import (
+    CHECKPOINT,
+    FailureClass,
+    OutcomeKind,
+    TaskOffer,
+    Verdict,
+    WorkerManifest,
+)
+from tests.workers.conftest import candidate, fingerprint
+from tests.workers.stub import Stub, serving
+from workers.agent import Agent
+from workers.errors import NotWelcome
+from workers.executors.local import LocalExecutor
+from workers.tasks.base import FunctionTask, Place, Task
+
+OFFER = TaskOffer(name="mine", settings={}, metrics={"pid": "maximize"})
+TASKS: dict[str, Task] = {
+    "mine": FunctionTask(OFFER, "tests.workers.targets:train"),
+    "silent": FunctionTask(OFFER, "tests.workers.targets:nothing"),
+}
+
+
+def make_agent(stub: Stub, home: Path, *, slots: int = 1) -> Agent:
+    executor = LocalExecutor(Place(home, home, threads=1), slots=slots, gpus=[])
+    manifest = WorkerManifest(
+        boot_id="boot",
+        slots=slots,
+        devices=executor.devices,
+        versions={},
+        tasks=[OFFER],
+        activations=["relu"],
+    )
+    return Agent(
+        stub.url, "t", worker="w", manifest=manifest, tasks=TASKS, executor=executor, home=home
+    )
+
+
+def join(main: threading.Thread) -> None:
+    """Wait for the agent and for what it leaves to end by itself."""
+    for thread in (main, *threading.enumerate()):
+        if thread is main or thread.name.startswith(("slot-", "heartbeat")):
+            thread.join(30)
+            assert not thread.is_alive()
+
+
+@contextmanager
+def running(agent: Agent) -> Iterator[threading.Thread]:
+    thread = threading.Thread(target=agent.run)
+    thread.start()
+    try:
+        yield thread
+    finally:
+        agent.stop()
+        join(thread)
+
+
+@pytest.fixture
+def agent(stub: Stub, tmp_path: Path) -> Iterator[Agent]:
+    made = make_agent(stub, tmp_path)
+    with running(made):
+        yield made
+
+
+def give(stub: Stub, then: str = "", **fields: Any) -> str:
+    fields = {"fingerprint": fingerprint(), **fields}
+    task = {"name": fields.pop("task", "mine"), "then": then}
+    return stub.give(stub.assignment(task, candidate(), **fields))
+
+
+def pid_of_trial(stub: Stub) -> int:
+    stub.wait(lambda: stub.reports)
+    return int(stub.reports[0].metrics["pid"])
+
+
+def test_trials_are_run_one_after_another(stub: Stub, tmp_path: Path) -> None:
+    with running(make_agent(stub, tmp_path)):
+        inspection = stub.give(stub.assignment({"name": "mine"}))
+        leases = [give(stub), give(stub)]
+        plan = stub.outcome(inspection).plan
+        assert plan is not None
+        assert plan.fingerprint == fingerprint()
+        assert [stub.outcome(x).outcome for x in leases] == [OutcomeKind.COMPLETED] * 2
+    assert [report.metrics["threads"] for report in stub.reports] == [1] * 4
+    numbers = [number for _, number in stub.requests]
+    assert numbers == list(range(len(numbers)))
+    assert not [*(tmp_path / "leases").iterdir(), *(tmp_path / "logs").iterdir()]
+
+
+@pytest.mark.usefixtures("agent")
+def test_a_killed_process_is_lost(stub: Stub) -> None:
+    lease = give(stub, "hang")
+    os.kill(pid_of_trial(stub), signal.SIGKILL)
+    outcome = stub.outcome(lease)
+    assert (outcome.outcome, outcome.failure) == (OutcomeKind.FAILED, FailureClass.LOST)
+    assert "SIGKILL" in outcome.message
+
+
+@pytest.mark.usefixtures("agent")
+@pytest.mark.parametrize(
+    ("then", "message"), [("exit", "exit code 3"), ("crash", "ended by SIGSEGV")]
+)
+def test_a_process_that_ends_badly_is_the_user_s(stub: Stub, then: str, message: str) -> None:
+    outcome = stub.outcome(give(stub, then))
+    assert outcome.failure is FailureClass.USER_ERROR
+    assert message in outcome.message
+
+
+@pytest.mark.usefixtures("agent")
+@pytest.mark.parametrize("inspection", [True, False])
+def test_a_process_that_says_nothing_is_told_so(stub: Stub, inspection: bool) -> None:
+    task = {"name": "silent"}
+    given = stub.assignment(task) if inspection else stub.assignment(task, candidate())
+    outcome = stub.outcome(stub.give(given))
+    assert outcome.failure is FailureClass.USER_ERROR
+    assert ("called apply" if inspection else "never used actsearch.trial()") in outcome.message
+
+
+@pytest.mark.usefixtures("agent")
+def test_a_task_that_is_not_offered_is_the_worker_s_fault(stub: Stub) -> None:
+    outcome = stub.outcome(give(stub, task="another"))
+    assert outcome.failure is FailureClass.ENVIRONMENT
+    assert "'another'" in outcome.message
+
+
+def test_a_stopped_worker_gives_its_trials_back(stub: Stub, tmp_path: Path) -> None:
+    agent = make_agent(stub, tmp_path, slots=2)
+    with running(agent) as thread:
+        leases = [give(stub, "hang"), give(stub, "hang")]
+        stub.wait(lambda: len(stub.reports) == 2)
+        agent.stop()
+        thread.join(30)
+    assert [stub.outcomes[x].failure for x in leases] == [FailureClass.PREEMPTED] * 2
+
+
+@pytest.mark.usefixtures("agent")
+def test_a_cancelled_lease_ends_its_process_without_a_word(stub: Stub) -> None:
+    lease = give(stub, "hang")
+    pid_of_trial(stub)
+    stub.cancelled.add(lease)
+    # The slot is free again when it takes the next one.
+    assert stub.outcome(give(stub)).outcome is OutcomeKind.COMPLETED
+    assert lease not in stub.outcomes
+    assert not stub.refused
+
+
+@pytest.mark.usefixtures("agent")
+def test_leases_are_renewed_while_their_trials_run(stub: Stub) -> None:
+    lease = give(stub, "hang")
+    stub.wait(lambda: stub.beats.count([lease]) >= 3)
+
+
+@pytest.mark.usefixtures("agent")
+def test_a_service_that_forgot_the_worker_is_told_again(stub: Stub) -> None:
+    stub.wait(lambda: stub.manifests)
+    stub.forgotten = True
+    stub.wait(lambda: len(stub.manifests) == 2)
+
+
+def test_a_restarted_service_loses_nothing(tmp_path: Path) -> None:
+    stub = Stub()
+    with serving(stub):
+        agent = make_agent(stub, tmp_path)
+        port = int(stub.url.rpartition(":")[2])
+        thread = threading.Thread(target=agent.run)
+        thread.start()
+        stub.wait(lambda: stub.requests)
+    lease = give(stub)
+    with serving(stub, port):
+        assert stub.outcome(lease).outcome is OutcomeKind.COMPLETED
+        agent.stop()
+        join(thread)
+    numbers = [number for _, number in stub.requests]
+    assert sorted(set(numbers)) == list(range(max(numbers) + 1))
+
+
+@pytest.mark.usefixtures("agent")
+def test_a_released_trial_goes_on_where_it_stopped(stub: Stub) -> None:
+    stub.verdicts = {1: Verdict.RELEASE}
+    assert stub.outcome(give(stub)).outcome is OutcomeKind.RELEASED
+    stub.verdicts = {}
+    lease = give(stub, attempt=2, checkpoint=stub.checkpoint(CHECKPOINT))
+    assert stub.outcome(lease).outcome is OutcomeKind.COMPLETED
+    assert [report.step for report in stub.reports] == [1, 2]
+
+
+@pytest.mark.parametrize("status", [401, 403, 426])
+def test_a_worker_that_is_not_welcome_ends_and_says_why(
+    stub: Stub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, status: int
+) -> None:
+    refusal: Callable[..., Any] = lambda *_: (status, b'{"detail": "because"}')  # noqa: E731
+    monkeypatch.setattr(stub, "answer", refusal)
+    with pytest.raises(NotWelcome, match=f"{status}: because"):
+        make_agent(stub, tmp_path).run()

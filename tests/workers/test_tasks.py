@@ -1,0 +1,99 @@
+"""What a worker offers."""
+
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+
+from workers.errors import BadTaskFile
+from workers.tasks.base import CommandTask
+from workers.tasks.registry import load_tasks
+
+FULL = """
+[tasks.mine]
+command = ["python", "train.py"]
+directory = "scripts"
+epochs = 30
+description = "my network"
+environment = {SEEN = "yes"}
+metrics = {error = "minimize"}
+"""
+
+
+def image_classification() -> dict[str, Any]:
+    return load_tasks(None)["image-classification"].offer.settings
+
+
+@pytest.mark.parametrize("task", list(load_tasks(None).values()), ids=lambda t: t.offer.name)
+def test_every_built_in_schema_is_a_schema(task: Any) -> None:
+    jsonschema.Draft202012Validator.check_schema(task.offer.settings)
+    assert task.offer.settings["additionalProperties"] is False
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"dataset": "digits", "network": "small-cnn"},
+        {"dataset": "cifar10", "network": "resnet20", "epochs": 1000, "train_samples": None},
+        {"dataset": "mnist", "network": "small-cnn", "batch_size": 1, "train_samples": 10},
+    ],
+)
+def test_good_settings_are_valid(settings: dict[str, Any]) -> None:
+    jsonschema.validate(settings, image_classification())
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"dataset": "imagenet"},
+        {"network": None},
+        {"epochs": 0},
+        {"epochs": 1001},
+        {"batch_size": 0},
+        {"train_samples": 0},
+        {"learning_rate": 0.1},
+    ],
+)
+def test_bad_settings_are_not(change: dict[str, Any]) -> None:
+    settings = {"dataset": "digits", "network": "small-cnn"} | change
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(settings, image_classification())
+
+
+def write(folder: Path, text: str) -> Path:
+    path = folder / "tasks.toml"
+    path.write_text(text)
+    return path
+
+
+def test_a_file_adds_the_user_s_own_scripts(tmp_path: Path) -> None:
+    task = load_tasks(write(tmp_path, FULL))["mine"]
+    assert isinstance(task, CommandTask)
+    assert task.command == ("python", "train.py")
+    assert task.directory == tmp_path / "scripts"
+    assert task.environment == {"SEEN": "yes"}
+    assert task.offer.metrics == {"error": "minimize"}
+    assert task.offer.settings["properties"]["epochs"]["default"] == 30
+    jsonschema.Draft202012Validator.check_schema(task.offer.settings)
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("[tasks.mine", "at the end of a table declaration"),
+        ('[tasks.mine]\ncommand = ["x"]', "tasks.mine.epochs: Field required"),
+        (FULL.replace("directory", "folder"), "tasks.mine.folder: Extra inputs"),
+        (FULL.replace("minimize", "smaller"), "tasks.mine.metrics.error"),
+        (FULL.replace("mine", "image-classification"), "the name of a built-in task"),
+    ],
+)
+def test_a_wrong_file_is_refused_with_its_place(tmp_path: Path, text: str, reason: str) -> None:
+    with pytest.raises(BadTaskFile, match=r"tasks\.toml: ") as error:
+        load_tasks(write(tmp_path, text))
+    assert reason in str(error.value)
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(BadTaskFile, match="No such file"):
+        load_tasks(tmp_path / "tasks.toml")

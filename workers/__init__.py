@@ -1,0 +1,1 @@
+"""The muscle: leases trials from the service, trains them and reports."""

@@ -1,0 +1,84 @@
+"""The worker's command: `python -m workers --url URL`, started by `actsearch worker` and `up`."""
+
+import argparse
+import logging
+import os
+import signal
+import sys
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from workers.agent import Agent
+
+_DEFAULTS = {
+    "URL": "http://127.0.0.1:8000",
+    "EXECUTOR": "local",
+    "SLOTS": "auto",
+    "DATA_ROOT": "data",
+    "HOME": str(Path("~") / ".actsearch" / "worker"),
+}
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run a worker until it is told to stop, and return the exit code."""
+    options = _parser().parse_args(arguments)
+    logging.basicConfig(
+        stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s"
+    )
+    # One line per request is the client's habit, not ours.
+    logging.getLogger("httpx2").setLevel(logging.WARNING)
+    # Processes of trials import this module again and need nothing of what follows.
+    from workers.errors import WorkerError
+    from workers.setup import make_agent
+
+    try:
+        agent = make_agent(options)
+        _stop_on_signals(agent, with_stdin=options.exit_with_stdin)
+        agent.run()
+    except WorkerError as error:
+        logging.getLogger(__name__).error("%s", error)
+        return 1
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="actsearch worker",
+        description="Train trials for a service. Every option is also an environment variable: "
+        "ACTSEARCH_ and its name.",
+    )
+    parser.add_argument("--url", default=_setting("URL"), help="the service (%(default)s)")
+    parser.add_argument("--token", default=_setting("TOKEN"), help="bearer token with scope work")
+    parser.add_argument("--executor", default=_setting("EXECUTOR"), help="local")
+    parser.add_argument("--slots", default=_setting("SLOTS"), help="trials at once, or auto")
+    parser.add_argument("--data-root", type=Path, default=_setting("DATA_ROOT"))
+    parser.add_argument("--tasks", type=Path, default=_setting("TASKS"), help="tasks.toml")
+    parser.add_argument("--home", type=Path, default=_setting("HOME"))
+    parser.add_argument(
+        "--exit-with-stdin", action="store_true", help="stop when standard input ends"
+    )
+    return parser
+
+
+def _setting(name: str) -> str | None:
+    return os.environ.get(f"ACTSEARCH_{name}") or _DEFAULTS.get(name)
+
+
+def _stop_on_signals(agent: "Agent", *, with_stdin: bool) -> None:
+    for number in (signal.SIGTERM, signal.SIGINT):
+        # From a thread: the handler may interrupt the main thread while it holds the event's lock.
+        signal.signal(number, lambda *_: threading.Thread(target=agent.stop).start())
+    if with_stdin:
+        threading.Thread(target=_stop_with_stdin, args=(agent,), daemon=True).start()
+
+
+def _stop_with_stdin(agent: "Agent") -> None:
+    while os.read(0, 4096):
+        pass
+    agent.stop()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

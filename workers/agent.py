@@ -1,0 +1,275 @@
+"""The agent: leases trials for the slots of one machine, and keeps their leases alive."""
+
+import logging
+import os
+import threading
+import time
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from search_space.contract import (
+    Assignment,
+    FailureClass,
+    Heartbeat,
+    HeartbeatReply,
+    LeaseFile,
+    LeaseRequest,
+    Outcome,
+    Verdict,
+    WorkerManifest,
+    WorkerWelcome,
+)
+from workers.errors import LeaseLost, NotKnown, ServiceError
+from workers.executors.base import Executor, Order, Running
+from workers.last_words import failed, outcome_of, preempted
+from workers.tasks.base import Task
+from workers.wire import Wire
+
+logger = logging.getLogger(__name__)
+
+_POLL_SECONDS = 20.0
+_BETWEEN_EMPTY_ANSWERS = 0.1
+_GRACE_SECONDS = 5.0
+_LAST_WORDS_SECONDS = 5.0
+# Two beats may be lost before a lease runs out.
+_BEATS_PER_LEASE = 3
+_LEASES_OF_PATIENCE = 10
+
+
+class _Stopping(Exception):
+    """The agent was told to stop while it waited for the service."""
+
+
+@dataclass(slots=True)
+class _Work:
+    """One attempt in a slot, and its process once there is one."""
+
+    assignment: Assignment
+    running: Running | None = None
+    cancelled: bool = False
+
+
+class Agent:
+    """Runs until it is stopped: one thread per slot, and one for heartbeats.
+
+    A service that is away is waited for, for ever; running trials go on meanwhile.
+
+    Args:
+        url: The service, without `/v1`.
+        worker: Id of this worker.
+        manifest: What is told to the service.
+        home: Holds the lease files and the logs of running trials.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        token: str | None,
+        *,
+        worker: str,
+        manifest: WorkerManifest,
+        tasks: Mapping[str, Task],
+        executor: Executor,
+        home: Path,
+    ) -> None:
+        self._url = url
+        self._token = token
+        self._worker = worker
+        self._manifest = manifest
+        self._tasks = tasks
+        self._executor = executor
+        self._home = home
+        self._stop = threading.Event()
+        self._working: dict[str, _Work] = {}
+        self._changed = threading.Condition()
+        self._fatal: Exception | None = None
+
+    def run(self) -> None:
+        """Serve until `stop`. Raises `NotWelcome` where the service will not have us."""
+        for folder in ("leases", "logs"):
+            (self._home / folder).mkdir(parents=True, exist_ok=True)
+        self._with_wire(self._begin)
+        self._stop.wait()
+        self._end_trials()
+        if self._fatal is not None:
+            raise self._fatal
+
+    def stop(self) -> None:
+        """End the running trials as preempted and return from `run`. Callable from anywhere."""
+        self._stop.set()
+
+    def _begin(self, wire: Wire) -> None:
+        lease_seconds = self._register(wire)
+        self._thread("heartbeat", self._beat, lease_seconds)
+        for slot in range(self._executor.slots):
+            self._thread(f"slot-{slot}", self._serve, slot)
+
+    def _thread(self, name: str, loop: Callable[..., None], *arguments: float) -> None:
+        # Daemons: one that waits for a lease has nothing to finish when the agent ends.
+        target, everything = self._with_wire, (loop, *arguments)
+        threading.Thread(target=target, args=everything, name=name, daemon=True).start()
+
+    def _with_wire(self, loop: Callable[..., None], *arguments: float) -> None:
+        """Run `loop`; an error in it ends the whole agent, so that no slot dies unseen."""
+        wire = Wire(self._url, self._token, pause=self._pause)
+        try:
+            loop(wire, *arguments)
+        except _Stopping:
+            pass
+        except Exception as error:
+            self._fatal = error
+            self._stop.set()
+        finally:
+            wire.close()
+
+    def _pause(self, seconds: float) -> None:
+        if self._stop.wait(seconds):
+            raise _Stopping
+
+    def _register(self, wire: Wire) -> float:
+        answer = wire.call("PUT", f"/workers/{self._worker}", self._manifest)
+        logger.info("worker %s serves %s", self._worker, self._url)
+        return WorkerWelcome.model_validate_json(answer.content).lease_seconds
+
+    def _beat(self, wire: Wire, lease_seconds: float) -> None:
+        while not self._stop.wait(lease_seconds / _BEATS_PER_LEASE):
+            with self._changed:
+                leases = list(self._working)
+            try:
+                self._beat_once(wire, leases)
+            except NotKnown:
+                lease_seconds = self._register(wire)
+
+    def _beat_once(self, wire: Wire, leases: list[str]) -> None:
+        beat = Heartbeat(boot_id=self._manifest.boot_id, leases=leases)
+        answer = wire.call("POST", f"/workers/{self._worker}/heartbeat", beat)
+        for lease, verdict in HeartbeatReply.model_validate_json(answer.content).leases.items():
+            if verdict is Verdict.CANCEL:
+                self._cancel(lease)
+
+    def _cancel(self, lease: str) -> None:
+        with self._changed:
+            work = self._working.get(lease)
+        if work is not None:
+            logger.info("trial %s: cancelled", work.assignment.trial)
+            work.cancelled = True
+            if work.running is not None:
+                work.running.kill()
+
+    def _serve(self, wire: Wire, slot: int) -> None:
+        """Lease and run one attempt after another."""
+        request = 0
+        while not self._stop.is_set():
+            assignment = self._lease(wire, slot, request)
+            request += 1
+            if assignment is None:
+                self._pause(_BETWEEN_EMPTY_ANSWERS)
+            else:
+                self._run(assignment, slot)
+
+    def _lease(self, wire: Wire, slot: int, request: int) -> Assignment | None:
+        wanted = LeaseRequest(
+            worker=self._worker,
+            boot_id=self._manifest.boot_id,
+            slot=slot,
+            request=request,
+            wait_seconds=_POLL_SECONDS,
+        )
+        try:
+            answer = wire.call("POST", "/leases", wanted, timeout=_POLL_SECONDS + 10)
+        except NotKnown:
+            self._register(wire)
+            return None
+        return Assignment.model_validate_json(answer.content) if answer.content else None
+
+    def _run(self, assignment: Assignment, slot: int) -> None:
+        """Run one attempt to its end; its lease is renewed until its last word is said."""
+        # A file name of our own: an id comes from outside.
+        name = uuid.uuid4().hex
+        files = _Files(self._home / "leases" / f"{name}.json", self._home / "logs" / name)
+        work = _Work(assignment)
+        with self._changed:
+            self._working[assignment.lease] = work
+        try:
+            outcome = self._run_process(work, slot, files)
+            # The process removes the lease file when it has said its last word itself.
+            if files.lease.exists() and not work.cancelled:
+                self._tell(assignment, outcome)
+        finally:
+            files.remove()
+            with self._changed:
+                del self._working[assignment.lease]
+                self._changed.notify_all()
+
+    def _run_process(self, work: _Work, slot: int, files: "_Files") -> Outcome:
+        """Return what is to be said should the process have said nothing."""
+        settings = dict(work.assignment.task)
+        name = settings.pop("name", None)
+        files.write_lease(LeaseFile(url=self._url, assignment=work.assignment))
+        task = self._tasks.get(str(name))
+        if task is None:
+            return failed(FailureClass.ENVIRONMENT, f"this worker offers no task named {name!r}")
+        try:
+            running = self._executor.start(Order(task, settings, files.lease, files.log), slot=slot)
+        except OSError as error:
+            return failed(FailureClass.ENVIRONMENT, f"the process could not be started: {error}")
+        work.running = running
+        logger.info("trial %s: attempt %d starts", work.assignment.trial, work.assignment.attempt)
+        if work.cancelled or self._stop.is_set():
+            running.terminate()
+        code = None
+        while code is None:
+            code = running.wait()
+        logger.info("trial %s: the process ended with %d", work.assignment.trial, code)
+        if self._stop.is_set():
+            return preempted()
+        return outcome_of(code, work.assignment.kind, files.log)
+
+    def _tell(self, assignment: Assignment, outcome: Outcome) -> None:
+        logger.info("trial %s: %s: %s", assignment.trial, outcome.failure, outcome.message[:200])
+        patience = _LAST_WORDS_SECONDS
+        if not self._stop.is_set():
+            patience = assignment.lease_seconds * _LEASES_OF_PATIENCE
+        wire = Wire(self._url, assignment.token, patience=patience)
+        try:
+            wire.call("POST", f"/leases/{assignment.lease}/outcome", outcome, timeout=patience)
+        except LeaseLost:
+            logger.info("trial %s: had its outcome already", assignment.trial)
+        except ServiceError as error:
+            # The lease will expire, which says the same, only later.
+            logger.warning("trial %s: outcome not told: %s", assignment.trial, error)
+        finally:
+            wire.close()
+
+    def _end_trials(self) -> None:
+        """End every trial, softly at first, and wait until their last words are said."""
+        with self._changed:
+            running = [work.running for work in self._working.values() if work.running]
+        for process in running:
+            process.terminate()
+        deadline = time.monotonic() + _GRACE_SECONDS
+        for process in running:
+            if process.wait(max(0.0, deadline - time.monotonic())) is None:
+                process.kill()
+        with self._changed:
+            self._changed.wait_for(lambda: not self._working, timeout=_LAST_WORDS_SECONDS)
+
+
+@dataclass(frozen=True, slots=True)
+class _Files:
+    """What an attempt leaves on this machine while it runs."""
+
+    lease: Path
+    log: Path
+
+    def write_lease(self, content: LeaseFile) -> None:
+        """Write the lease file, which holds a token, for this user alone."""
+        descriptor = os.open(self.lease, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(content.model_dump_json())
+
+    def remove(self) -> None:
+        self.lease.unlink(missing_ok=True)
+        self.log.unlink(missing_ok=True)

@@ -1,0 +1,90 @@
+"""One attempt at a trial, as its own process sees it: what it was told and what it says."""
+
+import contextlib
+import hashlib
+from pathlib import Path
+
+from search_space.contract import (
+    Assignment,
+    LeaseFile,
+    Outcome,
+    Report,
+    Reports,
+    ReportsReply,
+    Verdict,
+)
+from workers.errors import BadArtifact, LeaseLost
+from workers.wire import Wire
+
+# A restarted service must lose nothing, so a trial outlasts several leases in silence.
+_LEASES_OF_PATIENCE = 10
+_LEAST_PATIENCE = 120.0
+
+
+class Ended(SystemExit):
+    """The attempt is over: leaves the loop, the handle's `with` block and the process, cleanly.
+
+    It is a `SystemExit`, so that no `except Exception` of a training script goes on training.
+    """
+
+    def __init__(self, outcome: Outcome | None) -> None:
+        super().__init__(0)
+        self.outcome = outcome
+
+
+class Attempt:
+    """Speaks for the attempt that a lease file names.
+
+    The file exists as long as the last word on the attempt is owed: it is removed when the
+    outcome was told, or when nobody wants to hear it any more.
+    """
+
+    def __init__(self, path: Path) -> None:
+        told = LeaseFile.model_validate_json(path.read_bytes())
+        self.assignment: Assignment = told.assignment
+        self._path = path
+        patience = max(_LEAST_PATIENCE, _LEASES_OF_PATIENCE * told.assignment.lease_seconds)
+        self._wire = Wire(told.url, told.assignment.token, patience=patience)
+
+    def report(self, report: Report) -> Verdict:
+        """Tell the metrics of one epoch and return the verdict.
+
+        Raises:
+            Ended: If the attempt was superseded.
+        """
+        answer = self._say("POST", "reports", Reports(reports=[report]))
+        return ReportsReply.model_validate_json(answer).verdict
+
+    def upload(self, name: str, data: bytes) -> None:
+        """Store a file of the trial. Raises `Ended` if the attempt was superseded."""
+        self._say("PUT", f"artifacts/{name}", data)
+
+    def checkpoint(self) -> bytes | None:
+        """Return the checkpoint to resume from, checked against its digest."""
+        wanted = self.assignment.checkpoint
+        if wanted is None:
+            return None
+        path = f"/trials/{self.assignment.trial}/artifacts/{wanted.name}"
+        data = self._wire.call("GET", path, timeout=120).content
+        found = hashlib.sha256(data).hexdigest()
+        if found != wanted.sha256:
+            raise BadArtifact(wanted.name, wanted.sha256, found)
+        return data
+
+    def end(self, outcome: Outcome | None) -> None:
+        """Say the last word; None where nobody waits for it."""
+        if outcome is not None:
+            # A lost lease is also the answer to a repeated outcome whose first answer was lost.
+            with contextlib.suppress(LeaseLost):
+                self._wire.call("POST", f"/leases/{self.assignment.lease}/outcome", outcome)
+        self._path.unlink(missing_ok=True)
+
+    def close(self) -> None:
+        self._wire.close()
+
+    def _say(self, method: str, what: str, body: Reports | bytes) -> bytes:
+        path = f"/leases/{self.assignment.lease}/{what}"
+        try:
+            return self._wire.call(method, path, body, timeout=120).content
+        except LeaseLost:
+            raise Ended(None) from None

@@ -1,0 +1,52 @@
+"""A data set of images in memory, split once and for all."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+Pixels = NDArray[np.uint8]
+Labels = NDArray[np.int64]
+SplitName = Literal["train", "validation", "test"]
+
+_VALIDATION_SHARE = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """Images `(N, C, H, W)` of bytes with their labels."""
+
+    images: Pixels
+    labels: Labels
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def take(self, indices: NDArray[np.int64]) -> "Split":
+        return Split(np.ascontiguousarray(self.images[indices]), self.labels[indices])
+
+
+@dataclass(frozen=True, slots=True)
+class Images:
+    """Training, validation and test split. Choices are made on validation data alone.
+
+    The training split is in a fixed random order: its first n images are a fair sample.
+    """
+
+    train: Split
+    validation: Split
+    test: Split
+
+
+def with_validation(train: Split, test: Split) -> Images:
+    """Split a tenth off the training data for validation; the test data stays the official."""
+    order = fixed_order(len(train))
+    held_out = round(len(train) * _VALIDATION_SHARE)
+    return Images(train.take(order[held_out:]), train.take(order[:held_out]), test)
+
+
+def fixed_order(size: int) -> NDArray[np.int64]:
+    """Return the one permutation of `size` that every worker uses."""
+    # RandomState, because its stream is frozen for good; that of a Generator may change.
+    return np.random.RandomState(0).permutation(size).astype(np.int64)

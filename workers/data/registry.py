@@ -1,0 +1,55 @@
+"""Every data set of the image classification task."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+
+from workers.data import cifar, digits, idx
+from workers.data.cache import cached, identity
+from workers.data.images import Images
+
+
+@dataclass(frozen=True, slots=True)
+class DataSet:
+    """A data set: how to get it, and what a network must know about it.
+
+    Attributes:
+        load: From (data root, cache folder).
+        augmented: Training images are shifted and mirrored, which changes no label.
+    """
+
+    load: Callable[[Path, Path], Images]
+    channels: int
+    classes: int
+    augmented: bool = False
+
+
+def _digits(data_root: Path, cache: Path) -> Images:  # noqa: ARG001
+    return cached(cache, "digits", metadata.version("scikit-learn"), digits.load)
+
+
+def _mnist(data_root: Path, cache: Path) -> Images:
+    return _idx("mnist", data_root / "MNIST", cache)
+
+
+def _fashion_mnist(data_root: Path, cache: Path) -> Images:
+    return _idx("fashion-mnist", data_root / "FashionMNIST", cache)
+
+
+def _cifar10(data_root: Path, cache: Path) -> Images:
+    paths = cifar.files(data_root)
+    return cached(cache, "cifar10", identity(paths), lambda: cifar.load(paths))
+
+
+def _idx(name: str, folder: Path, cache: Path) -> Images:
+    paths = idx.files(name, folder)
+    return cached(cache, name, identity(paths), lambda: idx.load(paths))
+
+
+DATASETS: Mapping[str, DataSet] = {
+    "digits": DataSet(_digits, channels=1, classes=10),
+    "mnist": DataSet(_mnist, channels=1, classes=10),
+    "fashion-mnist": DataSet(_fashion_mnist, channels=1, classes=10),
+    "cifar10": DataSet(_cifar10, channels=3, classes=10, augmented=True),
+}

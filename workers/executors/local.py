@@ -1,0 +1,187 @@
+"""Trials as processes of this machine.
+
+Every process comes from a forkserver that has torch loaded, so it starts in hundredths of a
+second, and ends with its agent: it watches the agent's life through a pipe. A user's command
+gets such a process as its guard. Each is the leader of a session, so that its children can be
+ended with it.
+"""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import threading
+from importlib import import_module
+from multiprocessing import connection, get_context, parent_process
+from multiprocessing.context import ForkServerProcess
+from typing import Any
+
+from workers.environment import DATA_ROOT, LEASE_FILE
+from workers.executors.base import Order
+from workers.tasks.base import CommandTask, FunctionTask, Place
+
+_PRELOADED = [
+    "numpy",
+    "torch",
+    # Every optimizer imports it at its first step, which takes a second.
+    "torch._dynamo",
+    "httpx2",
+    "safetensors.torch",
+    "search_space.sites",
+    "search_space.apply",
+    "search_space.activations.acon",
+    "search_space.activations.fixed",
+    "search_space.activations.pwlu",
+    "workers.data.tensors",
+    "workers.inside",
+    "workers.networks.resnet20",
+    "workers.networks.small_cnn",
+    "workers.tasks.image_classification",
+    "workers.training",
+    "workers.trial",
+]
+
+
+class LocalExecutor:
+    """Implements `Executor`.
+
+    Args:
+        gpus: Names of the GPUs; slot i uses number i modulo their count.
+    """
+
+    def __init__(self, place: Place, *, slots: int, gpus: list[str]) -> None:
+        self._place = place
+        self._slots = slots
+        self._gpus = gpus
+        self._context = get_context("forkserver")
+        self._context.set_forkserver_preload(_PRELOADED)
+        # Starting a process also polls all others, and of two polls at once one loses the code.
+        self._lock = threading.Lock()
+
+    @property
+    def slots(self) -> int:
+        return self._slots
+
+    @property
+    def devices(self) -> list[str]:
+        return self._gpus or [f"cpu, {os.cpu_count()} cores"]
+
+    def start(self, order: Order, *, slot: int) -> "LocalRunning":
+        arguments = (order, self._place, self._environment(order, slot))
+        process = self._context.Process(target=_main, args=arguments)
+        with self._lock:
+            process.start()
+        return LocalRunning(process, self._lock)
+
+    def _environment(self, order: Order, slot: int) -> dict[str, str]:
+        environment = {
+            LEASE_FILE: str(order.lease_file),
+            DATA_ROOT: str(self._place.data_root),
+            "OMP_NUM_THREADS": str(self._place.threads),
+        }
+        if self._gpus:
+            environment["CUDA_VISIBLE_DEVICES"] = _visible_gpu(slot % len(self._gpus))
+        return environment
+
+
+class LocalRunning:
+    """Implements `Running` for one process group."""
+
+    def __init__(self, process: ForkServerProcess, lock: threading.Lock) -> None:
+        self._process = process
+        self._lock = lock
+
+    @property
+    def pid(self) -> int:
+        assert self._process.pid is not None
+        return self._process.pid
+
+    def poll(self) -> int | None:
+        with self._lock:
+            return self._process.exitcode
+
+    def wait(self, timeout: float | None = None) -> int | None:
+        connection.wait([self._process.sentinel], timeout)
+        code = self.poll()
+        if code is not None:
+            # Children that outlive a trial would hold its memory and its device.
+            self._signal_group(signal.SIGKILL)
+        return code
+
+    def terminate(self) -> None:
+        if self.poll() is None:
+            self._signal_group(signal.SIGTERM)
+
+    def kill(self) -> None:
+        if self.poll() is None:
+            self._signal_group(signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, signal.SIGKILL)
+
+    def _signal_group(self, number: signal.Signals) -> None:
+        try:
+            os.killpg(self.pid, number)
+        except ProcessLookupError:
+            # It is gone, or so young that it leads no group yet.
+            with contextlib.suppress(ProcessLookupError):
+                if self._process.is_alive():
+                    os.kill(self.pid, number)
+
+
+def _visible_gpu(index: int) -> str:
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    return visible.split(",")[index] if visible else str(index)
+
+
+def _main(order: Order, place: Place, environment: dict[str, str]) -> None:
+    """Run in the trial's process."""
+    os.setsid()
+    threading.Thread(target=_die_with_agent, daemon=True).start()
+    os.environ.update(environment)
+    _write_output_to(order.log)
+    match order.task:
+        case FunctionTask():
+            _call(order.task, order.settings, place)
+        case CommandTask():
+            _guard(order.task)
+
+
+def _die_with_agent() -> None:
+    agent = parent_process()
+    assert agent is not None
+    connection.wait([agent.sentinel])
+    os.killpg(0, signal.SIGKILL)
+
+
+def _write_output_to(log: os.PathLike[str]) -> None:
+    output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    for stream in (1, 2):
+        os.dup2(output, stream)
+    os.close(output)
+
+
+def _call(task: FunctionTask, settings: dict[str, Any], place: Place) -> None:
+    import torch
+
+    from workers.trial import trial
+
+    torch.set_num_threads(place.threads)
+    with trial() as handle:
+        module, _, name = task.target.partition(":")
+        getattr(import_module(module), name)(handle, settings, place)
+
+
+def _guard(task: CommandTask) -> None:
+    """Run the command and end as it ends."""
+    # A handler, not SIG_IGN, which the command would inherit: the guard outlives its command.
+    signal.signal(signal.SIGTERM, lambda *_: None)
+    try:
+        code = subprocess.call(task.command, cwd=task.directory, env=os.environ | task.environment)
+    except OSError as error:
+        sys.exit(f"{task.command[0]}: {error}")
+    if code < 0:
+        if code == -signal.SIGTERM:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        os.kill(os.getpid(), -code)
+    sys.exit(code)

@@ -1,0 +1,81 @@
+"""The handle that a training loop holds on to, in a worker and outside one."""
+
+from collections.abc import Iterator
+from types import TracebackType
+from typing import Any, Protocol, Self, TypeVar
+
+from torch import nn
+from torch.optim import Optimizer
+
+Model = TypeVar("Model", bound=nn.Module)
+
+
+class Stateful(Protocol):
+    """Whatever a checkpoint can hold: a scheduler, a gradient scaler, an average of weights."""
+
+    def state_dict(self) -> dict[str, Any]: ...
+
+    def load_state_dict(self, state_dict: dict[str, Any], /) -> Any: ...
+
+
+class Trial(Protocol):
+    """One trial, seen from the training loop. Use it as a context manager."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+        /,
+    ) -> None: ...
+
+    def apply(self, model: Model, example_batch: Any) -> Model:
+        """Put the trial's activations into `model`, in place, and return it.
+
+        An inspection ends here: the sites found are told and the process exits with 0.
+        """
+        ...
+
+    def parameter_groups(
+        self, model: nn.Module, *, lr: float, weight_decay: float = 0.0
+    ) -> list[dict[str, Any]]:
+        """Return the optimizer's two groups, with the trial's factors of the learning rate.
+
+        The parameters of activations have a group of their own, without weight decay.
+        """
+        ...
+
+    def epochs(
+        self,
+        n: int,
+        model: nn.Module,
+        optimizer: Optimizer,
+        *others: Stateful,
+        steps_per_epoch: int | None = None,
+    ) -> Iterator[int]:
+        """Yield the epochs still to be trained, counted from 0.
+
+        Each starts with torch, numpy and random seeded from (trial seed, epoch), and a lost
+        attempt's work is taken up where its last checkpoint was stored.
+
+        Args:
+            n: All epochs of the training. The search's `epochs`, where it states them, wins.
+            others: Further objects that a checkpoint must hold, as the scheduler.
+            steps_per_epoch: Optimizer steps in one epoch. Activations with phases then switch
+                exactly when they should; without it they do after the first epoch at the
+                earliest, and in trainings of fewer than five epochs after 50 steps.
+        """
+        ...
+
+    def report(self, epoch: int, *, step_seconds: float | None = None, **metrics: float) -> None:
+        """Tell the metrics of a finished epoch, obey the verdict, store the checkpoint.
+
+        Where the trial ends here, the process exits with 0: no code after this call runs.
+        """
+        ...
+
+    def report_test(self, **metrics: float) -> None:
+        """Tell metrics on test data. Does nothing except in a confirmation."""
+        ...

@@ -1,0 +1,224 @@
+"""The handle in a training loop that serves a trial."""
+
+import logging
+import math
+from collections.abc import Iterator
+from types import TracebackType
+from typing import Any, Self
+
+from torch import nn
+from torch.optim import Optimizer
+
+from search_space.apply import apply, parameter_groups
+from search_space.contract import (
+    CHECKPOINT,
+    SHAPES,
+    WEIGHTS,
+    Outcome,
+    OutcomeKind,
+    Report,
+    TrialKind,
+    Verdict,
+)
+from search_space.sites import find_sites
+from search_space.spec import Candidate, SitePlan
+from workers import checkpoint
+from workers.attempt import Attempt, Ended
+from workers.errors import Diverged, MisusedHandle, NetworkChanged, ServiceAway
+from workers.failures import failed_with
+from workers.handle import Model, Stateful
+from workers.last_words import SERVICE_AWAY
+from workers.phases import Course
+from workers.seeds import seed_everything
+from workers.shapes import learned_shapes
+
+logger = logging.getLogger(__name__)
+
+
+class Inside:
+    """Serves the trial of one attempt; documented in `workers.handle`."""
+
+    def __init__(self, attempt: Attempt) -> None:
+        self._attempt = attempt
+        self._assignment = attempt.assignment
+        self._applied: tuple[nn.Module, SitePlan, Any] | None = None
+        self._training: _Training | None = None
+
+    def __enter__(self) -> Self:
+        seed_everything(self._assignment.seed, "start")
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+        /,
+    ) -> None:
+        """Say the last word. No exception is swallowed: a failed script's exit code is not 0."""
+        try:
+            self._attempt.end(self._outcome(error))
+        except ServiceAway:
+            logger.exception("trial %s: giving up", self._assignment.trial)
+            raise SystemExit(SERVICE_AWAY) from None
+        finally:
+            self._attempt.close()
+
+    def _outcome(self, error: BaseException | None) -> Outcome | None:
+        match error:
+            case Ended():
+                return error.outcome
+            case ServiceAway():
+                raise error
+            case None | SystemExit(code=None | 0):
+                return self._completed()
+        return failed_with(error)
+
+    def apply(self, model: Model, example_batch: Any) -> Model:
+        plan = find_sites(model, example_batch)
+        if self._assignment.kind is TrialKind.INSPECTION:
+            raise Ended(Outcome(outcome=OutcomeKind.COMPLETED, plan=plan))
+        if plan.fingerprint != self._assignment.fingerprint:
+            ids = [site.id for site in plan.sites]
+            raise NetworkChanged(self._assignment.fingerprint, plan.fingerprint, ids)
+        # Finding the sites ran the network, so what it drew must not matter from here on.
+        seed_everything(self._assignment.seed, "apply")
+        apply(model, self._candidate, example_batch)
+        self._applied = model, plan, example_batch
+        return model
+
+    def parameter_groups(
+        self, model: nn.Module, *, lr: float, weight_decay: float = 0.0
+    ) -> list[dict[str, Any]]:
+        training = self._candidate.training
+        return parameter_groups(
+            model,
+            lr=lr * training.learning_rate_factor,
+            weight_decay=weight_decay,
+            factor=training.activation_learning_rate_factor,
+        )
+
+    def epochs(
+        self,
+        n: int,
+        model: nn.Module,
+        optimizer: Optimizer,
+        *others: Stateful,
+        steps_per_epoch: int | None = None,
+    ) -> Iterator[int]:
+        if self._applied is None:
+            raise MisusedHandle("the script called epochs before apply")
+        n = self._planned_epochs(n)
+        share = self._candidate.training.realign_after
+        course = Course(model, optimizer, share=share, epochs=n)
+        course.steps_per_epoch = steps_per_epoch
+        self._training = training = _Training(model, optimizer, others, course, n)
+        saved = self._attempt.checkpoint()
+        if saved is not None:
+            training.restore(saved)
+        for epoch in range(training.finished, n):
+            seed_everything(self._assignment.seed, epoch)
+            course.begin_epoch()
+            yield epoch
+            course.end_epoch()
+        course.close()
+
+    def report(self, epoch: int, *, step_seconds: float | None = None, **metrics: float) -> None:
+        training = self._training
+        if training is None:
+            raise MisusedHandle("the script called report before epochs")
+        training.end_epoch(epoch)
+        plain = _finite(epoch, metrics)
+        seconds = training.course.step_seconds if step_seconds is None else step_seconds
+        verdict = self._attempt.report(Report(step=epoch + 1, metrics=plain, step_seconds=seconds))
+        self._obey(verdict, training)
+
+    def report_test(self, **metrics: float) -> None:
+        pass
+
+    @property
+    def _candidate(self) -> Candidate:
+        candidate = self._assignment.candidate
+        if candidate is None:
+            raise MisusedHandle("the script must call apply before anything else of the trial")
+        return candidate
+
+    def _planned_epochs(self, n: int) -> int:
+        planned = self._assignment.task.get("epochs")
+        if not isinstance(planned, int):
+            return n
+        if planned != n:
+            logger.warning("training %d epochs, as the search says, not %d", planned, n)
+        return planned
+
+    def _obey(self, verdict: Verdict, training: "_Training") -> None:
+        match verdict:
+            case Verdict.STOP:
+                raise Ended(Outcome(outcome=OutcomeKind.STOPPED))
+            case Verdict.CANCEL:
+                raise Ended(None)
+            case Verdict.RELEASE:
+                self._attempt.upload(CHECKPOINT, training.save())
+                raise Ended(Outcome(outcome=OutcomeKind.RELEASED))
+            case Verdict.CONTINUE if training.finished < training.epochs:
+                self._attempt.upload(CHECKPOINT, training.save())
+
+    def _completed(self) -> Outcome | None:
+        """Upload what the script made, which ran through."""
+        if self._applied is None or self._training is None or not self._training.finished:
+            reason = "the script ended without a report; it calls apply, epochs and report"
+            return failed_with(MisusedHandle(reason))
+        model, plan, example_batch = self._applied
+        shapes = learned_shapes(model, plan, self._candidate, example_batch)
+        try:
+            self._attempt.upload(WEIGHTS, checkpoint.weights(self._training.model))
+            self._attempt.upload(SHAPES, shapes)
+        except Ended as superseded:
+            return superseded.outcome
+        return Outcome(outcome=OutcomeKind.COMPLETED)
+
+
+class _Training:
+    """What is being trained, and how far it has come."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        optimizer: Optimizer,
+        others: tuple[Stateful, ...],
+        course: Course,
+        epochs: int,
+    ) -> None:
+        self.model = model
+        self.course = course
+        self.epochs = epochs
+        self.finished = 0
+        self._optimizer = optimizer
+        self._others = others
+
+    def end_epoch(self, epoch: int) -> None:
+        self.course.end_epoch()
+        self.finished = epoch + 1
+
+    def save(self) -> bytes:
+        progress = {
+            "epoch": self.finished,
+            "steps": self.course.steps,
+            "steps_per_epoch": self.course.steps_per_epoch,
+        }
+        return checkpoint.save(self.model, self._optimizer, self._others, progress)
+
+    def restore(self, data: bytes) -> None:
+        progress = checkpoint.restore(data, self.model, self._optimizer, self._others)
+        self.finished = progress["epoch"]
+        self.course.steps = progress["steps"]
+        self.course.steps_per_epoch = progress["steps_per_epoch"]
+
+
+def _finite(epoch: int, metrics: dict[str, float]) -> dict[str, float]:
+    """Return the metrics as plain numbers. Raises `Diverged` if one is not finite."""
+    plain = {name: float(value) for name, value in metrics.items()}
+    for name, value in plain.items():
+        if not math.isfinite(value):
+            raise Diverged(epoch + 1, name, value)
+    return plain

@@ -1,0 +1,49 @@
+"""What an agent says for a process that ended without having said how."""
+
+import signal
+from pathlib import Path
+
+from search_space.contract import FailureClass, Outcome, OutcomeKind, TrialKind
+
+# What a trial exits with when the service was away for too long to be told anything.
+SERVICE_AWAY = 75
+_LOG_BYTES = 8000
+
+_SILENT = {
+    TrialKind.INSPECTION: "the script ended without having called apply on actsearch.trial()",
+}
+_SILENT_TRIAL = "the script ended with exit code 0 and never used actsearch.trial()"
+
+
+def outcome_of(code: int, kind: TrialKind, log: Path) -> Outcome:
+    """Return the outcome of a process by its exit code, negative for a signal."""
+    if code == -signal.SIGKILL:
+        message = "the process was killed by SIGKILL, from outside or for want of memory"
+        return failed(FailureClass.LOST, message)
+    if code == SERVICE_AWAY:
+        return failed(FailureClass.LOST, "the trial could not reach the service for too long")
+    return failed(FailureClass.USER_ERROR, f"{_sentence(code, kind)}\n\n{_tail(log)}".strip())
+
+
+def preempted() -> Outcome:
+    return failed(FailureClass.PREEMPTED, "the worker was stopped")
+
+
+def failed(failure: FailureClass, message: str) -> Outcome:
+    return Outcome(outcome=OutcomeKind.FAILED, failure=failure, message=message)
+
+
+def _sentence(code: int, kind: TrialKind) -> str:
+    if code == 0:
+        return _SILENT.get(kind, _SILENT_TRIAL)
+    if code < 0:
+        return f"the process was ended by {signal.Signals(-code).name}"
+    return f"the process ended with exit code {code}"
+
+
+def _tail(log: Path) -> str:
+    try:
+        data = log.read_bytes()[-_LOG_BYTES:]
+    except FileNotFoundError:
+        return ""
+    return data.decode(errors="replace")

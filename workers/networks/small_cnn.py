@@ -1,0 +1,35 @@
+"""A small convolutional network: seconds of training show what an activation does to it."""
+
+from torch import Tensor, nn
+
+_WIDTHS = (16, 32, 64)
+
+
+class SmallCNN(nn.Module):
+    """Three blocks of convolution, normalisation, ReLU and pooling, then a linear classifier.
+
+    Shape:
+        - Input: `(N, channels, H, W)` with H and W at least 8.
+        - Output: `(N, classes)`.
+    """
+
+    def __init__(self, channels: int, classes: int) -> None:
+        super().__init__()
+        widths = (channels, *_WIDTHS)
+        self.blocks = nn.Sequential(
+            *(_block(before, after) for before, after in zip(widths, _WIDTHS, strict=False))
+        )
+        self.head = nn.Linear(_WIDTHS[-1], classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.head(self.blocks(x).mean(dim=(2, 3)))
+        return y
+
+
+def _block(before: int, after: int) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(before, after, 3, padding=1, bias=False),
+        nn.BatchNorm2d(after),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+    )

@@ -1,0 +1,114 @@
+"""Wires a worker together from its options. Loads no torch: the agent only starts processes."""
+
+import argparse
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import uuid
+from importlib import metadata
+from pathlib import Path
+
+from search_space.catalog import CATALOG
+from search_space.contract import WorkerManifest
+from workers.agent import Agent
+from workers.errors import BadSetting
+from workers.executors.base import Executor
+from workers.executors.local import LocalExecutor
+from workers.tasks.base import Place
+from workers.tasks.registry import load_tasks
+
+_TASKS_FILE = Path("tasks.toml")
+_MOST_SLOTS = 1024
+_GPUS = """
+import torch
+for index in range(torch.cuda.device_count()):
+    print(torch.cuda.get_device_name(index))
+"""
+
+
+def make_agent(options: argparse.Namespace) -> Agent:
+    """Return the agent that the options of `python -m workers` describe.
+
+    Raises:
+        WorkerError: If an option means nothing, or the file of tasks is wrong.
+    """
+    home = options.home.expanduser().resolve()
+    executor = _executor(options, home)
+    tasks = load_tasks(_tasks_file(options.tasks))
+    manifest = WorkerManifest(
+        boot_id=uuid.uuid4().hex,
+        slots=executor.slots,
+        devices=executor.devices,
+        versions=_versions(),
+        tasks=[task.offer for task in tasks.values()],
+        activations=list(CATALOG),
+    )
+    return Agent(
+        options.url,
+        options.token,
+        worker=_worker_id(),
+        manifest=manifest,
+        tasks=tasks,
+        executor=executor,
+        home=home,
+    )
+
+
+def _executor(options: argparse.Namespace, home: Path) -> Executor:
+    if options.executor != "local":
+        raise BadSetting("--executor", options.executor, "local, the only one of this version")
+    gpus = _gpus()
+    cores = _cores()
+    slots = _slots(options.slots, auto=len(gpus) or cores)
+    data_root = options.data_root.expanduser().resolve()
+    place = Place(home, data_root, threads=max(1, cores // slots))
+    return LocalExecutor(place, slots=slots, gpus=gpus)
+
+
+def _slots(given: str, *, auto: int) -> int:
+    if given == "auto":
+        return auto
+    if not given.isdecimal() or not 1 <= int(given) <= _MOST_SLOTS:
+        raise BadSetting("--slots", given, f"auto or a number from 1 to {_MOST_SLOTS}")
+    return int(given)
+
+
+def _cores() -> int:
+    """Return the number of cores this process may use, which a container can restrict."""
+    return len(os.sched_getaffinity(0))
+
+
+def _gpus() -> list[str]:
+    """Return the names of the GPUs that torch can use."""
+    if shutil.which("nvidia-smi") is None:
+        return []
+    # Asked in a process of its own: loading torch here would cost the agent memory for good.
+    answer = subprocess.run([sys.executable, "-c", _GPUS], capture_output=True, text=True)
+    return answer.stdout.splitlines() if answer.returncode == 0 else []
+
+
+def _versions() -> dict[str, str]:
+    packages = ("torch", "activation-search")
+    return {"python": platform.python_version()} | {p: _version(p) for p in packages}
+
+
+def _version(package: str) -> str:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        # Run from a source tree that was never installed.
+        return "unknown"
+
+
+def _tasks_file(given: Path | None) -> Path | None:
+    if given is not None:
+        return given
+    return _TASKS_FILE if _TASKS_FILE.is_file() else None
+
+
+def _worker_id() -> str:
+    """Return an id that says where the worker runs, for one life: a restart is a new worker."""
+    host = "".join(c if c.isalnum() else "-" for c in platform.node()) or "worker"
+    return f"{host}-{uuid.uuid4().hex[:8]}"

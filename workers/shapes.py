@@ -1,0 +1,170 @@
+"""The curves that a trained network's activations have become, as small data for plots."""
+
+import json
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from search_space.activations.acon import MetaAcon, acon_c
+from search_space.activations.learned import LearnedActivation
+from search_space.build import build
+from search_space.spec import ActivationSpec, Candidate, Site, SitePlan
+from search_space.substitution import CONTAINER, PerCall, key_of
+
+_VERSION = 1
+_POINTS = 65
+_MOST_CURVES = 8
+_QUANTILES = (0.01, 0.99)
+# Shown at least, so that both slopes are seen where the inputs of a site keep to one side.
+_LEAST_REACH = 3.0
+_MOST_VALUES = 1_000_000
+
+
+def learned_shapes(
+    model: nn.Module, plan: SitePlan, candidate: Candidate, example_batch: Any
+) -> bytes:
+    """Return JSON with the curves of every site that the candidate names.
+
+    Each has the grid `x`, one curve for each of at most eight `channels` (one where all are
+    equal), and the 1st and 99th percentile of the site's input on the example batch as `low`
+    and `high`; null where a function that stayed in place hides its input.
+    """
+    inputs = _inputs(model, plan, example_batch)
+    sites = [
+        _shape(model, site, candidate.sites[site.id], inputs.get(site.id))
+        for site in plan.sites
+        if site.id in candidate.sites
+    ]
+    return json.dumps({"version": _VERSION, "sites": sites}, allow_nan=False).encode()
+
+
+def module_at(model: nn.Module, site: str) -> nn.Module | None:
+    """Return the module that computes `site`; None for a functional call left in place."""
+    path, number = _parts(site)
+    owner, colon, function = path.rpartition(":")
+    if colon:
+        held = model.get_submodule(owner)._modules.get(CONTAINER)
+        return held._modules.get(key_of(function, number)) if held is not None else None
+    found = model.get_submodule(path)
+    return found[number - 1] if isinstance(found, PerCall) else found
+
+
+def _parts(site: str) -> tuple[str, int]:
+    path, at, number = site.rpartition("@")
+    return (path, int(number)) if at else (site, 1)
+
+
+@torch.no_grad()
+def _shape(
+    model: nn.Module, site: Site, spec: ActivationSpec, inputs: Tensor | None
+) -> dict[str, Any]:
+    module = module_at(model, site.id)
+    if module is None:
+        module = build(spec, channels=site.channels, channel_dim=site.channel_dim)
+    low, high = _range(inputs)
+    left, right = min(low or 0.0, -_LEAST_REACH), max(high or 0.0, _LEAST_REACH)
+    like = next(iter(module.parameters()), torch.empty(0))
+    x = torch.linspace(left, right, _POINTS, dtype=torch.float32)
+    # Channels are both dimension 1 and the last one of this grid.
+    grid = x.to(like.device, like.dtype)[:, None].repeat(1, site.channels)
+    channels = _channels(module, spec, site)
+    curves = _evaluate(module, grid, inputs)[:, channels].float().T.cpu()
+    return {
+        "site": site.id,
+        "activation": spec.name,
+        "original": site.original,
+        "x": x.tolist(),
+        "channels": channels,
+        "curves": curves.tolist(),
+        "low": low,
+        "high": high,
+    }
+
+
+def _evaluate(module: nn.Module, grid: Tensor, inputs: Tensor | None) -> Tensor:
+    if isinstance(module, MetaAcon) and inputs is not None:
+        # Its curve differs between samples; this is the one of the mean switch.
+        beta = module.switch(inputs).mean(dim=0)
+        return acon_c(grid, module.p1, module.p2, beta)
+    with _evaluation(module):
+        y: Tensor = module(grid)
+    return y
+
+
+def _channels(module: nn.Module, spec: ActivationSpec, site: Site) -> list[int]:
+    if not isinstance(module, LearnedActivation) or spec.share == "layer":
+        return [0]
+    picked = torch.linspace(0, site.channels - 1, min(site.channels, _MOST_CURVES))
+    return [int(channel) for channel in picked.round()]
+
+
+def _range(inputs: Tensor | None) -> tuple[float | None, float | None]:
+    if inputs is None:
+        return None, None
+    values = inputs.detach().float().flatten()
+    values = values[:: values.numel() // _MOST_VALUES + 1]
+    low, high = torch.quantile(values, values.new_tensor(_QUANTILES)).tolist()
+    return low, high
+
+
+@torch.no_grad()
+def _inputs(model: nn.Module, plan: SitePlan, example_batch: Any) -> Mapping[str, Tensor]:
+    """Return what each site gets when the model evaluates the example batch."""
+    seen: dict[nn.Module, list[Tensor]] = defaultdict(list)
+    modules = {site.id: module_at(model, site.id) for site in plan.sites}
+
+    def note(module: nn.Module, args: tuple[Any, ...]) -> None:
+        seen[module].append(args[0].detach().clone())
+
+    hooks = [m.register_forward_pre_hook(note) for m in set(modules.values()) if m is not None]
+    try:
+        with _evaluation(model):
+            _call(model, example_batch)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    inputs = {site: seen[m] for site, m in modules.items() if m is not None and m in seen}
+    return {site: _of_call(site, calls) for site, calls in inputs.items()}
+
+
+def _of_call(site: str, calls: list[Tensor]) -> Tensor:
+    """Return the input of the site's own call; what stands in for one call has no other."""
+    return calls[min(_parts(site)[1], len(calls)) - 1]
+
+
+def _call(model: nn.Module, example_batch: Any) -> None:
+    device = next((p.device for p in model.parameters()), torch.device("cpu"))
+    match _moved(example_batch, device):
+        case Mapping() as keywords:
+            model(**keywords)
+        case tuple() | list() as arguments:
+            model(*arguments)
+        case single:
+            model(single)
+
+
+def _moved(batch: Any, device: torch.device) -> Any:
+    match batch:
+        case Tensor():
+            return batch.to(device)
+        case Mapping():
+            return {key: _moved(value, device) for key, value in batch.items()}
+        case tuple() | list():
+            return [_moved(item, device) for item in batch]
+    return batch
+
+
+@contextmanager
+def _evaluation(model: nn.Module) -> Iterator[None]:
+    """Evaluate within, and train again afterwards what was training."""
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training

@@ -1,0 +1,47 @@
+"""What a task is: an offer to the service, and a way to run it in a process of its own."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from search_space.contract import TaskOffer
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """What a trial finds on the worker it runs on.
+
+    Attributes:
+        home: The worker's own folder; `home/cache` is shared by all trials.
+        data_root: Where the user keeps data sets.
+        threads: A slot's share of the processor's cores.
+    """
+
+    home: Path
+    data_root: Path
+    threads: int
+
+
+@dataclass(frozen=True, slots=True)
+class FunctionTask:
+    """A task of ours, run by `target(trial, settings, place)` in a process that has torch.
+
+    Attributes:
+        target: `module:function`; a name, because the agent itself does without torch.
+    """
+
+    offer: TaskOffer
+    target: str
+
+
+@dataclass(frozen=True, slots=True)
+class CommandTask:
+    """A user's own training script, which calls `actsearch.trial()`."""
+
+    offer: TaskOffer
+    command: tuple[str, ...]
+    directory: Path
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+
+Task = FunctionTask | CommandTask

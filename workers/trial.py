@@ -1,0 +1,79 @@
+"""The handle in a training loop, where no trial has to be served; and the choice between both."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from torch import nn
+from torch.optim import Optimizer
+
+from search_space.apply import parameter_groups
+from search_space.spec import Training
+from workers.environment import LEASE_FILE
+from workers.handle import Model, Stateful, Trial
+from workers.phases import Course
+
+
+def trial() -> Trial:
+    """Return the handle of the trial that this process was started for.
+
+    Outside a worker it leaves the network as it is and reports nothing, so that a script runs
+    alone as it did before. Seeds are set on entering: a model that is built inside the `with`
+    block starts from weights that derive from the trial's seed.
+    """
+    path = os.environ.get(LEASE_FILE)
+    if path is None:
+        return Outside()
+    # Talking to the service needs more than torch and numpy; running alone does not.
+    from workers.attempt import Attempt
+    from workers.inside import Inside
+
+    return Inside(Attempt(Path(path)))
+
+
+class Outside:
+    """No trial: the original network, and nobody to report to."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+        /,
+    ) -> None:
+        return None
+
+    def apply(self, model: Model, example_batch: Any) -> Model:  # noqa: ARG002
+        return model
+
+    def parameter_groups(
+        self, model: nn.Module, *, lr: float, weight_decay: float = 0.0
+    ) -> list[dict[str, Any]]:
+        return parameter_groups(model, lr=lr, weight_decay=weight_decay)
+
+    def epochs(
+        self,
+        n: int,
+        model: nn.Module,
+        optimizer: Optimizer,
+        *others: Stateful,  # noqa: ARG002
+        steps_per_epoch: int | None = None,
+    ) -> Iterator[int]:
+        # A network with a config applied by hand may have activations with phases.
+        course = Course(model, optimizer, share=Training().realign_after, epochs=n)
+        course.steps_per_epoch = steps_per_epoch
+        for epoch in range(n):
+            yield epoch
+            course.end_epoch()
+        course.close()
+
+    def report(self, epoch: int, *, step_seconds: float | None = None, **metrics: float) -> None:
+        pass
+
+    def report_test(self, **metrics: float) -> None:
+        pass

@@ -1,0 +1,124 @@
+"""HTTP to the service, with the one rule of retrying that agents and trials share."""
+
+import logging
+import math
+import random
+import time
+from collections.abc import Callable, Iterator
+
+import httpx2
+from pydantic import BaseModel
+
+from workers.errors import LeaseLost, NotKnown, NotWelcome, Refused, ServiceAway
+
+logger = logging.getLogger(__name__)
+
+_REFUSALS: dict[int, type[Refused]] = {
+    401: NotWelcome,
+    403: NotWelcome,
+    404: NotKnown,
+    409: LeaseLost,
+    426: NotWelcome,
+}
+_TOO_MANY_REQUESTS = 429
+_LONGEST_PAUSE = 10.0
+
+
+class Wire:
+    """Calls to one service with one token.
+
+    Whatever may pass (no connection, a broken one, 429, 5xx) is tried again with growing,
+    jittered pauses; every call of the wire may be repeated. Safe to share between threads.
+
+    Args:
+        patience: Seconds to go on trying before `ServiceAway` is raised.
+        pause: Waits so many seconds; an agent that is told to stop cuts it short.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        token: str | None,
+        *,
+        patience: float = math.inf,
+        pause: Callable[[float], object] = time.sleep,
+    ) -> None:
+        headers = {"authorization": f"Bearer {token}"} if token else {}
+        self.url = url.rstrip("/")
+        self._patience = patience
+        self._pause = pause
+        self._client = httpx2.Client(
+            base_url=f"{self.url}/v1",
+            headers=headers,
+            limits=httpx2.Limits(max_connections=None, max_keepalive_connections=None),
+        )
+
+    def call(
+        self,
+        method: str,
+        path: str,
+        body: BaseModel | bytes | None = None,
+        *,
+        timeout: float = 30,
+        patience: float | None = None,
+    ) -> httpx2.Response:
+        """Return the answer, or raise a `ServiceError`."""
+        content, kind = _encode(body)
+        patience = self._patience if patience is None else patience
+        began = time.monotonic()
+        reason = ""
+        for pause in _pauses():
+            try:
+                response = self._client.request(
+                    method, path, content=content, headers={"content-type": kind}, timeout=timeout
+                )
+            except httpx2.TransportError as error:
+                problem = f"{type(error).__name__}: {error}"
+            else:
+                if response.status_code < 500 and response.status_code != _TOO_MANY_REQUESTS:
+                    if reason:
+                        logger.info("%s answers again", self.url)
+                    return _accepted(response)
+                problem = f"{response.status_code} {_detail(response)}"
+            away = time.monotonic() - began
+            if away + pause > patience:
+                raise ServiceAway(self.url, away, problem)
+            if not reason:
+                logger.warning("%s %s%s: %s; trying again", method, self.url, path, problem)
+            reason = problem
+            self._pause(pause)
+        raise AssertionError("pauses never end")
+
+    def close(self) -> None:
+        self._client.close()
+
+
+def _encode(body: BaseModel | bytes | None) -> tuple[bytes, str]:
+    if isinstance(body, bytes):
+        return body, "application/octet-stream"
+    content = b"" if body is None else body.model_dump_json().encode()
+    return content, "application/json"
+
+
+def _pauses() -> Iterator[float]:
+    """Yield seconds, doubling up to a bound; jittered, so that workers do not return in step."""
+    pause = 0.1
+    while True:
+        yield pause * random.uniform(0.5, 1.0)
+        pause = min(pause * 2, _LONGEST_PAUSE)
+
+
+def _accepted(response: httpx2.Response) -> httpx2.Response:
+    if response.is_success:
+        return response
+    refusal = _REFUSALS.get(response.status_code, Refused)
+    request = f"{response.request.method} {response.request.url}"
+    raise refusal(response.status_code, request, _detail(response))
+
+
+def _detail(response: httpx2.Response) -> str:
+    try:
+        problem = response.json()
+    except ValueError:
+        return response.text[:500]
+    return str(problem.get("detail", problem)) if isinstance(problem, dict) else str(problem)
