@@ -3,6 +3,7 @@
 from torch import nn
 
 from search_space import catalog
+from search_space.entry import Entry
 from search_space.errors import BadParameter
 from search_space.spec import ActivationSpec
 
@@ -29,6 +30,13 @@ def build(
     entry = catalog.check(spec)
     if fused:
         raise BadParameter(spec.name, "fused", fused, "False: it has no fused kernel")
+    return construct(entry, spec, channels=channels, channel_dim=channel_dim)
+
+
+def construct(
+    entry: Entry, spec: ActivationSpec, *, channels: int, channel_dim: int = 1
+) -> nn.Module:
+    """Return a new module for a spec of `entry`, which need not be in the catalogue."""
     arguments: dict[str, object] = dict(spec.params)
     if len(entry.shares) > 1:
         arguments["share"] = spec.share

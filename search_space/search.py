@@ -72,6 +72,14 @@ class Choice:
     def entry(self) -> Entry:
         return lookup(self.name)
 
+    @property
+    def has_phases(self) -> bool:
+        """Whether some values of its parameters let it collect statistics."""
+        entry = self.entry
+        return entry.phases and (
+            entry.unphased_by is None or None in self.values.get(entry.unphased_by, (None,))
+        )
+
 
 def _parse_choice(given: Any) -> Choice:
     """Read `relu` or `{name: pwlu, segments: [4, 8], share: layer}`, checked by the catalogue."""
@@ -111,7 +119,8 @@ def _as_values(name: str, key: str, value: Any) -> tuple[Any, ...]:
     values = tuple(value) if isinstance(value, list) else (value,)
     if not values:
         raise ValueError(f"{name}: {key} needs at least one value, got an empty list")
-    if not all(isinstance(one, bool | int | float | str) for one in values):
+    kinds = (bool | int | float | str) if key in ("name", "share", "initial") else Scalar
+    if not all(isinstance(one, kinds) for one in values):
         raise ValueError(f"{name}: {key} must be a value or a list of values, got {value!r}")
     if len(set(values)) < len(values):
         raise ValueError(f"{name}: {key} names a value twice: {value!r}")
@@ -205,7 +214,7 @@ class Search(Document):
     task: Task
     sites: Sites = Sites()
     choices: Annotated[list[ChoiceField], Field(min_length=1)] = Field(
-        default_factory=lambda: [Choice(name) for name in CATALOG]
+        default_factory=lambda: [Choice(e.name) for e in CATALOG.values() if e.standard]
     )
     initial: Literal["original", "paper"] = "original"
     start: Literal["scratch"] = "scratch"

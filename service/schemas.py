@@ -171,10 +171,12 @@ class TaskAnswer(TaskOffer):
 
 class ParameterAnswer(Answer):
     name: str
-    default: bool | int | float | str
-    low: float
-    high: float
+    default: bool | int | float | str | None
+    low: float | None
+    high: float | None
     meaning: str
+    choices: list[str]
+    nullable: bool
 
 
 class ActivationAnswer(Answer):
@@ -187,8 +189,18 @@ class ActivationAnswer(Answer):
     phases: bool
     shares: list[str]
     initials: list[str]
+    learned_parameters: dict[str, int]
+    flops: int
+    kept: int
+    rank: int | None
+    channels_first_only: bool
+    pointwise: bool
+    tied: str | None
+    gate: bool
+    standard: bool
     source: str
     year: int
+    interpretation: str | None
 
 
 class Problem(Answer):

@@ -9,7 +9,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from search_space.activations.acon import MetaAcon, acon_c
 from search_space.activations.learned import LearnedActivation
 from search_space.build import build
 from search_space.spec import ActivationSpec, Candidate, Site, SitePlan
@@ -86,11 +85,9 @@ def _shape(
 
 
 def _evaluate(module: nn.Module, grid: Tensor, inputs: Tensor | None) -> Tensor:
-    if isinstance(module, MetaAcon) and inputs is not None:
-        # Its curve differs between samples; this is the one of the mean switch.
-        beta = module.switch(inputs).mean(dim=0)
-        return acon_c(grid, module.p1, module.p2, beta)
     with _evaluation(module):
+        if isinstance(module, LearnedActivation):
+            return module.curve(grid, inputs)
         y: Tensor = module(grid)
     return y
 

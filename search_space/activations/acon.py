@@ -5,12 +5,15 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import FunctionCtx, once_differentiable
-from torch.nn import functional as F
 
 from search_space.activations.learned import LearnedActivation
+from search_space.activations.network import (
+    mean_over_positions,
+    normalise,
+    require_channels_first,
+)
 from search_space.activations.shape import along_channels, working_dtype
-from search_space.catalog import hidden_width
-from search_space.errors import BadParameter
+from search_space.entry import hidden_width
 from search_space.spec import Share
 
 Initial = Literal["silu", "paper"]
@@ -148,20 +151,27 @@ class AconC(LearnedActivation):
 
 
 class MetaAcon(LearnedActivation):
-    r"""ACON-C whose switch is computed for each sample and channel by a small network.
+    r"""ACON-C whose switch is computed from the input.
 
     .. math::
         f(x) = (p_1 - p_2) x \, \sigma(\beta (p_1 - p_2) x) + p_2 x, \quad
         \beta = \sigma(BN_2(W_2 \, BN_1(W_1 \, \operatorname{mean}_{h,w} x + b_1) + b_2))
 
-    There is no nonlinearity between the two layers; that is how the paper's authors have it.
+    That is the switch of each channel. There is no nonlinearity between the two layers; that
+    is how the paper's authors have it. The switch of the layer is the sigmoid of the sum over
+    channels and positions, the switch of each pixel the sigmoid of the input there; neither
+    has a network.
 
     Args:
         channels: Size of dimension 1 of the input.
         channel_dim: 1. The mean over positions would leak the future where positions are
             tokens, so channels last is refused.
-        reduction: Channels per hidden unit of the small network, of which there are at
-            least 4.
+        reduction: Channels per hidden unit of the small network.
+        switch: `channel`, `layer` or `pixel`: what has a switch of its own in each sample.
+        norm: `batch`, `layer` or `none` after either layer of the network. The latter two
+            look at one sample alone.
+        rule: `at_least_4` for a hidden width of `max(C // r, 4)`, `official` for the
+            authors' `max(C // r, r)`, which widens a narrow network as the reduction rises.
         initial: The slopes start as in `AconC`. The switch lies around 1/2 then, not at 1.
 
     Shape:
@@ -175,8 +185,7 @@ class MetaAcon(LearnedActivation):
     Source:
         Ma, Zhang, Liu and Sun, *Activate or Not*, 2021, section 3.3.
         https://arxiv.org/abs/2009.04759
-        Differs from the authors' code in the hidden width, `max(C // r, 4)` instead of
-        `max(C // r, r)`: theirs widens a narrow network as the reduction rises. Differs
+        Differs from the authors' code by default in the hidden width, see `rule`. Differs
         also for a single sample in training, which has no variance: it is normalised by
         the running statistics, where theirs raises an error.
     """
@@ -187,39 +196,48 @@ class MetaAcon(LearnedActivation):
         *,
         channel_dim: int = 1,
         reduction: int = 16,
+        switch: Literal["channel", "layer", "pixel"] = "channel",
+        norm: Literal["batch", "layer", "none"] = "batch",
+        rule: Literal["at_least_4", "official"] = "at_least_4",
         initial: Initial = "silu",
     ) -> None:
         super().__init__()
-        if channel_dim != 1:
-            raise BadParameter("meta_acon", "channel_dim", channel_dim, "1")
-        hidden = hidden_width(channels, reduction)
-        self.fc1 = nn.Linear(channels, hidden)
-        self.bn1 = nn.BatchNorm1d(hidden)
-        self.fc2 = nn.Linear(hidden, channels)
-        self.bn2 = nn.BatchNorm1d(channels)
+        require_channels_first("meta_acon", channel_dim)
+        self.each = switch
+        if switch == "channel":
+            hidden = hidden_width(channels, reduction, rule)
+            kind = {"batch": nn.BatchNorm1d, "layer": nn.LayerNorm, "none": nn.Identity}[norm]
+            self.fc1 = nn.Linear(channels, hidden)
+            self.bn1 = kind(hidden)
+            self.fc2 = nn.Linear(hidden, channels)
+            self.bn2 = kind(channels)
         self.p1, self.p2 = _slopes(channels, initial)
 
     def forward(self, x: Tensor) -> Tensor:
+        if self.each == "pixel":
+            # Each element has a switch, which broadcasting of `acon_c` does not know.
+            wide = x.to(working_dtype(x))
+            p1, p2 = (along_channels(p.to(wide.dtype), x, 1) for p in (self.p1, self.p2))
+            z = (p1 - p2) * wide
+            return (z * torch.sigmoid(torch.sigmoid(wide) * z) + p2 * wide).to(x.dtype)
         return acon_c(x, self.p1, self.p2, self.switch(x))
 
     def switch(self, x: Tensor) -> Tensor:
-        """Return beta, `(N, C)`, between 0 and 1."""
-        positions = tuple(range(2, x.dim()))
-        weight = self.fc1.weight
+        """Return beta, between 0 and 1: `(N, C)`, `(N, 1)` or the shape of `x`."""
+        if self.each == "pixel":
+            return torch.sigmoid(x)
+        if self.each == "layer":
+            return torch.sigmoid(x.to(working_dtype(x)).flatten(1).sum(1, keepdim=True))
         # Sigmoids of means are where half precision hurts, and they cost nothing in float32.
         with torch.autocast(x.device.type, enabled=False):
-            mean = x.to(working_dtype(x)).mean(positions) if positions else x
-            hidden = _normalise(self.bn1, self.fc1(mean.to(weight.dtype)))
-            return torch.sigmoid(_normalise(self.bn2, self.fc2(hidden)))
+            hidden = self.fc1(mean_over_positions(x).to(self.fc1.weight.dtype))
+            return torch.sigmoid(normalise(self.bn2, self.fc2(normalise(self.bn1, hidden))))
 
-
-def _normalise(norm: nn.BatchNorm1d, x: Tensor) -> Tensor:
-    """Return `norm(x)`; a lone sample is normalised by the running statistics in training."""
-    if norm.training and x.shape[0] == 1:
-        statistics = norm.running_mean, norm.running_var
-        return F.batch_norm(x, *statistics, norm.weight, norm.bias, training=False, eps=norm.eps)
-    y: Tensor = norm(x)
-    return y
+    def curve(self, x: Tensor, inputs: Tensor | None) -> Tensor:
+        if inputs is None or self.each == "pixel":
+            return self(x)  # type: ignore[no-any-return]
+        # It differs between samples; this is the one of the mean switch.
+        return acon_c(x, self.p1, self.p2, self.switch(inputs).mean(0))
 
 
 def _slopes(width: int, initial: Initial) -> tuple[nn.Parameter, nn.Parameter]:

@@ -1,8 +1,11 @@
 """What the rest of the system may ask of an activation that learns."""
 
 from collections.abc import Iterator
+from typing import Any
 
-from torch import nn
+import torch
+from torch import Tensor, nn
+from torch.autograd.function import FunctionCtx, once_differentiable
 
 
 class LearnedActivation(nn.Module):
@@ -11,6 +14,28 @@ class LearnedActivation(nn.Module):
     Everything a subclass registers counts, a small network inside it included: none of it
     is decayed, and all of it has the activations' learning rate.
     """
+
+    def curve(self, x: Tensor, inputs: Tensor | None) -> Tensor:  # noqa: ARG002
+        """Return the function of one number that this activation is, on a grid.
+
+        Args:
+            x: `(P, C)`, the points for every channel.
+            inputs: What the activation got from a batch, for one that looks at more than
+                the number it is applied to; None where that is not known.
+        """
+        y: Tensor = self(x)
+        return y
+
+    def _load_from_state_dict(
+        self, state_dict: dict[str, Any], prefix: str, *args: Any, **kwargs: Any
+    ) -> None:
+        # Published modules keep a parameter of the channels as (1, C, 1, 1), and the layers of
+        # a small network as convolutions of 1x1.
+        for name, own in self.named_parameters():
+            given = state_dict.get(prefix + name)
+            if isinstance(given, Tensor) and _same_but_for_ones(given, own):
+                state_dict[prefix + name] = given.reshape(own.shape)
+        super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
 
 
 class PhasedActivation(LearnedActivation):
@@ -44,3 +69,29 @@ def phased_modules(model: nn.Module) -> Iterator[PhasedActivation]:
     for module in model.modules():
         if isinstance(module, PhasedActivation):
             yield module
+
+
+def held(y: Tensor, *parameters: Tensor) -> Tensor:
+    """Return `y`, with the parameters in its graph: they get gradients of zero, not none."""
+    held: Tensor = _Held.apply(y, *parameters)  # type: ignore[no-untyped-call]
+    return held
+
+
+class _Held(torch.autograd.Function):
+    """The identity of its first argument; the others get gradients of zero."""
+
+    @staticmethod
+    def forward(ctx: FunctionCtx, y: Tensor, *parameters: Tensor) -> Tensor:
+        ctx.save_for_backward(*parameters)
+        return y.view_as(y)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, ...]:
+        return grad, *(torch.zeros_like(p) for p in ctx.saved_tensors)
+
+
+def _same_but_for_ones(one: Tensor, other: Tensor) -> bool:
+    """Whether two shapes are the same without their dimensions of size 1, but not with them."""
+    sizes = ([size for size in t.shape if size != 1] for t in (one, other))
+    return one.shape != other.shape and next(sizes) == next(sizes)

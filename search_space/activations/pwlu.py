@@ -1,26 +1,17 @@
 """PWLU: a piecewise linear function on equal intervals, with learned values and bounds."""
 
 import math
-from collections.abc import Callable, Iterator
-from typing import Any, Literal, NamedTuple
+from collections.abc import Iterator
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, distributed, nn
-from torch.autograd.function import FunctionCtx, once_differentiable
-from torch.nn import functional as F
+from torch.autograd.function import once_differentiable
 
-from search_space.activations.learned import PhasedActivation
+from search_space.activations.learned import PhasedActivation, held
 from search_space.activations.shape import working_dtype
+from search_space.activations.starts import derivative, scalar_function
 from search_space.spec import Share
-
-Initial = Literal["relu", "silu", "gelu", "gelu_tanh"]
-
-_STARTS: dict[str, Callable[[Tensor], Tensor]] = {
-    "relu": F.relu,
-    "silu": F.silu,
-    "gelu": F.gelu,
-    "gelu_tanh": lambda x: F.gelu(x, approximate="tanh"),
-}
 
 # Bounds may cross while they train; the intervals stay this wide in total.
 MIN_WIDTH = 1e-3
@@ -277,7 +268,8 @@ class PWLU(PhasedActivation):
         channel_dim: 1 for `(N, C, *)`, -1 for channels last.
         segments: Number N of equal intervals between the bounds.
         share: `channel` for a table of each channel, `layer` for one table.
-        initial: The function it starts as: relu, silu, gelu or gelu_tanh.
+        initial: Name of the function it starts as: any of the catalogue that takes one number
+            and of which nothing is learned, at its defaults.
         bounds: A positive X for fixed first bounds `[-X, X]` and no statistics phase.
         snap_zero: Move the realigned bounds by up to half an interval, so that 0 is a knot
             and a start as ReLU stays exact. Otherwise it is off by up to a quarter interval.
@@ -309,7 +301,7 @@ class PWLU(PhasedActivation):
         channel_dim: int = 1,
         segments: int = 16,
         share: Share = "channel",
-        initial: Initial = "relu",
+        initial: str = "relu",
         bounds: float | None = None,
         snap_zero: bool = False,
     ) -> None:
@@ -317,6 +309,7 @@ class PWLU(PhasedActivation):
         width = channels if share == "channel" else 1
         self.channel_dim = channel_dim
         self.initial = initial
+        self._start = scalar_function(initial)
         self.snap_zero = snap_zero
         self.values = nn.Parameter(torch.empty(width, segments + 1))
         self.left_slope = nn.Parameter(torch.empty(width))
@@ -339,14 +332,16 @@ class PWLU(PhasedActivation):
         return self._collecting
 
     def forward(self, x: Tensor) -> Tensor:
-        parameters = (self.values, self.left_slope, self.right_slope, self.left, self.right)
         if not self._collecting:
-            return pwlu(x, *parameters, channel_dim=self.channel_dim)
+            return self._compute(x)
         if self.training:
             self._observe(x.detach())
-        start = _STARTS[self.initial](x)
-        y: Tensor = _Held.apply(start, *parameters)  # type: ignore[no-untyped-call]
-        return y
+        return held(self._start(x), *self.parameters())
+
+    def _compute(self, x: Tensor) -> Tensor:
+        """The function, once it is realigned."""
+        table = (self.values, self.left_slope, self.right_slope, self.left, self.right)
+        return pwlu(x, *table, channel_dim=self.channel_dim)
 
     @torch.no_grad()
     def realign(self) -> None:
@@ -403,14 +398,13 @@ class PWLU(PhasedActivation):
     @torch.no_grad()
     def _fit(self, left: Tensor, right: Tensor) -> None:
         """Put the table on the function between the bounds, and its slopes outside."""
-        start = _STARTS[self.initial]
         place = torch.linspace(0, 1, self.values.shape[1], device=left.device, dtype=left.dtype)
         knots = torch.lerp(left.unsqueeze(1), right.unsqueeze(1), place)
         self.left.copy_(left)
         self.right.copy_(right)
-        self.values.copy_(start(knots))
-        self.left_slope.copy_(_derivative(start, left))
-        self.right_slope.copy_(_derivative(start, right))
+        self.values.copy_(self._start(knots))
+        self.left_slope.copy_(derivative(self._start, left))
+        self.right_slope.copy_(derivative(self._start, right))
 
     def _enter_training(self) -> None:
         self.phase.fill_(1)
@@ -424,24 +418,3 @@ class PWLU(PhasedActivation):
         width, knots = self.values.shape
         phase = "collecting" if self._collecting else "training"
         return f"{width}, segments={knots - 1}, channel_dim={self.channel_dim}, {phase}"
-
-
-class _Held(torch.autograd.Function):
-    """The identity of its first argument; the others get gradients of zero, not none."""
-
-    @staticmethod
-    def forward(ctx: FunctionCtx, y: Tensor, *parameters: Tensor) -> Tensor:
-        ctx.save_for_backward(*parameters)
-        return y.view_as(y)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, ...]:
-        return grad, *(torch.zeros_like(p) for p in ctx.saved_tensors)
-
-
-@torch.enable_grad()
-def _derivative(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
-    x = x.detach().requires_grad_()
-    (slope,) = torch.autograd.grad(function(x).sum(), x)
-    return slope

@@ -1,0 +1,35 @@
+"""The small networks that activations hold: how they average, normalise and stay in float32."""
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from search_space.activations.shape import working_dtype
+from search_space.errors import BadParameter
+
+
+def require_channels_first(activation: str, channel_dim: int) -> None:
+    """Raise `BadParameter` unless channels are in dimension 1.
+
+    Where positions are tokens, an average over them leaks the future.
+    """
+    if channel_dim != 1:
+        raise BadParameter(activation, "channel_dim", channel_dim, "1")
+
+
+def mean_over_positions(x: Tensor) -> Tensor:
+    """Return the `(N, C)` mean of `(N, C, *)`, in float32 at least."""
+    x = x.to(working_dtype(x))
+    return x.mean(tuple(range(2, x.dim()))) if x.dim() > 2 else x
+
+
+def normalise(norm: nn.Module, x: Tensor) -> Tensor:
+    """Return `norm(x)`; too little for a variance is normalised by the running statistics.
+
+    A batch norm that trains refuses a single value of each channel, and no value at all.
+    """
+    few = x.numel() < 2 * x.shape[1]
+    if few and isinstance(norm, nn.BatchNorm1d | nn.BatchNorm2d) and norm.training:
+        running = norm.running_mean, norm.running_var
+        return F.batch_norm(x, *running, norm.weight, norm.bias, eps=norm.eps)
+    y: Tensor = norm(x)
+    return y

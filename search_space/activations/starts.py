@@ -1,0 +1,25 @@
+"""The functions of one number that a learned activation may start as."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from search_space.catalog import lookup
+
+
+def scalar_function(name: str) -> Callable[[Tensor], Tensor]:
+    """Return the function of a catalogue entry that nothing is learned of, at its defaults.
+
+    It belongs to a module, but is none itself: whoever holds it gets no submodule by it.
+    """
+    forward: Callable[[Tensor], Tensor] = lookup(name).load()().forward
+    return forward
+
+
+@torch.enable_grad()
+def derivative(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    """Return the derivative of a function of one number at every element of `x`."""
+    x = x.detach().requires_grad_()
+    (slope,) = torch.autograd.grad(function(x).sum(), x)
+    return slope
