@@ -11,10 +11,11 @@ from search_space import catalog
 from search_space.activations.learned import learned_parameters
 from search_space.build import build
 from search_space.errors import NoSuchSite, SitesDiffer
+from search_space.originals import module_spec
 from search_space.sites import Call, Probe, probe
 from search_space.spec import ActivationConfig, ActivationSpec, Candidate, Site, SitePlan
 from search_space.substitution import CONTAINER, PerCall, Substitution
-from search_space.watch import Place, activation_name
+from search_space.watch import Place
 
 Assignment = Mapping[str, ActivationSpec] | Candidate | ActivationConfig
 
@@ -75,7 +76,7 @@ def parameter_groups(
 
 def _specs(candidate: Assignment, plan: SitePlan) -> Mapping[str, ActivationSpec]:
     """Return the specs by site id, all of which are sites of the plan."""
-    known = [site.id for site in plan.sites]
+    known = [site.id for site in (*plan.sites, *plan.gates)]
     if isinstance(candidate, ActivationConfig):
         _check_same(candidate.plan, plan)
         candidate = candidate.candidate
@@ -91,7 +92,7 @@ def _specs(candidate: Assignment, plan: SitePlan) -> Mapping[str, ActivationSpec
 def _check_same(expected: SitePlan, found: SitePlan) -> None:
     """Raise `SitesDiffer` with every difference between two plans."""
     theirs, ours = ({site.id: site for site in plan.sites} for plan in (expected, found))
-    sizes = attrgetter("rank", "channels", "channel_dim", "original")
+    sizes = attrgetter("rank", "channels", "channel_dim", "original_spec")
     missing = [id for id in theirs if id not in ours]
     extra = [id for id in ours if id not in theirs]
     both = [id for id in theirs if id in ours]
@@ -103,7 +104,8 @@ def _check_same(expected: SitePlan, found: SitePlan) -> None:
 def _differs(spec: ActivationSpec, site: Site) -> bool:
     """Whether `spec` is anything but the site's own activation."""
     entry = catalog.lookup(spec.name)
-    return spec.name != site.original or entry.learned or bool(entry.parameters)
+    same = spec.name == site.original and entry.values(spec) == entry.values(site.original_spec)
+    return entry.learned or not same
 
 
 def _floating_dtype(model: nn.Module) -> torch.dtype:
@@ -126,7 +128,7 @@ def _place(model: nn.Module, found: Probe, call: Call, module: nn.Module) -> Non
     count = max(c.place.number for c in twins)
     if call.place.target is None:
         covering = Substitution.covering(owner)
-        covering.traceable = call.place.owner not in found.untraceable
+        covering.traceable &= (call.place.owner, call.place.function) not in found.untraceable
         covering.replace(
             call.place.function, call.place.number, count, module, overwrite=call.in_place
         )
@@ -169,7 +171,7 @@ def _shield(model: nn.Module, callers: frozenset[str]) -> None:
     inner = [
         (path, module)
         for path, module in model.named_modules()
-        if (path in callers or activation_name(module)) and CONTAINER not in path.split(".")
+        if (path in callers or module_spec(module)) and CONTAINER not in path.split(".")
     ]
     for outer, owner in list(model.named_modules()):
         covering = owner.__dict__.get("forward")

@@ -64,7 +64,7 @@ class Space:
     def original(self) -> Candidate:
         """The network as it came."""
         sites = [*self.fixed, *(site for group in self.groups for site in group.sites)]
-        return Candidate({site.id: ActivationSpec(site.original) for site in sites})
+        return Candidate({site.id: site.original_spec for site in sites})
 
     @cached_property
     def uniforms(self) -> Mapping[str, Candidate]:
@@ -73,11 +73,11 @@ class Space:
 
     def candidate(self, params: Params) -> Candidate:
         """Return what a set of parameters means."""
-        sites = {site.id: ActivationSpec(site.original) for site in self.fixed}
+        sites = {site.id: site.original_spec for site in self.fixed}
         for group in self.groups:
             choice = self._chosen(params, group)
             options = {
-                option: params.get(f"{group.name}/{choice.name}/{option}", values[0])
+                option: params.get(_key(group, choice, option), values[0])
                 for option, values in _options(choice).items()
             }
             sites |= {site.id: self._spec(choice, site, options) for site in group.sites}
@@ -95,7 +95,9 @@ class Space:
             _draw(trial, params, group.name, names)
             chosen = self._chosen(params, group)
             for option, values in _options(chosen).items():
-                _draw(trial, params, f"{group.name}/{chosen.name}/{option}", values)
+                # What is tied over the network has been drawn if another group has it.
+                if _key(group, chosen, option) not in params:
+                    _draw(trial, params, _key(group, chosen, option), values)
         for name, hyperparameter in self.hyperparameters.items():
             _draw(trial, params, f"training/{name}", hyperparameter)
         return params
@@ -131,7 +133,7 @@ class Space:
         if not any(entry.learned for entry in entries):
             factor = default.activation_learning_rate_factor
             training = replace(training, activation_learning_rate_factor=factor)
-        if not any(entry.phases for entry in entries):
+        if not any(lookup(spec.name).has_phases(spec) for spec in sites.values()):
             training = replace(training, realign_after=default.realign_after)
         return Candidate(sites, training)
 
@@ -147,9 +149,12 @@ class Space:
         """Number of different candidates; infinite with a range among the hyperparameters."""
         if any(isinstance(values, Range) for values in self.hyperparameters.values()):
             return math.inf
+        for choice in self.choices:
+            if choice.entry.tied and math.prod(map(len, _options(choice).values())) > 1:
+                return self._size_with(choice)
         everything, unphased, unlearned = (
             math.prod(len(self._distinct(group, skip)) for group in self.groups)
-            for skip in (lambda _: False, lambda e: e.phases, lambda e: e.learned)
+            for skip in (lambda _: False, lambda s: _entry(s).has_phases(s), _learned)
         )
         # Hyperparameters of learned or phased activations count only where there is one.
         rates, factors, phases = (self._count(name) for name in HYPERPARAMETERS)
@@ -165,25 +170,39 @@ class Space:
             axes.append([{key: value} if len(values) > 1 else {} for value in values])
         for parts in product(*axes):
             params = {key: value for part in parts for key, value in part.items()}
-            yield params, self.candidate(params)
+            # Groups may not differ in what is tied over the network.
+            if all(params[key] == value for part in parts for key, value in part.items()):
+                yield params, self.candidate(params)
 
     @property
     def has_phases(self) -> bool:
         """Whether any offered choice collects statistics before it trains."""
-        return any(choice.entry.phases for choice in self.choices)
+        return any(choice.has_phases for choice in self.choices)
 
     @cached_property
     def _sites(self) -> Mapping[str, Site]:
         searched = (site for group in self.groups for site in group.sites)
         return {site.id: site for site in [*self.fixed, *searched]}
 
-    def _distinct(self, group: Group, skip: Callable[[Entry], bool]) -> set[str]:
+    def _size_with(self, tied: Choice) -> float:
+        """Return the size, where all groups that have one choice have it with the same values.
+
+        That is the networks without it, and for each of its values those with it.
+        """
+        others = tuple(choice for choice in self.choices if choice is not tied)
+        without = replace(self, choices=others).size if others else 0
+        one = {name: values[:1] for name, values in tied.values.items()}
+        fixed = replace(tied, values=one, shares=tied.shares[:1], initials=tied.initials[:1])
+        ways = math.prod(len(values) for values in _options(tied).values())
+        return without + ways * (replace(self, choices=(*others, fixed)).size - without)
+
+    def _distinct(self, group: Group, skip: Callable[[ActivationSpec], bool]) -> set[str]:
         """Return the different networks that a group's choices, less the skipped, make of it."""
         return {
             canonical_json([asdict(self._by_width(site, sites[site.id])) for site in group.sites])
             for params in self._assignments(group)
-            if not skip(self._chosen(params, group).entry)
             for sites in [self.candidate(params).sites]
+            if not skip(sites[group.sites[0].id])
         }
 
     def _count(self, hyperparameter: str) -> int:
@@ -198,17 +217,24 @@ class Space:
     def _by_width(self, site: Site, spec: ActivationSpec) -> ActivationSpec:
         """Return the canonical spec, Meta-ACON's reduction read as the width it comes to."""
         spec = _canonical_spec(spec)
-        if "reduction" not in spec.params:
+        params = dict(spec.params)
+        if "reduction" not in params:
             return spec
-        width = hidden_width(site.channels, int(spec.params["reduction"]))
-        return replace(spec, params={**spec.params, "reduction": f"width {width}"})
+        reduction, rule = params.pop("reduction"), params.pop("rule", "at_least_4")
+        assert isinstance(reduction, int)
+        if params.get("switch", "channel") == "channel":
+            params["width"] = hidden_width(site.channels, reduction, str(rule))
+        else:
+            # Only the switch of a channel has a network.
+            params.pop("norm")
+        return replace(spec, params=params)
 
     def _uniform(self, choice: Choice) -> Candidate:
         defaults = {
             option: _preferred(choice, option, values)
             for option, values in _options(choice).items()
         }
-        sites = {site.id: ActivationSpec(site.original) for site in self.fixed}
+        sites = {site.id: site.original_spec for site in self.fixed}
         for group in self.groups:
             sites |= {site.id: self._spec(choice, site, defaults) for site in group.sites}
         return Candidate(sites)
@@ -226,7 +252,7 @@ class Space:
             chosen = {group.name: choice.name} if len(self.choices) > 1 else {}
             options = {key: values for key, values in _options(choice).items() if len(values) > 1}
             for values in product(*options.values()):
-                names = (f"{group.name}/{choice.name}/{option}" for option in options)
+                names = (_key(group, choice, option) for option in options)
                 yield chosen | dict(zip(names, values, strict=True))
 
     def _params_of_group(self, group: Group, candidate: Candidate) -> dict[str, Any] | None:
@@ -265,21 +291,36 @@ def make_space(search: Search, plan: SitePlan) -> Space:
 
 
 def select_sites(search: Search, plan: SitePlan) -> list[Site]:
-    """Return the sites that the search's patterns name, or raise `NoSuchSite`."""
-    ids = [site.id for site in plan.sites]
+    """Return the sites that the search's patterns name, or raise `NoSuchSite`.
+
+    A gate is one of them if a pattern of `include` matches nothing but gates: `*` names none
+    in a network that has anything else.
+    """
+    sites = (*plan.sites, *_named_gates(search, plan))
+    ids = [site.id for site in (*plan.sites, *plan.gates)]
     for name, patterns in (("include", search.sites.included), ("exclude", search.sites.exclude)):
         for pattern in patterns:
             if not any(fnmatchcase(site, pattern) for site in ids):
                 raise NoSuchSite(f"sites.{name}", pattern, ids)
     included = [
         site
-        for site in plan.sites
+        for site in sites
         if any(fnmatchcase(site.id, pattern) for pattern in search.sites.included)
         and not any(fnmatchcase(site.id, pattern) for pattern in search.sites.exclude)
     ]
     if not included:
         raise NoSuchSite("sites.exclude", ", ".join(search.sites.exclude), ids)
     return included
+
+
+def _named_gates(search: Search, plan: SitePlan) -> list[Site]:
+    """Return the gates that patterns match which match no site."""
+    naming = [
+        pattern
+        for pattern in search.sites.included
+        if not any(fnmatchcase(site.id, pattern) for site in plan.sites)
+    ]
+    return [gate for gate in plan.gates if any(fnmatchcase(gate.id, p) for p in naming)]
 
 
 def _groups(search: Search, sites: Sequence[Site]) -> tuple[Group, ...]:
@@ -296,6 +337,20 @@ def _groups(search: Search, sites: Sequence[Site]) -> tuple[Group, ...]:
         }
         members.setdefault(names[per], []).append(site)
     return tuple(Group(name, tuple(group)) for name, group in members.items())
+
+
+def _key(group: Group, choice: Choice, option: str) -> str:
+    """Return the name, in the study, of an option of a group's choice."""
+    scope = choice.entry.tied or group.name
+    return f"{scope}/{choice.name}/{option}"
+
+
+def _entry(spec: ActivationSpec) -> Entry:
+    return lookup(spec.name)
+
+
+def _learned(spec: ActivationSpec) -> bool:
+    return lookup(spec.name).learned
 
 
 def _options(choice: Choice) -> dict[str, tuple[Scalar, ...]]:
@@ -320,9 +375,7 @@ def _preferred(choice: Choice, option: str, values: Sequence[Scalar]) -> Scalar:
 
 def _canonical_spec(spec: ActivationSpec) -> ActivationSpec:
     entry = lookup(spec.name)
-    if not entry.learned:
-        return ActivationSpec(spec.name)
-    params = {p.name: spec.params.get(p.name, p.default) for p in entry.parameters}
+    params = entry.values(spec)
     share = spec.share if len(entry.shares) > 1 else ActivationSpec(spec.name).share
     return ActivationSpec(spec.name, params, share, spec.initial or entry.default_initial)
 

@@ -16,6 +16,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_map_only
 
+from search_space.catalog import lookup
+from search_space.originals import NATIVE
 from search_space.spec import Site, SitePlan
 from search_space.watch import Place, Recorder, Sighting
 
@@ -53,15 +55,15 @@ class Probe:
     """What a run has shown.
 
     Attributes:
-        calls: The call behind each site of the plan, by its id, in order.
+        calls: The call behind each site and gate of the plan, by its id, in order.
         callers: Paths of the modules within whose forward an activation function was called.
-        untraceable: Those of them whose call a compiler would not see.
+        untraceable: Those of them, with the function, whose call a compiler would not see.
     """
 
     plan: SitePlan
     calls: Mapping[str, Call]
     callers: frozenset[str]
-    untraceable: frozenset[str]
+    untraceable: frozenset[tuple[str, str]]
 
 
 def probe(model: nn.Module, example_batch: Any) -> Probe:
@@ -77,17 +79,21 @@ def probe(model: nn.Module, example_batch: Any) -> Probe:
             with torch.set_grad_enabled(training):
                 recorders[-1].run(*args, **kwargs)
     sightings, clashing = _union(*recorders)
+    gates = {s.place.id for s in sightings if lookup(s.original.name).gate}
+    # Gates are on no way through the network, so they are in no stage of it.
+    stages = _stages(s for s in sightings if s.place.id not in gates)
     calls = {
-        sighting.place.id: _call(sighting, stage)
-        for sighting, stage in zip(sightings, _stages(sightings), strict=True)
+        s.place.id: _call(s, _component(s) if s.place.id in gates else next(stages))
+        for s in sightings
     }
-    unreachable = (*_scripted(model), *sorted(clashing))
-    plan = SitePlan(tuple(call.site for call in calls.values()), unreachable)
-    callers, untraceable = (
-        frozenset[str]().union(*paths)
-        for paths in zip(*((r.callers, r.untraceable) for r in recorders), strict=True)
+    plan = SitePlan(
+        sites=tuple(call.site for id, call in calls.items() if id not in gates),
+        unreachable=(*_scripted(model), *sorted(clashing)),
+        gates=tuple(calls[id].site for id in calls if id in gates),
     )
-    return Probe(plan, calls, callers, untraceable)
+    train, evaluation = recorders
+    callers = frozenset(train.callers | evaluation.callers)
+    return Probe(plan, calls, callers, frozenset(train.untraceable | evaluation.untraceable))
 
 
 def _arguments(example_batch: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
@@ -161,11 +167,16 @@ def _stages(sightings: Iterable[Sighting]) -> Iterator[str]:
     for sighting in sightings:
         space = _space(sighting)
         if not space:
-            yield sighting.place.path.split(".")[0] or "root"
+            yield _component(sighting)
             continue
         if space != last:
             run, last = run + 1, space
         yield str(run)
+
+
+def _component(sighting: Sighting) -> str:
+    """Return the first component of the path."""
+    return sighting.place.path.split(".")[0] or "root"
 
 
 def _space(sighting: Sighting) -> tuple[int, ...]:
@@ -189,7 +200,8 @@ def _call(sighting: Sighting, stage: str) -> Call:
         rank=len(sighting.shape),
         channels=sighting.channels,
         channel_dim=sighting.channel_dim,
-        original=sighting.original,
+        original=sighting.original.name,
+        original_params=sighting.original.params,
         stage=stage,
         block=_block(place.path),
     )
@@ -204,6 +216,6 @@ def _scripted(model: nn.Module) -> list[str]:
             path.startswith(f"{outer}.") for outer in found
         ):
             graph = str(module.inlined_graph)
-            if any(f"aten::{name}" in graph for name in ("relu", "silu", "gelu")):
+            if any(f"aten::{name}" in graph for name in NATIVE):
                 found.append(path)
     return found

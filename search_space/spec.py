@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, ClassVar, Literal
 
 Share = Literal["channel", "layer"]
-Scalar = bool | int | float | str
+Scalar = bool | int | float | str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +42,7 @@ class Site:
         channels: Size of dimension `channel_dim`.
         channel_dim: 1 for `(N, C, *)`, -1 for channels last in transformers.
         original: Catalogue name of the activation the network came with.
+        original_params: Its parameters, where they are not the entry's defaults.
         stage: Index of the maximal run of sites of equal spatial size, as text, or the first
             path component where there is no space.
         block: The site's path up to its last number.
@@ -56,21 +57,40 @@ class Site:
     original: str
     stage: str
     block: str
+    original_params: Mapping[str, Scalar] = field(default_factory=dict)
+
+    @property
+    def original_spec(self) -> ActivationSpec:
+        """The activation the network came with."""
+        return ActivationSpec(self.original, self.original_params)
 
 
 @dataclass(frozen=True, slots=True)
 class SitePlan:
-    """The ordered sites of a network, and the calls of activations that nothing could reach."""
+    """The ordered sites of a network, and the calls of activations that nothing could reach.
+
+    Attributes:
+        gates: Calls of functions that are gates more often than activations (sigmoid, tanh,
+            hardsigmoid); sites of a search only where it names them.
+    """
 
     __pydantic_config__: ClassVar[Any] = {"extra": "forbid"}
 
     sites: tuple[Site, ...]
     unreachable: tuple[str, ...] = ()
+    gates: tuple[Site, ...] = ()
 
     @property
     def fingerprint(self) -> str:
-        """sha256 of the canonical JSON of every site's id, rank, channels, dimension, original."""
-        rows = [[s.id, s.rank, s.channels, s.channel_dim, s.original] for s in self.sites]
+        """sha256 of the canonical JSON of every site's id, rank, channels, dimension, original.
+
+        The original's parameters follow where it has any that are not the defaults.
+        """
+        rows: list[list[Any]] = [
+            [s.id, s.rank, s.channels, s.channel_dim, s.original]
+            + ([dict(s.original_params)] if s.original_params else [])
+            for s in self.sites
+        ]
         return hashlib.sha256(canonical_json(rows).encode()).hexdigest()
 
 

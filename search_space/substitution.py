@@ -5,51 +5,19 @@ methods, hooks and the names in the state dict of everything else stay as they a
 only `forward` of the owning object is covered, by a callable that runs the one beneath.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from types import CodeType, MethodType
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
+
+from search_space.originals import function_spec
 
 # The attribute of a module that holds what stands in for its functional calls.
 CONTAINER = "actsearch_sites"
-
-_IN_PLACE = frozenset({torch.relu_, Tensor.relu_, torch._C._nn.silu_})
-
-# Functions that a mode sees when they run, but not when `torch.compile` traces them.
-UNTRACEABLE = frozenset({torch.relu_, torch._C._nn.silu, torch._C._nn.silu_})
-
-_FUNCTIONS: Mapping[Any, str] = {
-    F.relu: "relu",
-    torch.relu: "relu",
-    torch.relu_: "relu",
-    Tensor.relu: "relu",
-    Tensor.relu_: "relu",
-    F.silu: "silu",
-    torch._C._nn.silu: "silu",
-    torch._C._nn.silu_: "silu",
-    F.gelu: "gelu",
-}
-
-
-def function_name(function: Any, kwargs: Mapping[str, Any]) -> str | None:
-    """Return the catalogue name of an activation function, None for any other function."""
-    name = _FUNCTIONS.get(function)
-    if name == "gelu" and kwargs.get("approximate", "none") == "tanh":
-        return "gelu_tanh"
-    return name
-
-
-def overwrites(function: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bool:
-    """Whether this call of an activation function writes its result into its input."""
-    if function in _IN_PLACE:
-        return True
-    inplace = args[1] if len(args) > 1 else kwargs.get("inplace", False)
-    return function in (F.relu, F.silu) and bool(inplace)
 
 
 def key_of(function: str, number: int) -> str:
@@ -207,12 +175,16 @@ class _Numbered(TorchFunctionMode):
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
         kwargs = kwargs or {}
-        name = function_name(func, kwargs)
-        if name is None:
+        spec = function_spec(func, args, kwargs)
+        if spec is None:
             return func(*args, **kwargs)
-        number = self.counts.get(name, 0) + 1
-        self.counts[name] = number
-        module, overwrite = self.substitution.standing_in(name, number)
+        module, overwrite = None, False
+        # Only what is stood in for is counted: a backward pass, which a compiler traces under
+        # this mode, may call such functions, but change nothing.
+        if spec.name in self.substitution.table:
+            number = self.counts.get(spec.name, 0) + 1
+            self.counts[spec.name] = number
+            module, overwrite = self.substitution.standing_in(spec.name, number)
         # Owners further out see neither this call nor those of what stands in for it.
         with torch._C.DisableTorchFunction():
             if module is None:

@@ -12,16 +12,10 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.hooks import RemovableHandle
 
-from search_space.activations.learned import LearnedActivation
-from search_space.catalog import CATALOG
 from search_space.layout import Layouts
-from search_space.substitution import (
-    UNTRACEABLE,
-    PerCall,
-    Substitution,
-    function_name,
-    overwrites,
-)
+from search_space.originals import UNTRACEABLE, function_spec, module_spec, overwrites
+from search_space.spec import ActivationSpec
+from search_space.substitution import PerCall, Substitution
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,12 +58,12 @@ class Sighting:
     """A call of an activation, as it was seen.
 
     Attributes:
-        original: Catalogue name of what is computed; not the place's, once it is replaced.
+        original: What is computed; not the place's function, once it is replaced.
         in_place: The input was overwritten, and something besides the result reads it.
     """
 
     place: Place
-    original: str
+    original: ActivationSpec
     shape: torch.Size
     channel_dim: int
     device: torch.device
@@ -103,7 +97,7 @@ class Recorder(TorchFunctionMode):
         clashing: Ids of calls that met inputs of different numbers of channels, so that no
             activation with channels can stand there.
         callers: Paths of the modules within whose forward an activation function was called.
-        untraceable: Those of them whose call a compiler would not see.
+        untraceable: Those of them, with the function, whose call a compiler would not see.
     """
 
     def __init__(self, model: nn.Module) -> None:
@@ -111,7 +105,7 @@ class Recorder(TorchFunctionMode):
         self.seen: dict[str, Sighting] = {}
         self.clashing: set[str] = set()
         self.callers: set[str] = set()
-        self.untraceable: set[str] = set()
+        self.untraceable: set[tuple[str, str]] = set()
         self._model = model
         self._paths: dict[nn.Module, list[str]] = {}
         for path, module in model.named_modules(remove_duplicate=False):
@@ -150,9 +144,9 @@ class Recorder(TorchFunctionMode):
 
     def _enter(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         path = self._path(module)
-        name = activation_name(module) if path else None
-        sighting = self._see_module(path, name, _first_tensor((args, kwargs))) if name else None
-        self._frames.append(_Frame(path, opaque=name is not None, sighting=sighting))
+        spec = module_spec(module) if path else None
+        sighting = self._see_module(path, spec, _first_tensor((args, kwargs))) if spec else None
+        self._frames.append(_Frame(path, opaque=spec is not None, sighting=sighting))
 
     def _leave(
         self, _: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any
@@ -172,8 +166,8 @@ class Recorder(TorchFunctionMode):
         # To ask for a shape or a device is not to read the numbers.
         if getattr(func, "__name__", "") != "__get__":
             self._note_readers((args, kwargs))
-        name = function_name(func, kwargs)
-        sighting = self._see_function(func, name, args, kwargs) if name and self._frames else None
+        spec = function_spec(func, args, kwargs)
+        sighting = self._see_function(func, spec, args, kwargs) if spec and self._frames else None
         result = func(*args, **kwargs)
         self._layouts.follow(func, args, kwargs, result)
         if sighting is not None and overwrites(func, args, kwargs):
@@ -189,7 +183,7 @@ class Recorder(TorchFunctionMode):
         paths = self._paths[module]
         for frame in reversed(self._frames):
             for path in paths:
-                if frame.holds(path) and activation_name(module):
+                if frame.holds(path) and module_spec(module):
                     return path
         return paths[0]
 
@@ -197,7 +191,7 @@ class Recorder(TorchFunctionMode):
         """Return the innermost running module that holds the one at `path`."""
         return next(frame for frame in reversed(self._frames) if frame.holds(path))
 
-    def _see_module(self, path: str, name: str, x: Tensor | None) -> Sighting | None:
+    def _see_module(self, path: str, spec: ActivationSpec, x: Tensor | None) -> Sighting | None:
         parent = path.rpartition(".")[0]
         shared = self._model.get_submodule(parent)
         if isinstance(shared, PerCall):
@@ -207,27 +201,27 @@ class Recorder(TorchFunctionMode):
             owner = self._owner(path)
             owner.counts[path] += 1
             number = owner.counts[path]
-        return self._see(Place.of_module(owner.path, path, name, number), name, x)
+        return self._see(Place.of_module(owner.path, path, spec.name, number), spec, x)
 
     def _see_function(
-        self, func: Any, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]
+        self, func: Any, spec: ActivationSpec, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Sighting | None:
         frame = self._frames[-1]
         self.callers.add(frame.path)
         if frame.opaque:
             return None
         if func in UNTRACEABLE:
-            self.untraceable.add(frame.path)
-        key = f":{name}"
+            self.untraceable.add((frame.path, spec.name))
+        key = f":{spec.name}"
         frame.counts[key] += 1
-        place = Place.of_function(frame.path, name, frame.counts[key])
+        place = Place.of_function(frame.path, spec.name, frame.counts[key])
         covering = self._model.get_submodule(frame.path).__dict__.get("forward")
         if isinstance(covering, Substitution):
-            module, _ = covering.standing_in(name, place.number)
-            name = (activation_name(module) if module else None) or name
-        return self._see(place, name, _first_tensor((args, kwargs)))
+            module, _ = covering.standing_in(spec.name, place.number)
+            spec = (module_spec(module) if module else None) or spec
+        return self._see(place, spec, _first_tensor((args, kwargs)))
 
-    def _see(self, place: Place, original: str, x: Tensor | None) -> Sighting | None:
+    def _see(self, place: Place, original: ActivationSpec, x: Tensor | None) -> Sighting | None:
         """Return the sighting of this call, which is a new one in the first pass of its owner."""
         if x is None or x.dim() == 0:
             return None
@@ -257,18 +251,6 @@ class Recorder(TorchFunctionMode):
                 entry = self._overwritten.get(value.untyped_storage().data_ptr())
                 if entry is not None:
                     entry[1].in_place = True
-
-
-def activation_name(module: nn.Module) -> str | None:
-    """Return the catalogue name of an activation module, None for any other module."""
-    if isinstance(module, LearnedActivation):
-        target = f"{type(module).__module__}:{type(module).__qualname__}"
-        return next((e.name for e in CATALOG.values() if e.target == target), None)
-    if isinstance(module, nn.GELU):
-        return "gelu_tanh" if module.approximate == "tanh" else "gelu"
-    if isinstance(module, nn.ReLU):
-        return "relu"
-    return "silu" if isinstance(module, nn.SiLU) else None
 
 
 def _first_tensor(values: Any) -> Tensor | None:
