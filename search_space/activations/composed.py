@@ -53,7 +53,8 @@ UNARY: Mapping[str, Unary] = {
     "softplus": lambda x, _: nn.functional.softplus(x),
     "gaussian": lambda x, _: torch.exp(-x.square()),
     "erf": lambda x, _: x.erf(),
-    "constant": lambda x, beta: beta.expand_as(x),
+    # With the input in the graph, and NaN as NaN.
+    "constant": lambda x, beta: torch.where(x.isnan(), x, beta),
 }
 """The 25 functions of one input and a learned beta, by name."""
 
