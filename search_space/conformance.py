@@ -347,8 +347,11 @@ def compiles(case: Case, backend: str = "eager") -> None:
             other.square().sum().backward()
             _same(other, one)
             _same(y.grad, x.grad)
+        # A bias before a norm has no gradient but what rounding leaves of the others'.
+        grads = [p.grad for p in module.parameters() if p.grad is not None]
+        scale = max((grad.abs().max().item() for grad in grads), default=0.0)
         for mine, theirs in zip(module.parameters(), twin.parameters(), strict=True):
-            _same(theirs.grad, mine.grad, rtol=1e-4, atol=1e-4)
+            _same(theirs.grad, mine.grad, rtol=1e-4, atol=1e-4 * (1 + scale))
         for kept, compiled_kept in zip(module.buffers(), twin.buffers(), strict=True):
             _same(compiled_kept, kept)
 
