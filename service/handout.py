@@ -11,7 +11,9 @@ from search_space.contract import (
     read_candidate,
 )
 from service.core import Core, new_id
-from service.life import set_state, settle
+from service.errors import Invalid
+from service.life import document_of, fail, set_state, settle
+from service.offers import check_against_offers
 from service.proposals import propose, summary
 from service.store import attempts, events, searches, trials, workers
 from service.store.database import now
@@ -57,6 +59,8 @@ def _work_of(core: Core, search_id: str, request: LeaseRequest) -> Assignment | 
         with take_turn(core, search_id) as turn:
             if turn.search.wanted != Wanted.RUN or turn.search.state in ENDED_STATES:
                 return None
+            if not _still_fits_the_offers(turn):
+                return None
             trial = _take(turn)
             if trial is not None:
                 return _lease(turn, trial, request)
@@ -69,6 +73,18 @@ def _work_of(core: Core, search_id: str, request: LeaseRequest) -> Assignment | 
             return _lease(turn, trial, request)
 
         return propose(core, held, search_id, hand_out)
+
+
+def _still_fits_the_offers(turn: Turn) -> bool:
+    """Fail a search that was taken in before any worker could tell what is wrong with it."""
+    search = turn.search
+    if search.state == SearchState.PREPARING:
+        try:
+            check_against_offers(turn.session, document_of(search), workers.offers(turn.session))
+        except Invalid as error:
+            fail(turn, str(error))
+            return False
+    return True
 
 
 def _take(turn: Turn) -> Trial | None:

@@ -13,7 +13,8 @@ from search_space.search import Search as Document
 from search_space.spec import Candidate, SitePlan, to_data
 from service.core import new_id
 from service.errors import WrongState
-from service.store import events, trials
+from service.offers import pin
+from service.store import events, trials, workers
 from service.store.database import now
 from service.store.models import (
     ENDED_STATES,
@@ -106,6 +107,8 @@ def plan(turn: Turn, found: SitePlan) -> None:
     session, search, document = turn.session, turn.search, document_of(turn.search)
     search.plan = to_data(found)
     search.fingerprint = found.fingerprint
+    # At submission there may have been no worker yet to tell how many epochs a trial lasts.
+    search.pinned = pin(document, workers.offers(session, document.task.name))
     try:
         space = make_space(document, found)
     except SearchSpaceError as error:

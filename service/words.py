@@ -40,7 +40,7 @@ def report(core: Core, lease: str, reports: Sequence[Report]) -> Verdict:
     """
     with core.database.read() as session:
         search_id = attempts.search_of(session, lease)
-    with take_turn(core, search_id) as turn:
+    with take_turn(core, search_id, makes_work=False) as turn:
         attempt, trial = attempts.current(turn.session, lease)
         for one in reports:
             verdict = _take_in(turn, trial, one)

@@ -15,7 +15,11 @@ CASES: list[tuple[dict[str, Any], str, str]] = [
     ({"task.epochs": 0}, "task.epochs", "0 is less than the minimum of 1"),
     ({"task.epochs": "eight"}, "task.epochs", "is not of type 'integer'"),
     ({"task.epoch": 3}, "task.epoch", "did you mean 'epochs'"),
-    ({"task": {"name": "image-classification", "dataset": "digits"}}, "task.network", "is required"),
+    (
+        {"task": {"name": "image-classification", "dataset": "digits"}},
+        "task.network",
+        "is required",
+    ),
     ({"choices": []}, "choices", "at least 1 item"),
     ({"choices": ["swosh"]}, "choices.0", "no activation named 'swosh'; the catalogue has relu"),
     ({"choices": ["relu", {"name": "pwlu", "segmants": 4}]}, "choices.1", "(segments)"),
