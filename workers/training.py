@@ -35,6 +35,10 @@ class Batches:
     def normalised(self, images: Tensor) -> Tensor:
         return (images.float() - self.mean) / self.deviation
 
+    def examples(self) -> Tensor:
+        """Return a first few images as a network sees them."""
+        return self.normalised(self.images[:_EXAMPLES])
+
     def batch(self, indices: Tensor, *, augmented: bool) -> tuple[Tensor, Tensor]:
         indices = indices.to(self.labels.device)
         images = self.images[indices]
@@ -77,7 +81,7 @@ def train(
     """
     batch_size = min(batch_size, len(data))
     steps = len(data) // batch_size
-    model = trial.apply(model, data.normalised(data.images[:_EXAMPLES]))
+    model = trial.apply(model, data.examples())
     optimizer = _optimizer(trial, model, recipe)
     scheduler = LambdaLR(optimizer, _cosine(steps * epochs))
     precision = Precision(data.images.device)
@@ -96,8 +100,11 @@ def train(
         trial.report(epoch, train_loss=train_loss, **evaluate(model, validation, precision))
 
 
-def evaluate(model: nn.Module, data: Batches, precision: Precision) -> dict[str, float]:
+def evaluate(
+    model: nn.Module, data: Batches, precision: Precision | None = None
+) -> dict[str, float]:
     """Return accuracy (a fraction) and mean loss, in batches of a fixed size."""
+    precision = precision or Precision(data.images.device)
     model.eval()
     hits = torch.zeros((), device=data.images.device)
     loss = torch.zeros((), device=data.images.device)

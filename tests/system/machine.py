@@ -43,8 +43,8 @@ class Machine:
         until(self._is_ready)
         return process
 
-    def worker(self, *options: str, slots: int = 1) -> subprocess.Popen[str]:
-        """Start a worker."""
+    def worker(self, *options: str, slots: int = 2) -> subprocess.Popen[str]:
+        """Start a worker; two slots, because two threads of one trial wait for each other."""
         name = f"worker-{len(self._processes)}"
         home = ["--home", str(self.folder / name), "--slots", str(slots)]
         command = [*ACTSEARCH, "worker", "--url", self.client.url, *home, *options]
