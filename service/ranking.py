@@ -64,16 +64,15 @@ def luck(original: Original, count: int, *, maximize: bool) -> float | None:
     return middle + reach if maximize else middle - reach
 
 
-def luck_of(session: Session, search: Search) -> float | None:
-    """Return the luck line of a search: for as many as its completed proposed trials."""
-    count = trials.count(
+def completed_proposals(session: Session, search: Search) -> int:
+    """Return how many networks the luck line stands for."""
+    return trials.count(
         session,
         search.id,
         Trial.kind == TrialKind.PROPOSED,
         Trial.state == TrialState.COMPLETED,
         Trial.repeat_of.is_(None),
     )
-    return luck(original_of(session, search), count, maximize=_maximizes(search))
 
 
 def best_trial(session: Session, search: Search) -> Trial | None:
@@ -84,8 +83,8 @@ def best_trial(session: Session, search: Search) -> Trial | None:
 
 def best(session: Session, search: Search) -> BestAnswer:
     """Rank the original, the uniform networks and the candidates."""
-    original = original_of(session, search)
-    rows = _ranked(session, search, limit=RANKED)
+    original, maximize = original_of(session, search), _maximizes(search)
+    rows, equals = _ranked(session, search, limit=RANKED), completed_proposals(session, search)
     return BestAnswer(
         status="not_confirmed",
         claim="not confirmed yet: single trainings on validation data, chosen among many",
@@ -97,9 +96,10 @@ def best(session: Session, search: Search) -> BestAnswer:
             values=list(original.values),
             step_seconds=original.step_seconds,
         ),
-        luck=luck_of(session, search),
+        luck=luck(original, equals, maximize=maximize),
+        luck_of=equals,
         ranking=[
-            _ranked_answer(rank, row, original, maximize=_maximizes(search))
+            _ranked_answer(rank, row, original, maximize=maximize)
             for rank, row in enumerate(rows, 1)
         ],
     )
@@ -107,18 +107,19 @@ def best(session: Session, search: Search) -> BestAnswer:
 
 def answer(session: Session, search: Search, counts: dict[str, int]) -> SearchAnswer:
     """Return a search with what is derived from its trials."""
-    top = best_trial(session, search)
+    top, equals = best_trial(session, search), completed_proposals(session, search)
+    original = original_of(session, search)
+    derived = ("counts", "progress", "best", "luck", "luck_of")
     columns = {
-        name: getattr(search, name)
-        for name in SearchAnswer.model_fields
-        if name not in ("counts", "progress", "best", "luck")
+        name: getattr(search, name) for name in SearchAnswer.model_fields if name not in derived
     }
     return SearchAnswer(
         **columns,
         counts=counts,
         progress=_progress(session, search, counts),
         best=None if top is None else _best(top),
-        luck=luck_of(session, search),
+        luck=luck(original, equals, maximize=_maximizes(search)),
+        luck_of=equals,
     )
 
 

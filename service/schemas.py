@@ -49,7 +49,11 @@ class Best(Answer):
 
 
 class SearchAnswer(Answer):
-    """A search. `luck` is what the best of as many equal networks would show by luck."""
+    """A search.
+
+    `luck` is what the best of `luck_of` networks equal to the original would show by luck;
+    `events` is the number of the last event, after which a new follower may begin.
+    """
 
     id: str
     name: str
@@ -60,6 +64,8 @@ class SearchAnswer(Answer):
     progress: Progress
     best: Best | None
     luck: float | None
+    luck_of: int
+    events: int
     document: dict[str, Any]
     pinned: dict[str, Any]
     plan: dict[str, Any] | None
@@ -149,6 +155,7 @@ class BestAnswer(Answer):
     direction: str
     original: OriginalAnswer
     luck: float | None
+    luck_of: int
     ranking: list[RankedAnswer]
 
 
