@@ -15,7 +15,8 @@ import psutil
 
 from service.client import Client
 
-ACTSEARCH = [str(Path(sys.executable).parent / "actsearch")]
+BIN = Path(sys.executable).parent
+ACTSEARCH = [str(BIN / "actsearch")]
 LEASE_SECONDS = 3
 
 
@@ -110,6 +111,8 @@ class Machine:
                     **os.environ,
                     "ACTSEARCH_LEASE_SECONDS": str(LEASE_SECONDS),
                     "OMP_NUM_THREADS": "1",
+                    # As in an activated environment: a task's command may say "python".
+                    "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",
                 },
             )
         self._processes.append(process)
