@@ -82,9 +82,7 @@ def _best_so_far(rows: Sequence[Any], better: Callable[..., float]) -> Figure:
     return _line("best so far", points, shape="hv")
 
 
-def _luck_line(
-    original: ranking.Original, proposed: Sequence[Any], *, maximize: bool
-) -> Figure:
+def _luck_line(original: ranking.Original, proposed: Sequence[Any], *, maximize: bool) -> Figure:
     """Draw what the best of as many networks equal to the original would show by luck."""
     lucky = (ranking.luck(original, n, maximize=maximize) for n in range(1, len(proposed) + 1))
     drawn = zip((row.number for row in proposed), lucky, strict=True)

@@ -15,7 +15,7 @@ import httpx2
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
-from tests.support.scripted_worker import ScriptedWorker
+from tests.support.serving import JSON
 
 CHROMIUM = shutil.which("chromium")
 QUIET = (
@@ -62,7 +62,9 @@ class ServiceProcess:
         if token is not None:
             (home / "token").write_text(token)
             self._environment["ACTSEARCH_ADMIN_TOKEN_FILE"] = str(home / "token")
-        headers = {} if token is None else {"Authorization": f"Bearer {token}"}
+        headers = dict(JSON)
+        if token is not None:
+            headers["authorization"] = f"Bearer {token}"
         self.http = httpx2.Client(base_url=f"{self.url}/v1", headers=headers, timeout=30)
         self.start()
 
@@ -85,12 +87,6 @@ class ServiceProcess:
         answer = self.http.post("/searches", json=SEARCH | changes)
         assert answer.status_code == httpx2.codes.CREATED, answer.text
         return str(answer.json()["id"])
-
-    def worker(self) -> ScriptedWorker:
-        """Return a worker that has registered."""
-        worker = ScriptedWorker(self.url, token=self.token)
-        worker.register()
-        return worker
 
     def _answers(self) -> bool:
         try:

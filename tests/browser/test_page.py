@@ -7,7 +7,7 @@ import pytest
 from playwright.sync_api import Locator, Page, expect
 
 from tests.browser.conftest import ServiceProcess, Watched
-from tests.support.scripted_worker import ScriptedWorker
+from tests.support.player import Player, plan
 
 pytestmark = pytest.mark.browser
 
@@ -27,43 +27,42 @@ def test_a_search_appears_and_grows_without_a_reload(service: ServiceProcess, pa
     page.goto(service.url)
     expect(page.get_by_role("heading", name="No search yet")).to_be_visible()
     page.evaluate("window.sameDocument = true")
-    with service.worker() as worker:
-        service.submit(name="overnight")
-        page.get_by_role("link", name="overnight").click()
-        expect(page.get_by_role("main").get_by_text("preparing")).to_be_visible()
+    player = Player(service)
+    service.submit(name="overnight")
+    page.get_by_role("link", name="overnight").click()
+    expect(page.get_by_role("main").get_by_text("preparing")).to_be_visible()
 
-        worker.inspect()
-        expect(trial(page, 0)).to_contain_text("waiting")
-        assignment = worker.lease()
-        assert assignment is not None
-        expect(trial(page, 0)).to_contain_text("running")
-        worker.report(assignment, 1, 0.75)
-        expect(trial(page, 0)).to_contain_text("1 / 2")
-        expect(trial(page, 0)).to_contain_text("0.7500")
-        worker.report(assignment, 2, 0.8, step_seconds=0.004)
-        worker.outcome(assignment)
-        expect(trial(page, 0)).to_contain_text("completed")
-        expect(trial(page, 0)).to_contain_text("4.0 ms")
-        expect(page.get_by_role("progressbar")).to_have_attribute("value", "1")
+    player.inspect(SMALL_CNN)
+    expect(trial(page, 0)).to_contain_text("waiting")
+    assignment = player.work()
+    expect(trial(page, 0)).to_contain_text("running")
+    player.report(assignment, 1, 0.75)
+    expect(trial(page, 0)).to_contain_text("1 / 2")
+    expect(trial(page, 0)).to_contain_text("0.7500")
+    player.report(assignment, 2, 0.8, step_seconds=0.004)
+    player.end(assignment)
+    expect(trial(page, 0)).to_contain_text("completed")
+    expect(trial(page, 0)).to_contain_text("4.0 ms")
+    expect(page.get_by_role("progressbar")).to_have_attribute("value", "1")
     assert page.evaluate("window.sameDocument")
 
 
 def test_the_best_stands_beside_what_luck_would_show(service: ServiceProcess, page: Page) -> None:
     search = service.submit(name="night")
-    with service.worker() as worker:
-        worker.inspect()
-        train_baselines(worker)
-        worker.train(0.8, 0.9)
-        page.goto(f"{service.url}/#/search/{search}")
-        expect(
-            page.get_by_text("Best so far 0.9000 (unconfirmed; one equal network")
-        ).to_contain_text("would show 0.8100 by luck)")
-        result = page.get_by_role("region", name="Result so far")
-        expect(result).to_contain_text("± 1.00 points over 3 seeds")
-        expect(result).to_contain_text("+9.00 points on the original")
+    player = Player(service)
+    player.inspect(SMALL_CNN)
+    train_baselines(player)
+    player.train(player.work(), 0.8, 0.9)
+    page.goto(f"{service.url}/#/search/{search}")
+    expect(page.get_by_text("Best so far 0.9000 (unconfirmed; one equal network")).to_contain_text(
+        "would show 0.8100 by luck)"
+    )
+    result = page.get_by_role("region", name="Result so far")
+    expect(result).to_contain_text("± 1.00 points over 3 seeds")
+    expect(result).to_contain_text("+9.00 points on the original")
 
-        worker.train(0.8, 0.7)
-        expect(page.get_by_text("the best of 2 equal networks would show").first).to_be_visible()
+    player.train(player.work(), 0.8, 0.7)
+    expect(page.get_by_text("the best of 2 equal networks would show").first).to_be_visible()
     ranking = page.get_by_role("region", name="Ranking").get_by_role("row")
     expect(ranking.nth(1)).to_contain_text("0.9000+9.00")
     expect(page.get_by_role("row", name="original, mean of 3 seeds")).to_contain_text("0.8100")
@@ -71,17 +70,17 @@ def test_the_best_stands_beside_what_luck_would_show(service: ServiceProcess, pa
 
 def test_the_plot_is_drawn(service: ServiceProcess, page: Page) -> None:
     search = service.submit()
-    with service.worker() as worker:
-        worker.inspect()
-        train_baselines(worker)
-        page.goto(f"{service.url}/#/search/{search}")
-        expect(page.locator("#history-plot .legendtext").first).to_be_visible()
-        points = page.locator("#history-plot .points path.point")
-        expect(points).to_have_count(5)
-        worker.train(0.8, 0.9)
-        expect(points).to_have_count(6)
-        points.last.hover(force=True)
-        expect(page.locator("#history-plot .hoverlayer")).to_contain_text("0.9000")
+    player = Player(service)
+    player.inspect(SMALL_CNN)
+    train_baselines(player)
+    page.goto(f"{service.url}/#/search/{search}")
+    expect(page.locator("#history-plot .legendtext").first).to_be_visible()
+    points = page.locator("#history-plot .points path.point")
+    expect(points).to_have_count(5)
+    player.train(player.work(), 0.8, 0.9)
+    expect(points).to_have_count(6)
+    points.last.hover(force=True)
+    expect(page.locator("#history-plot .hoverlayer")).to_contain_text("0.9000")
 
 
 def test_a_list_needs_no_plotly(service: ServiceProcess, page: Page) -> None:
@@ -95,24 +94,24 @@ def test_a_list_needs_no_plotly(service: ServiceProcess, page: Page) -> None:
 
 def test_pause_resume_and_cancel(service: ServiceProcess, page: Page) -> None:
     search = service.submit()
-    with service.worker() as worker:
-        worker.inspect()
-        page.goto(f"{service.url}/#/search/{search}")
-        page.get_by_role("button", name="Pause").click()
-        expect(page.get_by_text("Paused by the user.")).to_be_visible()
-        assert state(service, search) == "paused"
+    player = Player(service)
+    player.inspect(SMALL_CNN)
+    page.goto(f"{service.url}/#/search/{search}")
+    page.get_by_role("button", name="Pause").click()
+    expect(page.get_by_text("Paused by the user.")).to_be_visible()
+    assert state(service, search) == "paused"
 
-        page.get_by_role("button", name="Resume").click()
-        expect(page.get_by_role("button", name="Pause")).to_be_visible()
-        assert state(service, search) == "queued"
+    page.get_by_role("button", name="Resume").click()
+    expect(page.get_by_role("button", name="Pause")).to_be_visible()
+    assert state(service, search) == "queued"
 
-        page.get_by_role("button", name="Cancel").click()
-        page.get_by_role("dialog").get_by_role("button", name="Keep searching").click()
-        assert state(service, search) == "queued"
-        page.get_by_role("button", name="Cancel").click()
-        page.get_by_role("dialog").get_by_role("button", name="Cancel the search").click()
-        expect(page.get_by_text("Cancelled by the user.")).to_be_visible()
-        assert state(service, search) == "cancelled"
+    page.get_by_role("button", name="Cancel").click()
+    page.get_by_role("dialog").get_by_role("button", name="Keep searching").click()
+    assert state(service, search) == "queued"
+    page.get_by_role("button", name="Cancel").click()
+    page.get_by_role("dialog").get_by_role("button", name="Cancel the search").click()
+    expect(page.get_by_text("Cancelled by the user.")).to_be_visible()
+    assert state(service, search) == "cancelled"
     expect(page.get_by_role("button", name="Pause")).to_have_count(0)
 
 
@@ -133,21 +132,21 @@ def test_it_goes_on_after_the_service_was_killed_and_started_again(
 ) -> None:
     watched.expected = NETWORK_IS_DOWN
     search = service.submit()
-    with service.worker() as worker:
-        worker.inspect()
-        page.goto(f"{service.url}/#/search/{search}")
-        expect(page.get_by_role("status").filter(has_text="Live")).to_be_visible()
-        page.evaluate("window.sameDocument = true")
-        resumed: list[str] = []
-        page.on("request", lambda request: resumed.append(request.headers.get("last-event-id", "")))
+    player = Player(service)
+    player.inspect(SMALL_CNN)
+    page.goto(f"{service.url}/#/search/{search}")
+    expect(page.get_by_role("status").filter(has_text="Live")).to_be_visible()
+    page.evaluate("window.sameDocument = true")
+    resumed: list[str] = []
+    page.on("request", lambda request: resumed.append(request.headers.get("last-event-id", "")))
 
-        service.kill()
-        expect(page.get_by_role("status").filter(has_text="Reconnecting…")).to_be_visible()
-        expect(trial(page, 0)).to_contain_text("waiting")
-        service.start()
-        expect(page.get_by_role("status").filter(has_text="Live")).to_be_visible()
-        worker.train(0.7, 0.81)
-        expect(trial(page, 0)).to_contain_text("0.8100")
+    service.kill()
+    expect(page.get_by_role("status").filter(has_text="Reconnecting…")).to_be_visible()
+    expect(trial(page, 0)).to_contain_text("waiting")
+    service.start()
+    expect(page.get_by_role("status").filter(has_text="Live")).to_be_visible()
+    player.train(player.work(), 0.7, 0.81)
+    expect(trial(page, 0)).to_contain_text("0.8100")
     assert page.evaluate("window.sameDocument")
     assert max(int(number or 0) for number in resumed) > 0
 
@@ -164,9 +163,9 @@ def test_markup_in_a_name_is_shown_as_text(service: ServiceProcess, page: Page) 
 
 def test_the_best_config_is_downloaded_as_unconfirmed(service: ServiceProcess, page: Page) -> None:
     search = service.submit(name="my night")
-    with service.worker() as worker:
-        worker.inspect()
-        train_baselines(worker)
+    player = Player(service)
+    player.inspect(SMALL_CNN)
+    train_baselines(player)
     page.goto(f"{service.url}/#/search/{search}")
     with page.expect_download() as download:
         page.get_by_role("button", name="Download the best config (unconfirmed)").click()
@@ -233,12 +232,13 @@ def test_times_are_in_the_zone_of_the_reader(service: ServiceProcess, page: Page
 
 
 JSON = {"Content-Type": "application/json"}
+SMALL_CNN = plan(3)
 
 
-def train_baselines(worker: ScriptedWorker) -> None:
+def train_baselines(player: Player) -> None:
     """Train three seeds of the original (0.81 ± 0.01) and two uniform networks."""
     for value in (0.8, 0.81, 0.82, 0.805, 0.815):
-        worker.train(0.7, value)
+        player.train(player.work(), 0.7, value)
 
 
 def trial(page: Page, number: int) -> Locator:

@@ -51,8 +51,9 @@ def test_the_budget_is_exact_with_many_slots(served: Served) -> None:
     assert player.search(search["id"])["state"] == "completed"
 
 
-def test_no_more_run_at_once_than_parallel_allows(player: Player) -> None:
-    player.submit(parallel=2)
+@pytest.mark.parametrize("seeds", [0, 5])
+def test_no_more_run_at_once_than_parallel_allows(player: Player, seeds: int) -> None:
+    player.submit(parallel=2, baselines={"original_seeds": seeds, "uniform": False})
     player.inspect()
     assert player.lease() is not None
     assert player.lease() is not None

@@ -12,7 +12,7 @@ from search_space.sample import make_space
 from search_space.search import Search
 from search_space.spec import Site, SitePlan
 from service.studies import LiveStudy, Told, first_rung, pinned_arguments
-from tests.support.player import Player
+from tests.support.player import SEARCH, Player
 from tests.support.serving import Served
 
 SPACE: dict[str, Any] = {
@@ -155,3 +155,20 @@ def test_every_argument_of_sampler_and_pruner_is_stored(player: Player) -> None:
     assert pinned["sampler"]["constant_liar"] is True
     assert pinned["pruner"]["reduction_factor"] == 3
     assert pinned["epochs"] == 4
+
+
+@pytest.mark.parametrize(("epochs", "last_verdict"), [(9, "stop"), (3, "continue")])
+def test_a_trial_that_has_done_its_last_epoch_is_never_stopped(
+    player: Player, epochs: int, last_verdict: str
+) -> None:
+    """ASHA's rungs lie at 1, 3 and 9 epochs here; the one at the last epoch decides nothing."""
+    task = SEARCH["task"] | {"epochs": epochs}
+    none = {"original_seeds": 0, "uniform": False}
+    player.submit(task=task, pruner={"name": "asha"}, baselines=none)
+    player.inspect()
+    good, worse = player.work(), player.work()
+    for step in (1, 2, 3):
+        player.report(good, step, 0.5)
+    assert player.report(worse, 1, 0.6).json() == {"verdict": "continue"}
+    assert player.report(worse, 2, 0.4).json() == {"verdict": "continue"}
+    assert player.report(worse, 3, 0.4).json() == {"verdict": last_verdict}
