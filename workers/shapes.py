@@ -87,8 +87,10 @@ def _shape(
 
 def _evaluate(module: nn.Module, grid: Tensor, inputs: Tensor | None) -> Tensor:
     if isinstance(module, MetaAcon) and inputs is not None:
-        # Its curve differs between samples; this is the one of the mean switch.
-        beta = module.switch(inputs).mean(dim=0)
+        # Its curve differs between samples; this is the one of the mean switch. In training
+        # the switch would also take these inputs into its running statistics.
+        with _evaluation(module):
+            beta = module.switch(inputs).mean(dim=0)
         return acon_c(grid, module.p1, module.p2, beta)
     with _evaluation(module):
         y: Tensor = module(grid)
