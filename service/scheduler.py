@@ -58,6 +58,13 @@ class WaitingRoom:
                 self._waiting.remove(waiting)
                 waiting.answer.set_result(None)
 
+    def dismiss(self, worker_id: str) -> None:
+        """Send a worker's requests away."""
+        with self._changed:
+            mine = [one for one in self._waiting if one.request.worker == worker_id]
+        for waiting in mine:
+            self.leave(waiting)
+
     def come_back(self, waiting: Waiting) -> None:
         """Let a request wait on for which there was no work."""
         with self._changed:
@@ -88,6 +95,11 @@ class WaitingRoom:
             self._news = False
             waiting, self._waiting = self._waiting, []
             return waiting
+
+    @property
+    def size(self) -> int:
+        """How many requests wait."""
+        return len(self._waiting)
 
     @property
     def is_closed(self) -> bool:

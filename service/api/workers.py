@@ -31,6 +31,14 @@ def register(id: str, body: WorkerManifest, core: Parts) -> WorkerWelcome:
     return WorkerWelcome(lease_seconds=core.settings.lease_seconds)
 
 
+@router.delete("/workers/{id}", status_code=status.HTTP_204_NO_CONTENT)
+def leave(id: str, core: Parts, room: Work) -> None:
+    """Take leave: the worker gets no more work, not even what it is about to hand back."""
+    with core.database.write() as session:
+        workers.remove(session, id)
+    room.dismiss(id)
+
+
 @router.post("/workers/{id}/heartbeat")
 def beat(id: str, body: Heartbeat, core: Parts) -> HeartbeatReply:
     """Give a sign of life, which renews every lease it names."""
