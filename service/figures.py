@@ -8,7 +8,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from search_space.contract import TrialKind
-from service import ranking
+from service import results
 from service.store import trials
 from service.store.models import Search, Trial, TrialState
 
@@ -32,7 +32,7 @@ def history(session: Session, search: Search) -> Figure:
             _dots("candidates", proposed),
             _dots("stopped early", [row for row in rows if row.state == TrialState.STOPPED]),
             _best_so_far(candidates, max if maximize else min),
-            _luck_line(ranking.original_of(session, search), proposed, maximize=maximize),
+            _luck_line(results.original_of(session, search), proposed, maximize=maximize),
         ],
         "layout": {
             "xaxis": {"title": {"text": "trial"}},
@@ -82,9 +82,9 @@ def _best_so_far(rows: Sequence[Any], better: Callable[..., float]) -> Figure:
     return _line("best so far", points, shape="hv")
 
 
-def _luck_line(original: ranking.Original, proposed: Sequence[Any], *, maximize: bool) -> Figure:
+def _luck_line(original: results.Original, proposed: Sequence[Any], *, maximize: bool) -> Figure:
     """Draw what the best of as many networks equal to the original would show by luck."""
-    lucky = (ranking.luck(original, n, maximize=maximize) for n in range(1, len(proposed) + 1))
+    lucky = (results.luck(original, n, maximize=maximize) for n in range(1, len(proposed) + 1))
     drawn = zip((row.number for row in proposed), lucky, strict=True)
     points = [(number, value) for number, value in drawn if value is not None]
     return _line("best of equal networks, by luck", points, dash="dash")

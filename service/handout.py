@@ -1,5 +1,7 @@
 """Handing out work: from a slot's request to an attempt."""
 
+from typing import Any
+
 from sqlalchemy.orm import Session
 
 from search_space.contract import (
@@ -20,6 +22,7 @@ from service.store.database import now
 from service.store.models import (
     ENDED_STATES,
     Attempt,
+    Search,
     SearchState,
     Trial,
     TrialState,
@@ -123,6 +126,15 @@ def _lease(turn: Turn, trial: Trial, request: LeaseRequest) -> Assignment:
     return _assignment(turn.core, turn.session, attempt)
 
 
+def _task_of(search: Search, trial: Trial) -> dict[str, Any]:
+    """Return the task's settings; a confirmation may be longer than the search's trials."""
+    task = dict(search.document["task"])
+    confirm = search.document.get("confirm")
+    if trial.kind == TrialKind.CONFIRMATION and confirm and confirm["epochs"] is not None:
+        task["epochs"] = confirm["epochs"]
+    return task
+
+
 def _assignment(core: Core, session: Session, attempt: Attempt) -> Assignment:
     trial = trials.get(session, attempt.trial_id)
     search = searches.get(session, trial.search_id)
@@ -136,7 +148,7 @@ def _assignment(core: Core, session: Session, attempt: Attempt) -> Assignment:
         kind=trial.kind,
         attempt=attempt.number,
         lease_seconds=core.settings.lease_seconds,
-        task=search.document["task"],
+        task=_task_of(search, trial),
         metric=search.document["objective"]["metric"],
         candidate=None if trial.candidate is None else read_candidate(trial.candidate),
         fingerprint=search.fingerprint,

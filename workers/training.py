@@ -72,12 +72,14 @@ def train(
     epochs: int,
     batch_size: int,
     augmented: bool = False,
+    test: Batches | None = None,
 ) -> None:
     """Train `model` as one trial. Everything is on one device already.
 
     Args:
         batch_size: The last images of an epoch that do not fill a batch sit it out.
         augmented: Shift and mirror the training images at random.
+        test: Looked at once, after the last epoch, and only in a confirmation.
     """
     batch_size = min(batch_size, len(data))
     steps = len(data) // batch_size
@@ -97,7 +99,11 @@ def train(
         train_loss = total.item() / steps
         if not math.isfinite(train_loss):
             raise Diverged(epoch + 1, "train_loss", train_loss)
-        trial.report(epoch, train_loss=train_loss, **evaluate(model, validation, precision))
+        trial.report(
+            epoch, train_loss=train_loss, **_named("validation", model, validation, precision)
+        )
+    if test is not None:
+        trial.report_test(**_named("test", model, test, precision))
 
 
 def evaluate(
@@ -115,10 +121,11 @@ def evaluate(
             hits += (outputs.argmax(dim=1) == labels).sum()
             loss += F.cross_entropy(outputs, labels, reduction="sum")
     model.train()
-    return {
-        "validation_accuracy": hits.item() / len(data),
-        "validation_loss": loss.item() / len(data),
-    }
+    return {"accuracy": hits.item() / len(data), "loss": loss.item() / len(data)}
+
+
+def _named(split: str, model: nn.Module, data: Batches, precision: Precision) -> dict[str, float]:
+    return {f"{split}_{name}": value for name, value in evaluate(model, data, precision).items()}
 
 
 def _optimizer(trial: Trial, model: nn.Module, recipe: Recipe) -> SGD:

@@ -45,6 +45,7 @@ SEARCH: dict[str, Any] = {
     "baselines": {"original_seeds": 3, "uniform": True},
     "budget": {"trials": 6},
     "pruner": {"name": "none"},
+    "confirm": None,
 }
 STARTS_WITHIN_SECONDS = 30
 

@@ -26,6 +26,7 @@ SEARCH: dict[str, Any] = {
     "budget": {"trials": 4},
     "pruner": {"name": "none"},
     "parallel": 4,
+    "confirm": None,
 }
 
 

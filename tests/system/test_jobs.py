@@ -28,6 +28,7 @@ DIGITS: dict[str, Any] = {
     "baselines": {"original_seeds": 3, "uniform": True},
     "budget": {"trials": 4},
     "pruner": {"name": "none"},
+    "confirm": None,
 }
 
 SCRIPT = """
@@ -126,6 +127,7 @@ def test_a_plain_script_is_searched_through_tasks_toml(machine: Machine) -> None
             "choices": ["relu", "silu", {"name": "pwlu", "segments": 8}],
             "baselines": {"original_seeds": 1, "uniform": True},
             "budget": {"trials": 1},
+            "confirm": None,
         }
     )
     machine.wait(search.id)

@@ -57,23 +57,29 @@ class Prepared:
     network: "nn.Module"
     train: "Batches"
     validation: "Batches"
+    test: "Batches | None"
     recipe: Recipe
 
 
 def prepare(
-    task: Mapping[str, Any], data_root: str | Path, *, cache: Path | None = None
+    task: Mapping[str, Any],
+    data_root: str | Path,
+    *,
+    cache: Path | None = None,
+    with_test: bool = False,
 ) -> Prepared:
     """Return what the settings of a task name: those of a search, or of a config it found.
 
     Args:
         data_root: Folder of the data sets; `digits` needs none.
         cache: Folder for the decoded data; None: the user's own cache folder.
+        with_test: Whether the test data comes along; no choice may be made on it.
 
     Raises:
         DataMissing: If the data set is not there; it names the path looked for.
     """
     # The agent reads this module for its offer and stays without torch.
-    from workers.data.tensors import on_device, pick_device
+    from workers.data.tensors import beside, on_device, pick_device
 
     settings = _with_defaults(task)
     dataset, recipe = DATASETS[settings["dataset"]], NETWORKS[settings["network"]].recipe
@@ -81,7 +87,8 @@ def prepare(
     device = pick_device()
     network = NETWORKS[settings["network"]].load()(dataset.channels, dataset.classes)
     train, validation = on_device(images, device, train_samples=settings["train_samples"])
-    return Prepared(network.to(device), train, validation, recipe)
+    test = beside(images.test, train) if with_test else None
+    return Prepared(network.to(device), train, validation, test, recipe)
 
 
 def run(trial: "Trial", settings: dict[str, Any], place: Place) -> None:
@@ -89,7 +96,12 @@ def run(trial: "Trial", settings: dict[str, Any], place: Place) -> None:
     from workers import training
 
     settings = _with_defaults(settings)
-    prepared = prepare(settings, place.data_root, cache=place.home / "cache")
+    prepared = prepare(
+        settings,
+        place.data_root,
+        cache=place.home / "cache",
+        with_test=trial.is_confirmation,
+    )
     training.train(
         trial,
         prepared.network,
@@ -99,6 +111,7 @@ def run(trial: "Trial", settings: dict[str, Any], place: Place) -> None:
         epochs=settings["epochs"],
         batch_size=settings["batch_size"],
         augmented=DATASETS[settings["dataset"]].augmented,
+        test=prepared.test,
     )
 
 
