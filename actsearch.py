@@ -9,11 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from service.client import Client
-
     from search_space.apply import apply, parameter_groups
     from search_space.sites import find_sites
     from search_space.spec import ActivationConfig
+    from service.client import Client
     from workers.trial import trial
 
 __all__ = ["Client", "apply", "find_sites", "load_config", "parameter_groups", "trial"]

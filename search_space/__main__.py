@@ -1,4 +1,4 @@
-"""`python -m search_space sites NETWORK|FILE.py:build`, started by `actsearch sites`."""
+"""`python -m search_space sites|check`, started by `actsearch sites` and `actsearch check`."""
 
 import argparse
 import json
@@ -24,8 +24,12 @@ class _Unusable(Exception):
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Print the sites of a network, and return the exit code."""
+    """Print the sites of a network or what becomes of checks, and return the exit code."""
     options = _parser().parse_args(arguments)
+    if options.command == "check":
+        from search_space.check import run
+
+        return run(options.file, as_json=options.json)
     try:
         model, example_batch = _load(options.network, options.input, options.classes)
     except _Unusable as error:
@@ -56,6 +60,11 @@ def _parser() -> argparse.ArgumentParser:
         help="of a known name (3,32,32)",
     )
     sites.add_argument("--classes", type=int, default=10, help="of a known name (%(default)s)")
+    check = commands.add_parser("check", description="Check the activations of a file.")
+    check.add_argument(
+        "file", metavar="MY_ACTIVATION.py", help="defines ENTRY, ENTRIES or module classes"
+    )
+    check.add_argument("--json", action="store_true", help="print JSON")
     return parser
 
 
@@ -118,6 +127,10 @@ def _as_table(plan: SitePlan) -> str:
     lines = [_line(row, widths) for row in rows]
     lines.insert(1, "  ".join("-" * width for width in widths))
     lines.append(f"\n{len(plan.sites)} sites, fingerprint {plan.fingerprint}")
+    lines += [
+        f"gate: {gate.id} ({gate.original}), searched where sites.include names it"
+        for gate in plan.gates
+    ]
     lines += [f"unreachable: {call}" for call in plan.unreachable]
     return "\n".join(lines) + "\n"
 

@@ -24,6 +24,7 @@ class TrialKind(StrEnum):
     INSPECTION = "inspection"
     BASELINE = "baseline"
     PROPOSED = "proposed"
+    CONFIRMATION = "confirmation"
 
 
 class OutcomeKind(StrEnum):
@@ -198,12 +199,14 @@ class Outcome(Message):
         failure: Its class, when and only when it failed.
         message: For people: what happened.
         plan: What an inspection found.
+        test: Metrics on test data, of a confirmation alone.
     """
 
     outcome: OutcomeKind
     failure: FailureClass | None = None
     message: Annotated[str, Field(max_length=20_000)] = ""
     plan: SitePlan | None = None
+    test: dict[Name, float] = {}
 
 
 class Stored(Message):
@@ -212,6 +215,11 @@ class Stored(Message):
     name: str
     sha256: str
     size: int
+
+
+def test_metric(metric: str) -> str:
+    """Return what a metric on validation data is called on test data."""
+    return f"test_{metric.removeprefix('validation_')}"
 
 
 def read_plan(data: Any) -> SitePlan:

@@ -72,6 +72,7 @@ class Entry:
     Attributes:
         target: `module:Class` of the module that `build` constructs.
         formula: In LaTeX.
+        year: Of the source; 0 where there is none.
         learned: It has parameters of its own, trained with the network.
         phases: It collects statistics of its input before its parameters train.
         unphased_by: The parameter that does away with the phases, where it is not None.

@@ -194,6 +194,20 @@ class Baselines(Document):
     uniform: bool = True
 
 
+class Confirm(Document):
+    """How the winner is trained anew before it is called best.
+
+    Attributes:
+        shortlist: So many of the best candidates are trained once more, to choose the winner.
+        seeds: Fresh seeds on which the winner and what it is compared with are trained.
+        epochs: Length of these trainings; None: that of the task.
+    """
+
+    shortlist: Annotated[int, Field(ge=1, le=100)] = 3
+    seeds: Annotated[int, Field(ge=2, le=1000)] = 8
+    epochs: Annotated[int, Field(ge=1)] | None = None
+
+
 class Budget(Document):
     trials: Annotated[int, Field(ge=1, le=1_000_000)] = 40
     hours: None = None
@@ -228,7 +242,7 @@ class Search(Document):
     timeout: Positive | None = None
     stall: Positive = 300
     parallel: Annotated[int, Field(ge=1, le=10_000)] = 2
-    confirm: None = None
+    confirm: Confirm | None = Confirm()
     priority: Annotated[int, Field(ge=-1000, le=1000)] = 0
 
     @field_validator("choices")
@@ -263,11 +277,6 @@ class Search(Document):
     @classmethod
     def _start_is_offered(cls, value: Any) -> Any:
         return _only("scratch", value, "starting from weights")
-
-    @field_validator("confirm", mode="before")
-    @classmethod
-    def _confirm_is_offered(cls, value: Any) -> Any:
-        return _only(None, value, "confirmation")
 
     @field_validator("constraints", mode="before")
     @classmethod

@@ -17,7 +17,7 @@ from service.core import Core, signing_key
 from service.dashboard.page import add_page
 from service.guard import Guard
 from service.problems import add_problem_handlers
-from service.scheduler import Scheduler
+from service.scheduler import Scheduler, WaitingRoom
 from service.schemas import Problem
 from service.settings import Settings
 from service.store.database import Database, sqlite_url
@@ -74,17 +74,18 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         migrate(database.engine)
         with database.write() as session:
             key, started_at = signing_key(session), clock(session)
+        waiting_room = WaitingRoom()
         core = Core(
             settings=settings,
             database=database,
             artifacts=ArtifactStore(settings.home / "artifacts"),
             key=key,
             started_at=started_at,
+            work=waiting_room.wake,
         )
-        scheduler = Scheduler(core)
+        scheduler = Scheduler(core, waiting_room)
         core.news.bind(asyncio.get_running_loop())
-        core.news.listeners.append(scheduler.wake)
-        app.state.core, app.state.scheduler = core, scheduler
+        app.state.core, app.state.waiting_room = core, waiting_room
         scheduler.start()
         try:
             yield

@@ -18,24 +18,17 @@ from service.studies import Studies
 
 
 class News:
-    """Wakes whoever follows, when something was committed.
-
-    Attributes:
-        listeners: Called on the publishing thread; they must not block.
-    """
+    """Wakes followers of events, on the event loop, when something was committed."""
 
     def __init__(self) -> None:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._changed = asyncio.Event()
-        self.listeners: list[Callable[[], None]] = []
 
     def bind(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
 
     def publish(self) -> None:
         """Say that there may be news; any thread may."""
-        for listener in self.listeners:
-            listener()
         if self._loop is not None and not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._wake)
 
@@ -62,13 +55,21 @@ class Core:
         key: Signs the tokens of attempts.
         started_at: By the database's clock. Nothing is taken from a silent worker before one
             lease length after it: the workers could not renew while the service was away.
+        work: Says to the scheduler that there may be work; it does not block.
     """
+
+    def publish(self, *, makes_work: bool) -> None:
+        """Say what was committed: news for followers, perhaps work for slots that wait."""
+        self.news.publish()
+        if makes_work:
+            self.work()
 
     settings: Settings
     database: Database
     artifacts: ArtifactStore
     key: bytes
     started_at: float
+    work: Callable[[], None]
     studies: Studies = field(default_factory=Studies)
     news: News = field(default_factory=News)
 

@@ -1,5 +1,7 @@
 """Handing out work: from a slot's request to an attempt."""
 
+from typing import Any
+
 from sqlalchemy.orm import Session
 
 from search_space.contract import (
@@ -11,13 +13,16 @@ from search_space.contract import (
     read_candidate,
 )
 from service.core import Core, new_id
-from service.life import set_state, settle
+from service.errors import Invalid
+from service.life import document_of, fail, set_state, settle
+from service.offers import check_against_offers
 from service.proposals import propose, summary
 from service.store import attempts, events, searches, trials, workers
 from service.store.database import now
 from service.store.models import (
     ENDED_STATES,
     Attempt,
+    Search,
     SearchState,
     Trial,
     TrialState,
@@ -57,6 +62,8 @@ def _work_of(core: Core, search_id: str, request: LeaseRequest) -> Assignment | 
         with take_turn(core, search_id) as turn:
             if turn.search.wanted != Wanted.RUN or turn.search.state in ENDED_STATES:
                 return None
+            if not _still_fits_the_offers(turn):
+                return None
             trial = _take(turn)
             if trial is not None:
                 return _lease(turn, trial, request)
@@ -69,6 +76,18 @@ def _work_of(core: Core, search_id: str, request: LeaseRequest) -> Assignment | 
             return _lease(turn, trial, request)
 
         return propose(core, held, search_id, hand_out)
+
+
+def _still_fits_the_offers(turn: Turn) -> bool:
+    """Fail a search that was taken in before any worker could tell what is wrong with it."""
+    search = turn.search
+    if search.state == SearchState.PREPARING:
+        try:
+            check_against_offers(turn.session, document_of(search), workers.offers(turn.session))
+        except Invalid as error:
+            fail(turn, str(error))
+            return False
+    return True
 
 
 def _take(turn: Turn) -> Trial | None:
@@ -107,6 +126,15 @@ def _lease(turn: Turn, trial: Trial, request: LeaseRequest) -> Assignment:
     return _assignment(turn.core, turn.session, attempt)
 
 
+def _task_of(search: Search, trial: Trial) -> dict[str, Any]:
+    """Return the task's settings; a confirmation may be longer than the search's trials."""
+    task = dict(search.document["task"])
+    confirm = search.document.get("confirm")
+    if trial.kind == TrialKind.CONFIRMATION and confirm and confirm["epochs"] is not None:
+        task["epochs"] = confirm["epochs"]
+    return task
+
+
 def _assignment(core: Core, session: Session, attempt: Attempt) -> Assignment:
     trial = trials.get(session, attempt.trial_id)
     search = searches.get(session, trial.search_id)
@@ -120,7 +148,7 @@ def _assignment(core: Core, session: Session, attempt: Attempt) -> Assignment:
         kind=trial.kind,
         attempt=attempt.number,
         lease_seconds=core.settings.lease_seconds,
-        task=search.document["task"],
+        task=_task_of(search, trial),
         metric=search.document["objective"]["metric"],
         candidate=None if trial.candidate is None else read_candidate(trial.candidate),
         fingerprint=search.fingerprint,

@@ -2,24 +2,19 @@
 
 import hashlib
 from collections.abc import Sequence
-from difflib import get_close_matches
-from typing import Any
 
-from jsonschema import Draft202012Validator
-from jsonschema.exceptions import ValidationError
 from sqlalchemy.orm import Session
 
 from search_space.contract import TaskOffer, TrialKind
-from search_space.errors import SearchSpaceError
-from search_space.sample import make_space
 from search_space.search import Search as Document
 from search_space.spec import canonical_json
 from service.core import Core, new_id
-from service.errors import Fault, Invalid, KeyReused
+from service.errors import KeyReused
+from service.offers import check_against_offers, pin
 from service.store import events, searches, workers
 from service.store.database import now
 from service.store.models import Search, SearchState, Submission, Trial, TrialState
-from service.studies import pinned_arguments, seed_of
+from service.studies import seed_of
 
 
 def submit(core: Core, document: Document, *, key: str | None) -> str:
@@ -45,51 +40,18 @@ def submit(core: Core, document: Document, *, key: str | None) -> str:
             session.add(
                 Submission(key=key, body_sha256=body, search_id=search.id, created_at=now())
             )
-    core.news.publish()
+    core.publish(makes_work=True)
     return search.id
-
-
-def check_against_offers(session: Session, document: Document, offers: Sequence[TaskOffer]) -> None:
-    """Check a search against what workers offer; before any has registered, the search waits."""
-    if not offers:
-        return
-    of_task = [offer for offer in offers if offer.name == document.task.name]
-    if not of_task:
-        known = sorted({offer.name for offer in offers})
-        raise Invalid([_unknown("task.name", document.task.name, known)])
-    faults = [
-        [*_settings_faults(document, offer), *_metric_faults(document, offer)] for offer in of_task
-    ]
-    if all(faults):
-        raise Invalid(faults[0])
-    plan = searches.known_plan(session, document.task.model_dump(mode="json"))
-    if plan is not None:
-        try:
-            make_space(document, plan)
-        except SearchSpaceError as error:
-            raise Invalid([Fault(getattr(error, "field", "choices"), str(error))]) from None
-
-
-def epochs_of(document: Document, offers: Sequence[TaskOffer]) -> int | None:
-    """Return how many epochs a trial lasts, where that can be known."""
-    given = document.task.settings.get("epochs")
-    for offer in offers:
-        if given is None and offer.name == document.task.name:
-            given = offer.settings.get("properties", {}).get("epochs", {}).get("default")
-    return given if isinstance(given, int) else None
 
 
 def _store(session: Session, document: Document, offers: Sequence[TaskOffer]) -> Search:
     search_id = new_id("s")
-    has_phases = any(choice.entry.phases for choice in document.choices)
     search = Search(
         id=search_id,
         name=document.name or _name_of(document, search_id),
         state=SearchState.PREPARING,
         document=document.model_dump(mode="json"),
-        pinned=pinned_arguments(
-            document, has_phases=has_phases, epochs=epochs_of(document, offers)
-        ),
+        pinned=pin(document, offers),
         priority=document.priority,
         parallel=document.parallel,
         budget=document.budget.trials,
@@ -118,43 +80,3 @@ def _name_of(document: Document, search_id: str) -> str:
     parts = [settings.get("dataset"), settings.get("network")]
     named = "-".join(str(part) for part in parts if part) or document.task.name
     return f"{named}-{search_id[1:5]}"
-
-
-def _settings_faults(document: Document, offer: TaskOffer) -> list[Fault]:
-    validator = Draft202012Validator(offer.settings)
-    return [_read_fault(error) for error in validator.iter_errors(document.task.settings)]
-
-
-def _read_fault(error: ValidationError) -> Fault:
-    where = ".".join(["task", *(str(part) for part in error.absolute_path)])
-    given: Any = error.instance
-    rule: Any = error.validator_value
-    schema: Any = error.schema
-    properties = schema.get("properties", {})
-    if error.validator == "additionalProperties":
-        extra = next(name for name in given if name not in properties)
-        return _unknown(f"{where}.{extra}", extra, list(properties))
-    if error.validator == "required":
-        missing = next(name for name in rule if name not in given)
-        allowed = properties.get(missing, {}).get("enum")
-        hint = f"; one of {', '.join(map(str, allowed))}" if allowed else ""
-        return Fault(f"{where}.{missing}", f"is required{hint}")
-    if error.validator == "enum":
-        return _unknown(where, given, [str(value) for value in rule])
-    return Fault(where, error.message, given)
-
-
-def _metric_faults(document: Document, offer: TaskOffer) -> list[Fault]:
-    metric, direction = document.objective.metric, document.objective.direction
-    if metric not in offer.metrics:
-        return [_unknown("objective.metric", metric, list(offer.metrics))]
-    if offer.metrics[metric] != direction:
-        message = f"{metric} is to {offer.metrics[metric]}, got {direction!r}"
-        return [Fault("objective.direction", message, direction)]
-    return []
-
-
-def _unknown(field: str, given: Any, known: Sequence[str]) -> Fault:
-    near = get_close_matches(str(given), known, n=1)
-    hint = f"; did you mean {near[0]!r}?" if near else ""
-    return Fault(field, f"{given!r} is unknown; there are {', '.join(known)}{hint}", given)

@@ -11,9 +11,11 @@ from search_space.errors import SearchSpaceError
 from search_space.sample import Space, make_space
 from search_space.search import Search as Document
 from search_space.spec import Candidate, SitePlan, to_data
-from service.core import new_id
+from service import confirmation
+from service.entry import enter_trial
 from service.errors import WrongState
-from service.store import events, trials
+from service.offers import pin
+from service.store import events, trials, workers
 from service.store.database import now
 from service.store.models import (
     ENDED_STATES,
@@ -25,7 +27,6 @@ from service.store.models import (
     TrialState,
     Wanted,
 )
-from service.studies import seed_of
 from service.turn import Turn
 
 SEARCH_CANCELLED = "the search was cancelled"
@@ -106,6 +107,8 @@ def plan(turn: Turn, found: SitePlan) -> None:
     session, search, document = turn.session, turn.search, document_of(turn.search)
     search.plan = to_data(found)
     search.fingerprint = found.fingerprint
+    # At submission there may have been no worker yet to tell how many epochs a trial lasts.
+    search.pinned = pin(document, workers.offers(session, document.task.name))
     try:
         space = make_space(document, found)
     except SearchSpaceError as error:
@@ -140,10 +143,19 @@ def settle(turn: Turn) -> None:
     elif search.plan is not None and search.wanted == Wanted.RUN:
         spent = trials.proposed(session, search.id)
         if spent >= search.budget:
-            set_state(turn, SearchState.COMPLETED, f"all {spent} trials have ended")
+            _complete(turn, f"all {spent} trials have ended")
         elif is_exhausted(session, search):
             reason = f"every candidate of the space has been tried, {spent} of them as trials"
-            set_state(turn, SearchState.COMPLETED, reason)
+            _complete(turn, reason)
+
+
+def _complete(turn: Turn, reason: str) -> None:
+    """Confirm what was found, where that is wanted, and end."""
+    confirm = document_of(turn.search).confirm
+    if confirm is not None and confirmation.go_on(turn, space_of(turn.search), confirm):
+        set_state(turn, turn.search.state, f"{reason}; confirming")
+    else:
+        set_state(turn, SearchState.COMPLETED, reason)
 
 
 def is_exhausted(session: Session, search: Search) -> bool:
@@ -171,25 +183,16 @@ def _described(search: Search) -> str:
 
 def _add_baseline(turn: Turn, space: Space, label: str, candidate: Candidate) -> None:
     """Line up a baseline. One that lies in the space has its place in the study."""
-    session, search = turn.session, turn.search
-    number = trials.next_number(session, search.id)
     params = None if label == trials.ORIGINAL else space.params_of(candidate)
-    place = None if params is None else trials.next_optuna_number(session, search.id)
-    session.add(
-        Trial(
-            id=new_id("t"),
-            search_id=search.id,
-            number=number,
-            kind=TrialKind.BASELINE,
-            label=label,
-            state=TrialState.WAITING,
-            candidate=to_data(space.canonical(candidate)),
-            key=space.key(candidate),
-            params=params,
-            optuna_number=place,
-            optuna_attrs={},
-            seed=seed_of(search.document["sampler"]["seed"], "trial", number),
-            created_at=now(),
-        )
+    place = None
+    if params is not None:
+        place = trials.next_optuna_number(turn.session, turn.search.id)
+    enter_trial(
+        turn,
+        space,
+        TrialKind.BASELINE,
+        candidate,
+        label=label,
+        params=params,
+        optuna_number=place,
     )
-    session.flush()

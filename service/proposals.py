@@ -14,8 +14,8 @@ from sqlalchemy.orm import Session
 from search_space.contract import FailureClass, TrialKind
 from search_space.sample import Space
 from search_space.search import Range
-from search_space.spec import to_data
-from service.core import Core, new_id
+from service.core import Core
+from service.entry import enter_trial
 from service.life import document_of, is_exhausted, space_of
 from service.store import events, searches, trials
 from service.store.database import now
@@ -198,30 +198,19 @@ def _ask(session: Session, search: Search, space: Space, live: LiveStudy, repeat
 
 
 def _insert(turn: Turn, space: Space, live: LiveStudy, proposal: Proposal) -> Trial:
-    session, search = turn.session, turn.search
     candidate = space.candidate(proposal.params)
     key = space.key(candidate)
-    earlier = trials.first_with_key(session, search.id, key)
-    number = trials.next_number(session, search.id)
-    trial = Trial(
-        id=new_id("t"),
-        search_id=search.id,
-        number=number,
-        kind=TrialKind.PROPOSED,
-        state=TrialState.WAITING,
-        attempt=0,
-        candidate=to_data(space.canonical(candidate)),
-        key=key,
+    earlier = trials.first_with_key(turn.session, turn.search.id, key)
+    return enter_trial(
+        turn,
+        space,
+        TrialKind.PROPOSED,
+        candidate,
         params=proposal.params,
         optuna_number=proposal.number,
         optuna_attrs=live.attrs(proposal.number),
         repeat_of=None if earlier is None else earlier.id,
-        seed=seed_of(search.document["sampler"]["seed"], "trial", number),
-        created_at=now(),
     )
-    session.add(trial)
-    session.flush()
-    return trial
 
 
 def _enter(turn: Turn, live: LiveStudy, original: Trial) -> bool:

@@ -3,16 +3,18 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import NormalDist, mean, stdev
-from typing import Any
+from typing import Any, Literal
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from search_space.contract import TrialKind
+from search_space.search import Confirm
+from service import claims, confirmation, results
 from service.schemas import (
     Best,
     BestAnswer,
+    ComparisonAnswer,
     OriginalAnswer,
     Progress,
     RankedAnswer,
@@ -20,75 +22,49 @@ from service.schemas import (
 )
 from service.store import searches, trials
 from service.store.models import FINISHED, Search, SearchState, Trial, TrialState
+from service.verdict import Comparison
 
-MIN_SEEDS_FOR_LUCK = 3
+NOT_CONFIRMED = "not confirmed yet: single trainings on validation data, chosen among many"
 RANKED = 100
 """The ranking lists at most this many candidates."""
 
 
 @dataclass(frozen=True, slots=True)
-class Original:
-    """The network as it came, over its seeds."""
+class Finding:
+    """What may be claimed: its status, its words, and the confirmed winner's trial."""
 
-    values: tuple[float, ...]
-    step_seconds: float | None
-
-    @property
-    def mean(self) -> float | None:
-        return mean(self.values) if self.values else None
-
-    @property
-    def spread(self) -> float | None:
-        """Standard deviation over seeds; unknown with one."""
-        return stdev(self.values) if len(self.values) > 1 else None
+    status: Literal["not_confirmed", "confirmed", "noise"]
+    claim: str
+    comparisons: Sequence[Comparison] = ()
+    trial: Trial | None = None
 
 
-def original_of(session: Session, search: Search) -> Original:
-    rows = trials.originals(session, search.id)
-    times = [row.step_seconds for row in rows if row.step_seconds is not None]
-    return Original(trials.values_of(rows).values, min(times, default=None))
-
-
-def luck(original: Original, count: int, *, maximize: bool) -> float | None:
-    """Return what the best of `count` networks equal to the original would show by luck.
-
-    The expected extreme of n normal values (Blom): mean + s * quantile((n - 0.375)/(n + 0.25)).
-    None below three seeds, where the spread is not known well enough to speak of.
-    """
-    if len(original.values) < MIN_SEEDS_FOR_LUCK or count < 1:
-        return None
-    middle, spread = original.mean, original.spread
-    assert middle is not None
-    assert spread is not None
-    reach = spread * NormalDist().inv_cdf((count - 0.375) / (count + 0.25))
-    return middle + reach if maximize else middle - reach
-
-
-def luck_of(session: Session, search: Search) -> float | None:
-    """Return the luck line of a search: for as many as its completed proposed trials."""
-    count = trials.count(
-        session,
-        search.id,
-        Trial.kind == TrialKind.PROPOSED,
-        Trial.state == TrialState.COMPLETED,
-        Trial.repeat_of.is_(None),
-    )
-    return luck(original_of(session, search), count, maximize=_maximizes(search))
-
-
-def best_trial(session: Session, search: Search) -> Trial | None:
-    """Return the best completed trial of what may be chosen: the original is not."""
-    ranked = _ranked(session, search, limit=1)
-    return ranked[0] if ranked else None
+def find(session: Session, search: Search) -> Finding:
+    """Return what may be claimed of a search's winner."""
+    comparisons = confirmation.comparisons(session, search)
+    if not comparisons:
+        return Finding("not_confirmed", NOT_CONFIRMED)
+    over_original = comparisons[0]
+    claim = claims.say(search, comparisons, seeds=confirmation.seeds(session, search))
+    if over_original.holds and over_original.difference > 0:
+        trial = confirmation.confirmed_trial(session, search)
+        return Finding("confirmed", claim, comparisons, trial)
+    return Finding("noise", claim, comparisons)
 
 
 def best(session: Session, search: Search) -> BestAnswer:
     """Rank the original, the uniform networks and the candidates."""
-    original = original_of(session, search)
-    rows = _ranked(session, search, limit=RANKED)
+    original, maximize = results.original_of(session, search), results.maximizes(search)
+    rows, equals = (
+        results.ranked(session, search, limit=RANKED),
+        results.completed_proposals(session, search),
+    )
+    finding = find(session, search)
     return BestAnswer(
-        status="not_confirmed",
-        claim="not confirmed yet: single trainings on validation data, chosen among many",
+        status=finding.status,
+        claim=finding.claim,
+        trial=None if finding.trial is None else finding.trial.id,
+        comparisons=[ComparisonAnswer.model_validate(one) for one in finding.comparisons],
         metric=search.document["objective"]["metric"],
         direction=search.document["objective"]["direction"],
         original=OriginalAnswer(
@@ -97,9 +73,10 @@ def best(session: Session, search: Search) -> BestAnswer:
             values=list(original.values),
             step_seconds=original.step_seconds,
         ),
-        luck=luck_of(session, search),
+        luck=results.luck(original, equals, maximize=maximize),
+        luck_of=equals,
         ranking=[
-            _ranked_answer(rank, row, original, maximize=_maximizes(search))
+            _ranked_answer(rank, row, original, maximize=maximize)
             for rank, row in enumerate(rows, 1)
         ],
     )
@@ -107,18 +84,19 @@ def best(session: Session, search: Search) -> BestAnswer:
 
 def answer(session: Session, search: Search, counts: dict[str, int]) -> SearchAnswer:
     """Return a search with what is derived from its trials."""
-    top = best_trial(session, search)
+    top, equals = results.best_trial(session, search), results.completed_proposals(session, search)
+    original = results.original_of(session, search)
+    derived = ("counts", "progress", "best", "luck", "luck_of")
     columns = {
-        name: getattr(search, name)
-        for name in SearchAnswer.model_fields
-        if name not in ("counts", "progress", "best", "luck")
+        name: getattr(search, name) for name in SearchAnswer.model_fields if name not in derived
     }
     return SearchAnswer(
         **columns,
         counts=counts,
         progress=_progress(session, search, counts),
         best=None if top is None else _best(top),
-        luck=luck_of(session, search),
+        luck=results.luck(original, equals, maximize=results.maximizes(search)),
+        luck_of=equals,
     )
 
 
@@ -127,27 +105,9 @@ def answers(session: Session, found: Sequence[Search]) -> list[SearchAnswer]:
     return [answer(session, search, counts[search.id]) for search in found]
 
 
-def _maximizes(search: Search) -> bool:
-    return bool(search.document["objective"]["direction"] == "maximize")
-
-
-def _ranked(session: Session, search: Search, *, limit: int) -> Sequence[Trial]:
-    order = Trial.value.desc() if _maximizes(search) else Trial.value.asc()
-    return session.scalars(
-        select(Trial)
-        .where(
-            Trial.search_id == search.id,
-            Trial.state == TrialState.COMPLETED,
-            Trial.repeat_of.is_(None),
-            Trial.value.is_not(None),
-            (Trial.label != trials.ORIGINAL) | Trial.label.is_(None),
-        )
-        .order_by(order, Trial.number)
-        .limit(limit)
-    ).all()
-
-
-def _ranked_answer(rank: int, row: Trial, original: Original, *, maximize: bool) -> RankedAnswer:
+def _ranked_answer(
+    rank: int, row: Trial, original: results.Original, *, maximize: bool
+) -> RankedAnswer:
     assert row.value is not None
     assert row.number is not None
     gain = None if original.mean is None else row.value - original.mean
@@ -187,7 +147,7 @@ def _progress(session: Session, search: Search, counts: dict[str, int]) -> Progr
         Trial.repeat_of.is_(None),
         Trial.state.in_(FINISHED),
     )
-    total = baselines + search.budget
+    total = baselines + search.budget + _confirmations(session, search)
     if search.state in (SearchState.COMPLETED, SearchState.CANCELLED, SearchState.FAILED):
         total = finished
     return Progress(
@@ -206,3 +166,15 @@ def _eta(session: Session, search: Search, finished: int, total: int) -> float |
     elapsed = 0.0 if last is None else last - search.started_at
     rest = elapsed / finished * (total - finished)
     return rest if math.isfinite(rest) else None
+
+
+def _confirmations(session: Session, search: Search) -> int:
+    """Return how many trainings the confirmation takes: at most, until they are lined up."""
+    confirm = search.document.get("confirm")
+    if not confirm:
+        return 0
+    planned = trials.confirmations(session, search.id)
+    if any(trial.label == confirmation.WINNER for trial in planned):
+        return len(planned)
+    uniform = search.document["baselines"]["uniform"]
+    return confirmation.most_trials(Confirm.model_validate(confirm), uniform=uniform)

@@ -1,7 +1,7 @@
 """What the API answers."""
 
 from datetime import UTC, datetime
-from typing import Annotated, Any, Generic, TypeVar
+from typing import Annotated, Any, Generic, Literal, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict
 
@@ -49,7 +49,11 @@ class Best(Answer):
 
 
 class SearchAnswer(Answer):
-    """A search. `luck` is what the best of as many equal networks would show by luck."""
+    """A search.
+
+    `luck` is what the best of `luck_of` networks equal to the original would show by luck;
+    `events` is the number of the last event, after which a new follower may begin.
+    """
 
     id: str
     name: str
@@ -60,6 +64,8 @@ class SearchAnswer(Answer):
     progress: Progress
     best: Best | None
     luck: float | None
+    luck_of: int
+    events: int
     document: dict[str, Any]
     pinned: dict[str, Any]
     plan: dict[str, Any] | None
@@ -83,6 +89,7 @@ class TrialAnswer(Answer):
     value: float | None
     step: int | None
     step_seconds: float | None
+    test: dict[str, float] | None
     repeat_of: str | None
     seed: int
     failure: FailureClass | None
@@ -140,15 +147,37 @@ class RankedAnswer(Answer):
     candidate: dict[str, Any]
 
 
-class BestAnswer(Answer):
-    """The ranking, and what may be claimed."""
+class ComparisonAnswer(Answer):
+    """The confirmed winner less a rival on test data, positive when the winner is better.
 
-    status: str
+    `low` and `high` are Welch's 95 % interval; `holds` says whether it is told from noise,
+    after Holm's correction over the comparisons.
+    """
+
+    against: str
+    difference: float
+    low: float
+    high: float
+    p: float
+    holds: bool
+
+
+class BestAnswer(Answer):
+    """The ranking, and what may be claimed.
+
+    `status` is `not_confirmed`, `confirmed` or `noise`; `trial` is the one whose config and
+    weights `best/config` answers, null while that is the original network.
+    """
+
+    status: Literal["not_confirmed", "confirmed", "noise"]
     claim: str
+    trial: str | None
+    comparisons: list[ComparisonAnswer]
     metric: str
     direction: str
     original: OriginalAnswer
     luck: float | None
+    luck_of: int
     ranking: list[RankedAnswer]
 
 

@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 
 from service.core import Core
 from service.store import searches
-from service.store.models import Search
+from service.store.models import ENDED_STATES, Search
 from service.studies import Held
 
 
@@ -23,12 +23,18 @@ class Turn:
 
 
 @contextmanager
-def take_turn(core: Core, search_id: str) -> Iterator[Turn]:
-    """Open a turn, or raise `NotFound`. The study is held first, the row locked second."""
+def take_turn(core: Core, search_id: str, *, makes_work: bool = True) -> Iterator[Turn]:
+    """Open a turn, or raise `NotFound`. The study is held first, the row locked second.
+
+    Args:
+        makes_work: Whether slots that wait may find work afterwards that was not there before.
+    """
     with core.studies.hold(search_id) as held:
         with core.database.write() as session:
             search = searches.lock(session, search_id)
             before = search.events
             yield Turn(core, held, session, search)
+        if search.state in ENDED_STATES:
+            core.studies.drop(search_id)
         if search.events > before:
-            core.news.publish()
+            core.publish(makes_work=makes_work)

@@ -13,6 +13,7 @@ from search_space.contract import (
     Report,
     TrialKind,
     Verdict,
+    test_metric,
 )
 from service.core import Core
 from service.errors import Fault, Invalid, LeaseLost
@@ -40,7 +41,7 @@ def report(core: Core, lease: str, reports: Sequence[Report]) -> Verdict:
     """
     with core.database.read() as session:
         search_id = attempts.search_of(session, lease)
-    with take_turn(core, search_id) as turn:
+    with take_turn(core, search_id, makes_work=False) as turn:
         attempt, trial = attempts.current(turn.session, lease)
         for one in reports:
             verdict = _take_in(turn, trial, one)
@@ -107,7 +108,12 @@ def end_attempt(turn: Turn, trial: Trial, attempt: Attempt, outcome: Outcome) ->
         case OutcomeKind.COMPLETED | OutcomeKind.STOPPED if trial.value is None:
             reason = "ended without a single report"
             _fail_trial(turn, trial, FailureClass.USER_ERROR, reason)
+        case OutcomeKind.COMPLETED if _lacks_test_data(turn, trial, outcome):
+            metric = test_metric(turn.search.document["objective"]["metric"])
+            reason = f"a confirmation reports {metric}: call t.report_test({metric}=...)"
+            _fail_trial(turn, trial, FailureClass.USER_ERROR, reason)
         case OutcomeKind.COMPLETED | OutcomeKind.STOPPED:
+            trial.test = outcome.test or None
             turn.search.failures_in_a_row = 0
             _finish(turn, trial, TrialState(outcome.outcome.value))
         case OutcomeKind.RELEASED:
@@ -116,6 +122,11 @@ def end_attempt(turn: Turn, trial: Trial, attempt: Attempt, outcome: Outcome) ->
             assert outcome.failure is not None
             _failed(turn, trial, attempt, outcome.failure)
     settle(turn)
+
+
+def _lacks_test_data(turn: Turn, trial: Trial, outcome: Outcome) -> bool:
+    metric = test_metric(turn.search.document["objective"]["metric"])
+    return trial.kind == TrialKind.CONFIRMATION and metric not in outcome.test
 
 
 def _check(outcome: Outcome) -> None:

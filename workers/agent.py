@@ -92,6 +92,7 @@ class Agent:
             (self._home / folder).mkdir(parents=True, exist_ok=True)
         self._with_wire(self._begin)
         self._stop.wait()
+        self._take_leave()
         self._end_trials()
         if self._fatal is not None:
             raise self._fatal
@@ -240,6 +241,16 @@ class Agent:
         except ServiceError as error:
             # The lease will expire, which says the same, only later.
             logger.warning("trial %s: outcome not told: %s", assignment.trial, error)
+        finally:
+            wire.close()
+
+    def _take_leave(self) -> None:
+        """Ask for no more work, before a slot that still waits is given what is handed back."""
+        wire = Wire(self._url, self._token, patience=_LAST_WORDS_SECONDS)
+        try:
+            wire.call("DELETE", f"/workers/{self._worker}", timeout=_LAST_WORDS_SECONDS)
+        except ServiceError as error:
+            logger.info("leaving without a word: %s", error)
         finally:
             wire.close()
 

@@ -6,7 +6,7 @@ import traceback
 import torch
 
 from search_space.contract import FailureClass, Outcome
-from workers.errors import BadArtifact, BadData, DataMissing, Diverged, NoDiskSpace, ServiceError
+from workers.errors import BadArtifact, BadData, DataMissing, Diverged, NoDiskSpace
 from workers.last_words import failed
 
 LONGEST_MESSAGE = 8000
@@ -17,7 +17,6 @@ _ENVIRONMENT = (
     DataMissing,
     ImportError,
     NoDiskSpace,
-    ServiceError,
 )
 # What torch says where the memory of the machine, not of a GPU, is at its end.
 _NO_MEMORY = "can't allocate memory"

@@ -76,6 +76,11 @@ class Trial(Protocol):
         """
         ...
 
+    @property
+    def is_confirmation(self) -> bool:
+        """Whether the trial confirms a winner: only then may test data be looked at."""
+        ...
+
     def report_test(self, **metrics: float) -> None:
         """Tell metrics on test data. Does nothing except in a confirmation."""
         ...

@@ -43,6 +43,7 @@ class Inside:
         self._assignment = attempt.assignment
         self._applied: tuple[nn.Module, SitePlan, Any] | None = None
         self._training: _Training | None = None
+        self._test: dict[str, float] = {}
 
     def __enter__(self) -> Self:
         seed_everything(self._assignment.seed, "start")
@@ -133,8 +134,14 @@ class Inside:
         verdict = self._attempt.report(Report(step=epoch + 1, metrics=plain, step_seconds=seconds))
         self._obey(verdict, training)
 
+    @property
+    def is_confirmation(self) -> bool:
+        return self._assignment.kind is TrialKind.CONFIRMATION
+
     def report_test(self, **metrics: float) -> None:
-        pass
+        if self.is_confirmation:
+            epoch = 0 if self._training is None else self._training.finished - 1
+            self._test = _finite(epoch, metrics)
 
     @property
     def _candidate(self) -> Candidate:
@@ -175,7 +182,7 @@ class Inside:
             self._attempt.upload(SHAPES, shapes)
         except Ended as superseded:
             return superseded.outcome
-        return Outcome(outcome=OutcomeKind.COMPLETED)
+        return Outcome(outcome=OutcomeKind.COMPLETED, test=self._test)
 
 
 class _Training:

@@ -35,6 +35,10 @@ class Batches:
     def normalised(self, images: Tensor) -> Tensor:
         return (images.float() - self.mean) / self.deviation
 
+    def examples(self) -> Tensor:
+        """Return a first few images as a network sees them."""
+        return self.normalised(self.images[:_EXAMPLES])
+
     def batch(self, indices: Tensor, *, augmented: bool) -> tuple[Tensor, Tensor]:
         indices = indices.to(self.labels.device)
         images = self.images[indices]
@@ -68,16 +72,18 @@ def train(
     epochs: int,
     batch_size: int,
     augmented: bool = False,
+    test: Batches | None = None,
 ) -> None:
     """Train `model` as one trial. Everything is on one device already.
 
     Args:
         batch_size: The last images of an epoch that do not fill a batch sit it out.
         augmented: Shift and mirror the training images at random.
+        test: Looked at once, after the last epoch, and only in a confirmation.
     """
     batch_size = min(batch_size, len(data))
     steps = len(data) // batch_size
-    model = trial.apply(model, data.normalised(data.images[:_EXAMPLES]))
+    model = trial.apply(model, data.examples())
     optimizer = _optimizer(trial, model, recipe)
     scheduler = LambdaLR(optimizer, _cosine(steps * epochs))
     precision = Precision(data.images.device)
@@ -93,11 +99,18 @@ def train(
         train_loss = total.item() / steps
         if not math.isfinite(train_loss):
             raise Diverged(epoch + 1, "train_loss", train_loss)
-        trial.report(epoch, train_loss=train_loss, **evaluate(model, validation, precision))
+        trial.report(
+            epoch, train_loss=train_loss, **_named("validation", model, validation, precision)
+        )
+    if test is not None:
+        trial.report_test(**_named("test", model, test, precision))
 
 
-def evaluate(model: nn.Module, data: Batches, precision: Precision) -> dict[str, float]:
+def evaluate(
+    model: nn.Module, data: Batches, precision: Precision | None = None
+) -> dict[str, float]:
     """Return accuracy (a fraction) and mean loss, in batches of a fixed size."""
+    precision = precision or Precision(data.images.device)
     model.eval()
     hits = torch.zeros((), device=data.images.device)
     loss = torch.zeros((), device=data.images.device)
@@ -108,10 +121,11 @@ def evaluate(model: nn.Module, data: Batches, precision: Precision) -> dict[str,
             hits += (outputs.argmax(dim=1) == labels).sum()
             loss += F.cross_entropy(outputs, labels, reduction="sum")
     model.train()
-    return {
-        "validation_accuracy": hits.item() / len(data),
-        "validation_loss": loss.item() / len(data),
-    }
+    return {"accuracy": hits.item() / len(data), "loss": loss.item() / len(data)}
+
+
+def _named(split: str, model: nn.Module, data: Batches, precision: Precision) -> dict[str, float]:
+    return {f"{split}_{name}": value for name, value in evaluate(model, data, precision).items()}
 
 
 def _optimizer(trial: Trial, model: nn.Module, recipe: Recipe) -> SGD:

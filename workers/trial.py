@@ -75,5 +75,9 @@ class Outside:
     def report(self, epoch: int, *, step_seconds: float | None = None, **metrics: float) -> None:
         pass
 
+    @property
+    def is_confirmation(self) -> bool:
+        return False
+
     def report_test(self, **metrics: float) -> None:
         pass

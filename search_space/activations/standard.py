@@ -107,7 +107,7 @@ class ReLU6(nn.ReLU6):
     .. math:: f(x) = \min(\max(x, 0), 6)
 
     Source:
-        Howard et al., *MobileNets*, 2017. https://arxiv.org/abs/1704.04861
+        Krizhevsky, *Convolutional Deep Belief Networks on CIFAR-10*, 2010.
     """
 
     def __init__(self) -> None:

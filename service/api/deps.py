@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from service.core import Core
 from service.errors import Unauthorized
-from service.scheduler import Scheduler
+from service.scheduler import WaitingRoom
 from service.store import attempts
 from service.store.cursor import Cursor, decode
 
@@ -19,12 +19,12 @@ def _core(request: Request) -> Core:
     return cast(Core, request.app.state.core)
 
 
-def _scheduler(request: Request) -> Scheduler:
-    return cast(Scheduler, request.app.state.scheduler)
+def _waiting_room(request: Request) -> WaitingRoom:
+    return cast(WaitingRoom, request.app.state.waiting_room)
 
 
 Parts = Annotated[Core, Depends(_core)]
-Work = Annotated[Scheduler, Depends(_scheduler)]
+Work = Annotated[WaitingRoom, Depends(_waiting_room)]
 
 
 def _reader(core: Parts) -> Iterator[Session]:

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Depends, Header, Query, Response, status
 from search_space.contract import read_candidate, read_plan
 from search_space.search import Search as Document
 from search_space.spec import ActivationConfig, to_data
-from service import ranking
+from service import ranking, results
 from service.api.deps import After, Limit, Parts, Reader, admin
 from service.core import Core
 from service.errors import NotFound, NotReady
@@ -97,13 +97,13 @@ def read_best_config(
     search = searches.get(session, id)
     if search.plan is None:
         raise NotReady("config", "the network has not been inspected")
-    if not unconfirmed:
-        return _config(search, to_data(space_of(search).original), None)
-    trial = ranking.best_trial(session, search)
-    if trial is None:
-        raise NotReady("unconfirmed best", "no candidate has completed")
-    assert trial.candidate is not None
-    return _config(search, trial.candidate, trial)
+    finding = ranking.find(session, search)
+    trial = finding.trial
+    if trial is None and unconfirmed:
+        trial = results.best_trial(session, search)
+        if trial is None:
+            raise NotReady("unconfirmed best", "no candidate has completed")
+    return _config(search, finding, trial)
 
 
 @router.get("/{id}/plots/{name}")
@@ -120,16 +120,19 @@ def _read(core: Core, search_id: str) -> SearchAnswer:
         return ranking.answers(session, [searches.get(session, search_id)])[0]
 
 
-def _config(search: Search, candidate: dict[str, Any], trial: Trial | None) -> dict[str, Any]:
+def _config(search: Search, finding: ranking.Finding, trial: Trial | None) -> dict[str, Any]:
+    """Return the config of a trial, or of the original network."""
     assert search.plan is not None
     plan = read_plan(search.plan)
+    candidate = to_data(space_of(search).original) if trial is None else trial.candidate
     provenance: dict[str, Any] = {
         "search": search.id,
         "search_name": search.name,
         "sampler": search.pinned["sampler"],
         "pruner": search.pinned["pruner"],
         "versions": versions(),
-        "verdict": "not_confirmed",
+        "verdict": finding.status,
+        "claim": finding.claim,
         "trial": None,
     }
     if trial is not None:
@@ -138,7 +141,7 @@ def _config(search: Search, candidate: dict[str, Any], trial: Trial | None) -> d
             "number": trial.number,
             "label": trial.label,
             "seed": trial.seed,
-            "metrics": {search.document["objective"]["metric"]: trial.value},
+            "metrics": {search.document["objective"]["metric"]: trial.value, **(trial.test or {})},
         }
     else:
         provenance["label"] = trials.ORIGINAL

@@ -27,8 +27,16 @@ def register(id: str, body: WorkerManifest, core: Parts) -> WorkerWelcome:
     """Introduce a worker: what it is and what it offers."""
     with core.database.write() as session:
         workers.register(session, id, body)
-    core.news.publish()
+    core.publish(makes_work=True)
     return WorkerWelcome(lease_seconds=core.settings.lease_seconds)
+
+
+@router.delete("/workers/{id}", status_code=status.HTTP_204_NO_CONTENT)
+def leave(id: str, core: Parts, room: Work) -> None:
+    """Take leave: the worker gets no more work, not even what it is about to hand back."""
+    with core.database.write() as session:
+        workers.remove(session, id)
+    room.dismiss(id)
 
 
 @router.post("/workers/{id}/heartbeat")
@@ -44,16 +52,16 @@ def beat(id: str, body: Heartbeat, core: Parts) -> HeartbeatReply:
         status.HTTP_204_NO_CONTENT: {"description": "Nothing waits; ask again."},
     },
 )
-async def lease(body: LeaseRequest, scheduler: Work) -> Response:
+async def lease(body: LeaseRequest, room: Work) -> Response:
     """Ask for work, and wait for it. A repeated request gets the same attempt."""
     if not body.protocol_min <= PROTOCOL <= body.protocol_max:
         raise BadProtocol(body.protocol_min, body.protocol_max, PROTOCOL)
-    waiting = scheduler.ask(body)
+    waiting = room.enter(body)
     answer = asyncio.wrap_future(waiting.answer)
     try:
         await asyncio.wait([answer], timeout=body.wait_seconds)
     finally:
-        scheduler.withdraw(waiting)
+        room.leave(waiting)
     assignment = await answer
     if assignment is None:
         return Response(status_code=status.HTTP_204_NO_CONTENT)

@@ -155,6 +155,7 @@ class Trial(Base):
     value: Mapped[float | None]
     step: Mapped[int | None]
     step_seconds: Mapped[float | None]
+    test: Mapped[dict[str, float] | None]
     failure: Mapped[FailureClass | None]
     reason: Mapped[str | None] = mapped_column(Text)
     created_at: Mapped[float]

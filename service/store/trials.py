@@ -116,6 +116,15 @@ def originals(session: Session, search_id: str) -> Sequence[Trial]:
     ).all()
 
 
+def confirmations(session: Session, search_id: str) -> Sequence[Trial]:
+    """Return the trials that confirm a search's winner, in the order of their numbers."""
+    return session.scalars(
+        select(Trial)
+        .where(Trial.search_id == search_id, Trial.kind == TrialKind.CONFIRMATION)
+        .order_by(Trial.number)
+    ).all()
+
+
 def values_of(trials: Sequence[Trial]) -> Values:
     """Return the values of those among `trials` that completed."""
     return Values(

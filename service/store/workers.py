@@ -22,6 +22,11 @@ def register(session: Session, worker_id: str, manifest: WorkerManifest) -> None
     worker.seen_at = now()
 
 
+def remove(session: Session, worker_id: str) -> None:
+    """Forget a worker that has taken leave, or raise `NotFound`."""
+    session.delete(get(session, worker_id))
+
+
 def seen(session: Session, worker_id: str, boot_id: str) -> None:
     """Note a life sign, or raise `NotFound`: then the worker sends its manifest again."""
     known = session.scalars(

@@ -52,7 +52,7 @@ CASES: list[tuple[dict[str, Any], str, str]] = [
     ({"sampler": {"name": "tpee"}}, "sampler.name", "'tpe' or 'random'"),
     ({"sampler": {"seed": -1}}, "sampler.seed", "greater than or equal to 0"),
     ({"pruner": {"name": "hyperband"}}, "pruner.name", "hyperband is not offered yet"),
-    ({"confirm": {"seeds": 8}}, "confirm", "confirmation is not offered yet"),
+    ({"confirm": {"seeds": 1}}, "confirm.seeds", "greater than or equal to 2"),
     ({"start": {"weights": "a1"}}, "start", "starting from weights is not offered yet"),
     ({"constraints": {"latency_ratio": 1.1}}, "constraints", "constraints is not offered yet"),
     ({"stall": 0}, "stall", "greater than 0"),

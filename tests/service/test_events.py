@@ -8,6 +8,7 @@ from typing import Any
 import httpx2
 import pytest
 
+from service.api.events import KEEP_LOOKING_SECONDS
 from tests.support.player import Player
 from tests.support.serving import Served
 
@@ -75,7 +76,8 @@ def test_events_come_while_they_happen(player: Player, served: Served) -> None:
     thread.start()
     assert not seen.wait(0.3)
     player.report(assignment, 1, 0.5)
-    assert seen.wait(5)
+    # Long before a follower would look for itself.
+    assert seen.wait(KEEP_LOOKING_SECONDS / 2)
     thread.join()
 
 

@@ -329,3 +329,20 @@ def test_a_trial_that_completes_without_a_report_is_the_users_fault(served: Serv
 def test_a_worker_that_offers_another_task_gets_nothing(served: Served) -> None:
     Player(served).submit()
     assert Player(served, TASK | {"name": "other"}).lease(wait=0.3) is None
+
+
+def test_a_worker_that_takes_leave_is_not_given_what_it_hands_back(served: Served) -> None:
+    leaving, other = Player(served), Player(served)
+    leaving.submit(budget={"trials": 1}, parallel=1)
+    leaving.inspect()
+    mine = leaving.work()
+    with ThreadPoolExecutor(1) as pool:
+        second_slot = pool.submit(leaving.lease, wait=10)
+        until(lambda: served.app.state.waiting_room.size)
+        assert served.http.delete(f"/workers/{leaving.id}").status_code == 204
+        leaving.end(mine, "failed", failure="preempted")
+        assert second_slot.result() is None
+    again = other.work()
+    assert (again["trial"], again["attempt"]) == (mine["trial"], 2)
+    assert [worker["id"] for worker in served.http.get("/workers").json()] == [other.id]
+    assert served.http.delete("/workers/ghost").status_code == 404

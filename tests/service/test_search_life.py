@@ -51,8 +51,9 @@ def test_the_budget_is_exact_with_many_slots(served: Served) -> None:
     assert player.search(search["id"])["state"] == "completed"
 
 
-def test_no_more_run_at_once_than_parallel_allows(player: Player) -> None:
-    player.submit(parallel=2)
+@pytest.mark.parametrize("seeds", [0, 5])
+def test_no_more_run_at_once_than_parallel_allows(player: Player, seeds: int) -> None:
+    player.submit(parallel=2, baselines={"original_seeds": seeds, "uniform": False})
     player.inspect()
     assert player.lease() is not None
     assert player.lease() is not None
@@ -223,3 +224,31 @@ def test_searches_are_listed_newest_first_in_pages(player: Player) -> None:
             break
         params["cursor"] = page["next"]
     assert seen == ids[::-1]
+
+
+def test_what_no_worker_could_check_at_submission_fails_when_the_first_one_comes(
+    served: Served,
+) -> None:
+    task = SEARCH["task"] | {"network": "resnet200"}
+    early = served.http.post("/searches", json=SEARCH | {"task": task}).json()
+    player = Player(served)
+    assert player.lease(wait=0.3) is None
+    failed = player.search(early["id"])
+    assert failed["state"] == "failed"
+    assert "task.network: 'resnet200' is unknown" in failed["reason"]
+
+
+def test_the_pruner_learns_the_number_of_epochs_from_the_first_worker(served: Served) -> None:
+    changes = {"choices": ["relu", "pwlu"], "pruner": {"name": "asha"}}
+    early = served.http.post("/searches", json=SEARCH | changes).json()
+    assert (early["pinned"]["epochs"], early["pinned"]["pruner"]["min_resource"]) == (None, 1)
+    player = Player(served, TASK | {"settings": LONG})
+    player.inspect()
+    pinned = player.search(early["id"])["pinned"]
+    assert (pinned["epochs"], pinned["pruner"]["min_resource"]) == (10, 3)
+
+
+LONG = {
+    "type": "object",
+    "properties": {"dataset": {}, "network": {}, "epochs": {"type": "integer", "default": 10}},
+}

@@ -11,8 +11,9 @@ import pytest
 from search_space.sample import make_space
 from search_space.search import Search
 from search_space.spec import Site, SitePlan
+from service.proposals import memories
 from service.studies import LiveStudy, Told, first_rung, pinned_arguments
-from tests.support.player import Player
+from tests.support.player import SEARCH, Player
 from tests.support.serving import Served
 
 SPACE: dict[str, Any] = {
@@ -43,13 +44,18 @@ def play(player: Player, search_id: str, disturb: Callable[[int], None]) -> list
     running: list[tuple[dict[str, Any], int]] = []
     turn = 0
     while True:
-        while len(running) < 2 and (assignment := player.lease(wait=0.3)) is not None:
-            running.append((assignment, 1))
+        progress = player.search(search_id)["progress"]
+        while len(running) < 2 and progress["finished"] + len(running) < progress["total"]:
+            running.append((player.work(wait=30), 1))
         if not running:
             break
         assignment, step = running.pop(0)
         turn += 1
         disturb(turn)
+        if assignment["kind"] == "proposed" and quality(assignment, 0) < 0.3:
+            player.end(assignment, "failed", failure="diverged", message="the loss is NaN")
+            disturb(turn)
+            continue
         verdict = player.report(assignment, step, quality(assignment, step)).json()["verdict"]
         if verdict == "stop" or step == 4:
             player.end(assignment, "stopped" if verdict == "stop" else "completed")
@@ -90,6 +96,7 @@ def test_a_rebuilt_study_proposes_as_its_unbroken_twin(
 
     unbroken = run(leave_alone)
     assert run(drop_often) == unbroken
+    assert "failed" in {state for _, state, *_ in unbroken}
     if pruner == "asha":
         assert "stopped" in {state for _, state, *_ in unbroken}
 
@@ -155,3 +162,33 @@ def test_every_argument_of_sampler_and_pruner_is_stored(player: Player) -> None:
     assert pinned["sampler"]["constant_liar"] is True
     assert pinned["pruner"]["reduction_factor"] == 3
     assert pinned["epochs"] == 4
+
+
+@pytest.mark.parametrize(("epochs", "last_verdict"), [(9, "stop"), (3, "continue")])
+def test_a_trial_that_has_done_its_last_epoch_is_never_stopped(
+    player: Player, epochs: int, last_verdict: str
+) -> None:
+    """ASHA's rungs lie at 1, 3 and 9 epochs here; the one at the last epoch decides nothing."""
+    task = SEARCH["task"] | {"epochs": epochs}
+    none = {"original_seeds": 0, "uniform": False}
+    player.submit(task=task, pruner={"name": "asha"}, baselines=none)
+    player.inspect()
+    good, worse = player.work(), player.work()
+    for step in (1, 2, 3):
+        player.report(good, step, 0.5)
+    assert player.report(worse, 1, 0.6).json() == {"verdict": "continue"}
+    assert player.report(worse, 2, 0.4).json() == {"verdict": "continue"}
+    assert player.report(worse, 3, 0.4).json() == {"verdict": last_verdict}
+
+
+def test_a_rebuild_remembers_what_cannot_be_trained(served: Served) -> None:
+    player = Player(served)
+    none = {"original_seeds": 0, "uniform": False}
+    search = player.submit(baselines=none, budget={"trials": 2})
+    player.inspect()
+    player.end(player.work(), "failed", failure="diverged", message="the loss is NaN")
+    player.train(player.work(), 0.5)
+    with served.core.database.read() as session:
+        bad, good = memories(session, search["id"])
+    assert (bad.attrs["constraints:infeasible"], good.attrs["constraints:infeasible"]) == (1, 0)
+    assert bad.told == Told(optuna.trial.TrialState.PRUNED, infeasible=True)

@@ -1,11 +1,9 @@
 """A worker played by a test: it says over HTTP whatever the test wants it to say."""
 
 from itertools import count
-from typing import Any
+from typing import Any, Protocol
 
 import httpx2
-
-from tests.support.serving import Served
 
 TASK: dict[str, Any] = {
     "name": "image-classification",
@@ -28,6 +26,7 @@ SEARCH: dict[str, Any] = {
     "budget": {"trials": 4},
     "pruner": {"name": "none"},
     "parallel": 4,
+    "confirm": None,
 }
 
 
@@ -50,12 +49,18 @@ def plan(sites: int = 2, original: str = "relu") -> dict[str, Any]:
     }
 
 
+class HasHttp(Protocol):
+    """A service that is running; `http` calls its `/v1`."""
+
+    http: httpx2.Client
+
+
 class Player:
     """Registers as a worker and runs trials by script."""
 
     _boots = count()
 
-    def __init__(self, served: Served, task: dict[str, Any] = TASK) -> None:
+    def __init__(self, served: HasHttp, task: dict[str, Any] = TASK) -> None:
         self.http: httpx2.Client = served.http
         self.boot = f"boot{next(self._boots)}"
         self.id = f"player-{self.boot}"
@@ -97,8 +102,11 @@ class Player:
         assert assignment is not None, "there was no work"
         return assignment
 
-    def report(self, assignment: dict[str, Any], step: int, value: float) -> httpx2.Response:
-        report = {"step": step, "metrics": {"validation_accuracy": value}, "step_seconds": 0.01}
+    def report(
+        self, assignment: dict[str, Any], step: int, value: float, *, step_seconds: float = 0.01
+    ) -> httpx2.Response:
+        metrics = {assignment["metric"]: value}
+        report = {"step": step, "metrics": metrics, "step_seconds": step_seconds}
         url = f"/leases/{assignment['lease']}/reports"
         return self.http.post(url, json={"reports": [report]})
 

@@ -15,7 +15,8 @@ import psutil
 
 from service.client import Client
 
-ACTSEARCH = [str(Path(sys.executable).parent / "actsearch")]
+BIN = Path(sys.executable).parent
+ACTSEARCH = [str(BIN / "actsearch")]
 LEASE_SECONDS = 3
 
 
@@ -43,8 +44,8 @@ class Machine:
         until(self._is_ready)
         return process
 
-    def worker(self, *options: str, slots: int = 1) -> subprocess.Popen[str]:
-        """Start a worker."""
+    def worker(self, *options: str, slots: int = 2) -> subprocess.Popen[str]:
+        """Start a worker; two slots, because two threads of one trial wait for each other."""
         name = f"worker-{len(self._processes)}"
         home = ["--home", str(self.folder / name), "--slots", str(slots)]
         command = [*ACTSEARCH, "worker", "--url", self.client.url, *home, *options]
@@ -110,6 +111,8 @@ class Machine:
                     **os.environ,
                     "ACTSEARCH_LEASE_SECONDS": str(LEASE_SECONDS),
                     "OMP_NUM_THREADS": "1",
+                    # As in an activated environment: a task's command may say "python".
+                    "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",
                 },
             )
         self._processes.append(process)

@@ -1,6 +1,9 @@
 """What users come for, with real processes, real HTTP and real data."""
 
 import json
+import re
+import subprocess
+import sys
 import textwrap
 from pathlib import Path
 from typing import Any
@@ -10,6 +13,8 @@ import pytest
 from tests.system.machine import Machine
 
 pytestmark = pytest.mark.slow
+
+ROOT = Path(__file__).parents[2]
 
 DIGITS: dict[str, Any] = {
     "task": {
@@ -23,6 +28,7 @@ DIGITS: dict[str, Any] = {
     "baselines": {"original_seeds": 3, "uniform": True},
     "budget": {"trials": 4},
     "pruner": {"name": "none"},
+    "confirm": None,
 }
 
 SCRIPT = """
@@ -59,13 +65,6 @@ metrics = { validation_accuracy = "maximize" }
 
 def test_the_best_weights_give_the_reported_accuracy(machine: Machine, tmp_path: Path) -> None:
     """The README's lines: the config and the weights of a trial, applied to one's own network."""
-    import torch
-    from safetensors.torch import load_file
-
-    from actsearch import apply, load_config
-    from workers.data.registry import load_data
-    from workers.networks.registry import build_network
-
     machine.serve()
     machine.worker(slots=2)
     search = machine.client.submit(DIGITS)
@@ -80,16 +79,20 @@ def test_the_best_weights_give_the_reported_accuracy(machine: Machine, tmp_path:
     weights = tmp_path / "weights.safetensors"
     weights.write_bytes(machine.client.artifact(top["trial"], "weights.safetensors"))
 
-    data = load_data("digits", root=tmp_path, cache=tmp_path)
-    network = build_network("small-cnn", data)
-    images = data.validation.images
-    model = apply(network, load_config(tmp_path / "activations.json"), images[:8])
-    model.load_state_dict(load_file(weights))
-    model.eval()
-    with torch.no_grad():
-        predicted = model(images).argmax(1)
-    accuracy = (predicted == data.validation.labels).double().mean().item()
+    (tmp_path / "use.py").write_text(readme_example())
+    used = subprocess.run(
+        [sys.executable, "use.py"], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert used.returncode == 0, used.stderr
+    accuracy = float(used.stdout.split()[-1])
     assert accuracy == pytest.approx(top["value"], abs=1e-6)
+
+
+def readme_example() -> str:
+    """Return the lines of the README that load a result."""
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    (example,) = [block for block in blocks if "load_config" in block]
+    return str(example)
 
 
 def test_the_same_seed_gives_the_same_search_bit_for_bit(machine: Machine) -> None:
@@ -124,6 +127,7 @@ def test_a_plain_script_is_searched_through_tasks_toml(machine: Machine) -> None
             "choices": ["relu", "silu", {"name": "pwlu", "segments": 8}],
             "baselines": {"original_seeds": 1, "uniform": True},
             "budget": {"trials": 1},
+            "confirm": None,
         }
     )
     machine.wait(search.id)

@@ -25,6 +25,7 @@ SEARCH: dict[str, Any] = {
     "budget": {"trials": 3},
     "pruner": {"name": "none"},
     "parallel": 1,
+    "confirm": None,
 }
 
 

@@ -40,6 +40,7 @@ class Stub:
         self.artifacts: dict[str, bytes] = {}
         self.outcomes: dict[str, Outcome] = {}
         self.refused: list[str] = []
+        self.left: list[str] = []
         self.cancelled: set[str] = set()
         self.ended: set[str] = set()
         self.forgotten = False
@@ -106,6 +107,9 @@ class Stub:
                 self.forgotten = False
                 self.manifests.append(WorkerManifest.model_validate_json(body))
                 return 200, json.dumps({"lease_seconds": LEASE_SECONDS}).encode()
+            case "DELETE", ["workers", name]:
+                self.left.append(name)
+                return _NOTHING
             case "POST", ["workers", _, "heartbeat"]:
                 return self._heartbeat(json.loads(body)["leases"])
             case "POST", ["leases"]:
@@ -173,7 +177,7 @@ def serving(stub: Stub, port: int = 0) -> Iterator[Stub]:
                 return 415, b'{"detail": "a content type is needed"}'
             return stub.answer(self.command, parts, body)
 
-        do_GET = do_PUT = do_POST = answer
+        do_GET = do_PUT = do_POST = do_DELETE = answer
 
         def log_message(self, *_: Any) -> None:
             pass

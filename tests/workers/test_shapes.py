@@ -1,5 +1,6 @@
 """The curves that are kept of a trained network."""
 
+import copy
 import json
 from typing import Any
 
@@ -37,9 +38,13 @@ def shapes(**specs: ActivationSpec) -> list[dict[str, Any]]:
     plan = find_sites(model, batch)
     sites = {site.id: ActivationSpec("relu") for site in plan.sites} | specs
     apply(model, Candidate(sites), batch)
+    before = copy.deepcopy(model.state_dict())
     document = json.loads(learned_shapes(model, plan, Candidate(sites), batch))
     assert document["version"] == 1
     assert model.training
+    after = model.state_dict()
+    # The weights are stored beside the shapes: drawing must not change them.
+    assert all(torch.equal(after[name], tensor) for name, tensor in before.items())
     found: list[dict[str, Any]] = document["sites"]
     return found
 

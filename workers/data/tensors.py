@@ -19,13 +19,16 @@ def on_device(
     train = _first(images.train, train_samples)
     pixels = torch.from_numpy(train.images).to(device)
     deviation, mean = torch.std_mean(pixels.float(), dim=(0, 2, 3), keepdim=True, correction=0)
-    statistics = mean[0], deviation[0]
     labels = torch.from_numpy(train.labels).to(device)
-    held_out = (
-        torch.from_numpy(images.validation.images).to(device),
-        torch.from_numpy(images.validation.labels).to(device),
-    )
-    return Batches(pixels, labels, *statistics), Batches(*held_out, *statistics)
+    batches = Batches(pixels, labels, mean[0], deviation[0])
+    return batches, beside(images.validation, batches)
+
+
+def beside(split: Split, train: Batches) -> Batches:
+    """Return a split on the device of the training data, normalised as that is."""
+    device = train.images.device
+    images, labels = torch.from_numpy(split.images), torch.from_numpy(split.labels)
+    return Batches(images.to(device), labels.to(device), train.mean, train.deviation)
 
 
 def _first(split: Split, samples: int | None) -> Split:

@@ -1,15 +1,20 @@
 """Image classification on the built-in data sets, with the built-in networks."""
 
-from dataclasses import asdict
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from search_space.contract import TaskOffer
 from workers.data.registry import DATASETS
-from workers.networks.registry import NETWORKS
+from workers.networks.registry import NETWORKS, Recipe
 from workers.tasks.base import FunctionTask, Place
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from workers.handle import Trial
+    from workers.training import Batches
 
 _SETTINGS = {
     "$schema": "https://json-schema.org/draft/2020-12/schema",
@@ -45,30 +50,72 @@ OFFER = TaskOffer(
 TASK = FunctionTask(OFFER, "workers.tasks.image_classification:run")
 
 
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A network, untrained, with its data on the device and its recipe."""
+
+    network: "nn.Module"
+    train: "Batches"
+    validation: "Batches"
+    test: "Batches | None"
+    recipe: Recipe
+
+
+def prepare(
+    task: Mapping[str, Any],
+    data_root: str | Path,
+    *,
+    cache: Path | None = None,
+    with_test: bool = False,
+) -> Prepared:
+    """Return what the settings of a task name: those of a search, or of a config it found.
+
+    Args:
+        data_root: Folder of the data sets; `digits` needs none.
+        cache: Folder for the decoded data; None: the user's own cache folder.
+        with_test: Whether the test data comes along; no choice may be made on it.
+
+    Raises:
+        DataMissing: If the data set is not there; it names the path looked for.
+    """
+    # The agent reads this module for its offer and stays without torch.
+    from workers.data.tensors import beside, on_device, pick_device
+
+    settings = _with_defaults(task)
+    dataset, recipe = DATASETS[settings["dataset"]], NETWORKS[settings["network"]].recipe
+    images = dataset.load(Path(data_root), cache or Path.home() / ".cache" / "actsearch")
+    device = pick_device()
+    network = NETWORKS[settings["network"]].load()(dataset.channels, dataset.classes)
+    train, validation = on_device(images, device, train_samples=settings["train_samples"])
+    test = beside(images.test, train) if with_test else None
+    return Prepared(network.to(device), train, validation, test, recipe)
+
+
 def run(trial: "Trial", settings: dict[str, Any], place: Place) -> None:
     """Train one trial, inspection included; the example batch is of real images."""
-    # The agent reads this module for its offer and stays without torch.
     from workers import training
-    from workers.data.tensors import on_device, pick_device
 
     settings = _with_defaults(settings)
-    dataset, network = DATASETS[settings["dataset"]], NETWORKS[settings["network"]]
-    images = dataset.load(place.data_root, place.home / "cache")
-    device = pick_device()
-    data, validation = on_device(images, device, train_samples=settings["train_samples"])
+    prepared = prepare(
+        settings,
+        place.data_root,
+        cache=place.home / "cache",
+        with_test=trial.is_confirmation,
+    )
     training.train(
         trial,
-        network.load()(dataset.channels, dataset.classes).to(device),
-        data,
-        validation,
-        network.recipe,
+        prepared.network,
+        prepared.train,
+        prepared.validation,
+        prepared.recipe,
         epochs=settings["epochs"],
         batch_size=settings["batch_size"],
-        augmented=dataset.augmented,
+        augmented=DATASETS[settings["dataset"]].augmented,
+        test=prepared.test,
     )
 
 
-def _with_defaults(settings: dict[str, Any]) -> dict[str, Any]:
+def _with_defaults(task: Mapping[str, Any]) -> dict[str, Any]:
     properties: dict[str, dict[str, Any]] = _SETTINGS["properties"]  # type: ignore[assignment]
     defaults = {name: p["default"] for name, p in properties.items() if "default" in p}
-    return defaults | settings
+    return {**defaults, **task}

@@ -1,0 +1,34 @@
+"""The words of a verdict."""
+
+from collections.abc import Sequence
+
+from search_space.contract import test_metric
+from service.store.models import Search
+from service.verdict import Comparison
+
+
+def say(search: Search, comparisons: Sequence[Comparison], *, seeds: int) -> str:
+    """Say what the winner's comparisons show, and what they do not."""
+    metric = test_metric(search.document["objective"]["metric"])
+    over_original, *others = comparisons
+    parts = [f"{_clause(over_original, metric)} on test data, {_cost(search, seeds)}"]
+    parts += [_clause(other, metric) for other in others]
+    return "; ".join(parts)
+
+
+def _clause(one: Comparison, metric: str) -> str:
+    verdict = "" if one.holds else "cannot be told from noise: "
+    return f"{verdict}{_difference(one, metric)} over the {one.against}"
+
+
+def _difference(one: Comparison, metric: str) -> str:
+    """Write a difference with its interval; accuracies in points."""
+    scale, unit = (100, " points") if metric.endswith("accuracy") else (1, "")
+    low, middle, high = (scale * value for value in (one.low, one.difference, one.high))
+    return f"{middle:+.2f}{unit} [{low:.2f}, {high:.2f}]"
+
+
+def _cost(search: Search, seeds: int) -> str:
+    epochs = search.document["confirm"]["epochs"] or search.pinned["epochs"]
+    length = "" if epochs is None else f", {epochs} epochs"
+    return f"{seeds} seeds{length}"

@@ -1,0 +1,5 @@
+"""The command `actsearch`."""
+
+from service.cli.main import main
+
+__all__ = ["main"]

@@ -1,0 +1,76 @@
+"""Puts the command together, and turns its errors into messages and exit codes."""
+
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import typer
+
+from service.cli import processes, searches
+from service.cli.common import FAILED, REFUSED, CommandError, complain
+from service.client import ClientError
+
+_COMMANDS: Sequence[Callable[..., None]] = (
+    processes.up,
+    processes.serve,
+    searches.submit,
+    searches.watch,
+    searches.best,
+    searches.show,
+    searches.pause,
+    searches.resume,
+    searches.cancel,
+    searches.activations,
+)
+_PASSED_ON: Sequence[Callable[..., None]] = (processes.worker, processes.sites, processes.check)
+_CONTEXT = {"allow_extra_args": True, "ignore_unknown_options": True}
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command and exit: 0 done, 1 failed, 2 wrong or refused."""
+    try:
+        _make_app()(args=None if arguments is None else list(arguments), prog_name="actsearch")
+    except ClientError as error:
+        for line in _explained(error):
+            complain(line)
+        refused = error.status is not None and error.status < 500
+        sys.exit(REFUSED if refused else FAILED)
+    except CommandError as error:
+        complain(f"actsearch: {error}")
+        sys.exit(error.code)
+    except BrokenPipeError:
+        # Whoever reads has seen enough; what is still buffered has nowhere to go.
+        sys.stdout = None
+        sys.exit(FAILED)
+
+
+def _make_app() -> typer.Typer:
+    app = typer.Typer(
+        name="actsearch",
+        help="Find the best activation function for every layer of a network.",
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        rich_markup_mode=None,
+    )
+    for command in _COMMANDS:
+        app.command()(command)
+    for command in _PASSED_ON:
+        app.command(context_settings=_CONTEXT, add_help_option=False)(command)
+    app.command("list")(searches.list_searches)
+    return app
+
+
+def _explained(error: ClientError) -> Iterator[str]:
+    """Yield what to print: where fields are at fault, one line for each."""
+    if not error.errors:
+        yield f"actsearch: {error.detail}"
+        return
+    yield "actsearch: the service refused:"
+    for fault in error.errors:
+        yield f"  {fault.get('field', '?')}: {_message(fault)}"
+
+
+def _message(fault: Mapping[str, Any]) -> str:
+    message, given = str(fault.get("message", "")), fault.get("given")
+    return message if given is None or repr(given) in message else f"{message}, got {given!r}"

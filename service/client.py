@@ -1,0 +1,240 @@
+"""The Python client: submits searches, follows them, fetches what they found."""
+
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, TypeVar
+from urllib.parse import quote
+from uuid import uuid4
+
+import httpx2
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from search_space.contract import read_config
+from search_space.spec import ActivationConfig
+from service.schemas import (
+    ActivationAnswer,
+    ArtifactAnswer,
+    BestAnswer,
+    ReportAnswer,
+    SearchAnswer,
+    TaskAnswer,
+    TrialAnswer,
+    WorkerAnswer,
+)
+from service.store.models import ENDED_STATES, SearchState
+from service.wire import JSON, Bell, ClientError, Event, Wire
+
+__all__ = ["Client", "ClientError", "Event", "has_stopped"]
+
+_LOOK_ANYWAY_SECONDS = 10.0
+
+Answer = TypeVar("Answer", bound=BaseModel)
+Result = TypeVar("Result")
+
+
+class Client:
+    """Calls one service; close it, or use it in a `with`. Safe to share between threads.
+
+    What may pass (no connection, a service that restarts) is tried again a few times; whatever
+    else goes wrong is a `ClientError`.
+
+    Args:
+        url: Of the service; None: `ACTSEARCH_URL`, or http://127.0.0.1:8000.
+        token: Where the service wants one; None: `ACTSEARCH_TOKEN`.
+    """
+
+    def __init__(self, url: str | None = None, token: str | None = None) -> None:
+        self._wire = Wire(url, token)
+
+    @property
+    def url(self) -> str:
+        return self._wire.url
+
+    def submit(
+        self, document: Mapping[str, Any] | Path | str, key: str | None = None
+    ) -> SearchAnswer:
+        """Submit a search.
+
+        Args:
+            document: The search, also as text in YAML or JSON, or the file that holds it.
+            key: Makes a repeat harmless: the same document with the same key is one search.
+        """
+        headers = {**JSON, "idempotency-key": key or uuid4().hex}
+        content = _as_json(_read_document(document))
+        return _one(SearchAnswer, self._wire.call("POST", "/searches", headers, content=content))
+
+    def get(self, id: str) -> SearchAnswer:
+        return _one(SearchAnswer, self._get("searches", id))
+
+    def list(self) -> Iterator[SearchAnswer]:
+        """Yield every search, newest first."""
+        return self._items(SearchAnswer, "searches")
+
+    def trials(self, id: str) -> Iterator[TrialAnswer]:
+        """Yield every trial of a search, in the order of their numbers."""
+        return self._items(TrialAnswer, "searches", id, "trials")
+
+    def reports(self, trial: str) -> Sequence[ReportAnswer]:
+        """Return a trial's curve."""
+        return _many(ReportAnswer, self._get("trials", trial, "reports"))
+
+    def best(self, id: str) -> BestAnswer:
+        """Return the ranking, and what may be claimed."""
+        return _one(BestAnswer, self._get("searches", id, "best"))
+
+    def best_config(self, id: str, *, unconfirmed: bool = False) -> ActivationConfig:
+        """Return the best activation config; the original's while nothing is confirmed."""
+        params = {"unconfirmed": "true"} if unconfirmed else None
+        answer = self._get("searches", id, "best", "config", params=params)
+        return _understood(answer, lambda: read_config(answer.json()))
+
+    def artifacts(self, trial: str) -> Sequence[ArtifactAnswer]:
+        """Return the names and sizes of a trial's files."""
+        return _many(ArtifactAnswer, self._get("trials", trial, "artifacts"))
+
+    def artifact(self, trial: str, name: str) -> bytes:
+        """Return a file of a trial."""
+        return self._get("trials", trial, "artifacts", name).content
+
+    def pause(self, id: str) -> SearchAnswer:
+        """Start nothing more; running trials checkpoint and come back."""
+        return self._act(id, "pause")
+
+    def resume(self, id: str) -> SearchAnswer:
+        """Go on after a pause."""
+        return self._act(id, "resume")
+
+    def cancel(self, id: str) -> SearchAnswer:
+        """Start nothing more; running trials finish."""
+        return self._act(id, "cancel")
+
+    def activations(self) -> Sequence[ActivationAnswer]:
+        """Return what may be chosen."""
+        return _many(ActivationAnswer, self._get("activations"))
+
+    def tasks(self) -> Sequence[TaskAnswer]:
+        """Return what workers offer."""
+        return _many(TaskAnswer, self._get("tasks"))
+
+    def workers(self) -> Sequence[WorkerAnswer]:
+        """Return the workers, those seen last first."""
+        return _many(WorkerAnswer, self._get("workers"))
+
+    def events(self, id: str, after: int = 0) -> Iterator[Event]:
+        """Yield what happened in a search since event `after`, then what happens, for ever.
+
+        A lost connection is taken up again where it ended.
+        """
+        return self._wire.events(_path("searches", id, "events"), after, threading.Event())
+
+    def updates(self, id: str, *, at_most_every: float = 0.5) -> Iterator[SearchAnswer]:
+        """Yield the search now and when something has happened, until it ends or pauses."""
+        path = _path("searches", id, "events")
+        search = self.get(id)
+        yield search
+        if has_stopped(search):
+            return
+        bell = Bell(lambda stop: self._wire.events(path, 0, stop))
+        try:
+            while not has_stopped(search):
+                bell.wait(_LOOK_ANYWAY_SECONDS)
+                search = self.get(id)
+                yield search
+                time.sleep(at_most_every)
+        finally:
+            bell.close()
+
+    def wait(self, id: str) -> SearchAnswer:
+        """Wait until a search ends or pauses, and return it."""
+        *_, last = self.updates(id)
+        return last
+
+    def close(self) -> None:
+        self._wire.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _get(self, *parts: str, params: Mapping[str, str] | None = None) -> httpx2.Response:
+        return self._wire.call("GET", _path(*parts), params=params)
+
+    def _act(self, id: str, action: str) -> SearchAnswer:
+        path = _path("searches", id, action)
+        return _one(SearchAnswer, self._wire.call("POST", path, JSON, repeatable=False))
+
+    def _items(self, model: type[Answer], *parts: str) -> Iterator[Answer]:
+        params = {"limit": "200"}
+        while True:
+            answer = self._get(*parts, params=params)
+            page = _understood(answer, answer.json)
+            yield from (model.model_validate(item) for item in page["items"])
+            if page["next"] is None:
+                return
+            params["cursor"] = page["next"]
+
+
+def has_stopped(search: SearchAnswer) -> bool:
+    """Whether nothing more happens in a search unless somebody acts."""
+    return search.state in (*ENDED_STATES, SearchState.PAUSED)
+
+
+def _path(*parts: str) -> str:
+    return "".join(f"/{quote(part, safe='')}" for part in parts)
+
+
+def _one(model: type[Answer], answer: httpx2.Response) -> Answer:
+    return _understood(answer, lambda: model.model_validate_json(answer.content))
+
+
+def _many(model: type[Answer], answer: httpx2.Response) -> Sequence[Answer]:
+    return _understood(answer, lambda: [model.model_validate(item) for item in answer.json()])
+
+
+def _understood(answer: httpx2.Response, read: Callable[[], Result]) -> Result:
+    try:
+        return read()
+    except (ValidationError, ValueError) as error:
+        text = f"what answers at {answer.url} is no activation search of this version: {error}"
+        raise ClientError(None, text) from None
+
+
+def _read_document(document: Mapping[str, Any] | Path | str) -> Mapping[str, Any]:
+    if isinstance(document, Mapping):
+        return document
+    try:
+        data = yaml.safe_load(document if isinstance(document, str) else _text(document))
+        if isinstance(data, str) and isinstance(document, str):
+            # No search is a bare word, so this names a file.
+            data = yaml.safe_load(_text(Path(data)))
+    except yaml.YAMLError as error:
+        raise ClientError(None, f"the search is neither YAML nor JSON: {error}") from None
+    if not isinstance(data, Mapping):
+        raise ClientError(None, f"a search is an object with the key 'task', got {data!r}")
+    return data
+
+
+def _text(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ClientError(None, f"cannot read the search {file}: {error}") from None
+
+
+def _as_json(document: Mapping[str, Any]) -> bytes:
+    try:
+        return json.dumps(document).encode()
+    except (TypeError, ValueError) as error:
+        raise ClientError(None, f"the search holds what JSON cannot carry: {error}") from None

@@ -1,0 +1,86 @@
+// Numbers, times and activations as people read them.
+
+const MINUS = "\u2212";
+const NONE = "\u2013";
+
+const day = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "short", hour: "2-digit", minute: "2-digit" });
+const grouped = new Intl.NumberFormat();
+const full = new Intl.DateTimeFormat(undefined, { dateStyle: "full", timeStyle: "long" });
+
+export const isFraction = (metric) => !/loss|perplexity|error$/i.test(metric);
+
+export function value(number) {
+  if (number === null || number === undefined) return NONE;
+  const text = Math.abs(number) >= 100 ? number.toPrecision(6) : number.toFixed(4);
+  return text.replace("-", MINUS);
+}
+
+// A difference of two values: points for fractions, else the metric's own unit.
+export function difference(number, metric, { unit = true } = {}) {
+  if (number === null || number === undefined) return NONE;
+  const points = isFraction(metric);
+  const shown = Math.abs(points ? number * 100 : number).toFixed(points ? 2 : 4);
+  const sign = Number(shown) === 0 ? "\u00b1" : number > 0 ? "+" : MINUS;
+  return `${sign}${shown}${points && unit ? " points" : ""}`;
+}
+
+export function ratio(number) {
+  return number === null || number === undefined ? NONE : `${number.toFixed(2)}\u00d7`;
+}
+
+export function stepTime(seconds) {
+  if (seconds === null || seconds === undefined) return NONE;
+  return seconds < 1 ? `${(seconds * 1000).toFixed(seconds < 0.1 ? 1 : 0)} ms` : `${seconds.toFixed(2)} s`;
+}
+
+export function duration(seconds) {
+  const whole = Math.max(0, Math.round(seconds));
+  if (whole < 60) return `${whole} s`;
+  const minutes = Math.round(whole / 60);
+  if (minutes < 60) return `${minutes} min`;
+  const hours = Math.floor(minutes / 60);
+  if (hours < 48) return `${hours} h ${minutes % 60} min`;
+  return `${Math.floor(hours / 24)} d ${hours % 24} h`;
+}
+
+export const moment = (text) => day.format(new Date(text));
+export const wholeMoment = (text) => full.format(new Date(text));
+
+export const whole = (number) => grouped.format(number);
+
+export function count(number, noun) {
+  return `${whole(number)} ${noun}${number === 1 ? "" : "s"}`;
+}
+
+export function stateOf(search) {
+  const ended = ["completed", "cancelled", "failed"].includes(search.state);
+  if (search.wanted === "cancel" && !ended) return "cancelling";
+  if (search.wanted === "pause" && search.progress.running > 0) return "pausing";
+  return search.state;
+}
+
+export const hasEnded = (search) => ["completed", "cancelled", "failed"].includes(search.state);
+
+export function taskOf(search) {
+  const { name, dataset, network } = search.document.task;
+  return network && dataset ? `${network} on ${dataset}` : name;
+}
+
+export function activation(spec) {
+  const own = Object.values(spec.params ?? {});
+  return [spec.name, ...own, spec.share === "layer" ? "layer" : null].filter((one) => one !== null).join(" ");
+}
+
+export function wholeActivation(spec) {
+  const params = Object.entries(spec.params ?? {}).map(([name, one]) => `${name} ${one}`);
+  if (spec.initial) params.push(`share ${spec.share}`, `starts as ${spec.initial}`);
+  return [spec.name, ...params].join(", ");
+}
+
+// "the best of 12 equal networks".
+export function equalNetworks(networks) {
+  if (networks === 1) return "one equal network";
+  return `the best of ${whole(networks)} equal networks`;
+}
+
+export const luckWords = (luck, networks) => `${equalNetworks(networks)} would show ${value(luck)} by luck`;

@@ -1,0 +1,36 @@
+"""Entering a trial as a row."""
+
+from typing import Any
+
+from search_space.contract import TrialKind
+from search_space.sample import Space
+from search_space.spec import Candidate, to_data
+from service.core import new_id
+from service.store import trials
+from service.store.database import now
+from service.store.models import Trial, TrialState
+from service.studies import seed_of
+from service.turn import Turn
+
+
+def enter_trial(
+    turn: Turn, space: Space, kind: TrialKind, candidate: Candidate, **columns: Any
+) -> Trial:
+    """Enter a trial that waits, with the next number of its search and the seed that follows."""
+    number = trials.next_number(turn.session, turn.search.id)
+    trial = Trial(
+        id=new_id("t"),
+        search_id=turn.search.id,
+        number=number,
+        kind=kind,
+        state=TrialState.WAITING,
+        attempt=0,
+        candidate=to_data(space.canonical(candidate)),
+        key=space.key(candidate),
+        seed=seed_of(turn.search.document["sampler"]["seed"], "trial", number),
+        created_at=now(),
+        **{"optuna_attrs": {}, **columns},
+    )
+    turn.session.add(trial)
+    turn.session.flush()
+    return trial

@@ -1,0 +1,97 @@
+"""What trials came to: the candidates in order, the original over its seeds, and luck."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import NormalDist, mean, stdev
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from search_space.contract import TrialKind
+from service.store import trials
+from service.store.models import Search, Trial, TrialState
+
+MIN_SEEDS_FOR_LUCK = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Original:
+    """The network as it came, over its seeds."""
+
+    values: tuple[float, ...]
+    step_seconds: float | None
+
+    @property
+    def mean(self) -> float | None:
+        return mean(self.values) if self.values else None
+
+    @property
+    def spread(self) -> float | None:
+        """Standard deviation over seeds; unknown with one."""
+        return stdev(self.values) if len(self.values) > 1 else None
+
+
+def original_of(session: Session, search: Search) -> Original:
+    rows = trials.originals(session, search.id)
+    times = [row.step_seconds for row in rows if row.step_seconds is not None]
+    return Original(trials.values_of(rows).values, min(times, default=None))
+
+
+def luck(original: Original, count: int, *, maximize: bool) -> float | None:
+    """Return what the best of `count` networks equal to the original would show by luck.
+
+    The expected extreme of n normal values (Blom): mean + s * quantile((n - 0.375)/(n + 0.25)).
+    None below three seeds, where the spread is not known well enough to speak of.
+    """
+    if len(original.values) < MIN_SEEDS_FOR_LUCK or count < 1:
+        return None
+    middle, spread = original.mean, original.spread
+    assert middle is not None
+    assert spread is not None
+    reach = spread * NormalDist().inv_cdf((count - 0.375) / (count + 0.25))
+    return middle + reach if maximize else middle - reach
+
+
+def completed_proposals(session: Session, search: Search) -> int:
+    """Return how many networks the luck line stands for."""
+    return trials.count(
+        session,
+        search.id,
+        Trial.kind == TrialKind.PROPOSED,
+        Trial.state == TrialState.COMPLETED,
+        Trial.repeat_of.is_(None),
+    )
+
+
+def best_trial(session: Session, search: Search) -> Trial | None:
+    """Return the best completed trial of what may be chosen: the original is not."""
+    best = ranked(session, search, limit=1)
+    return best[0] if best else None
+
+
+def best_uniform(session: Session, search: Search) -> Trial | None:
+    """Return the best completed uniform network."""
+    everything = ranked(session, search, limit=10_000)
+    return next((trial for trial in everything if trial.kind == TrialKind.BASELINE), None)
+
+
+def ranked(session: Session, search: Search, *, limit: int) -> Sequence[Trial]:
+    """Return the best completed candidates and uniform networks, the best first."""
+    order = Trial.value.desc() if maximizes(search) else Trial.value.asc()
+    return session.scalars(
+        select(Trial)
+        .where(
+            Trial.search_id == search.id,
+            Trial.state == TrialState.COMPLETED,
+            Trial.repeat_of.is_(None),
+            Trial.value.is_not(None),
+            Trial.kind != TrialKind.CONFIRMATION,
+            (Trial.label != trials.ORIGINAL) | Trial.label.is_(None),
+        )
+        .order_by(order, Trial.number)
+        .limit(limit)
+    ).all()
+
+
+def maximizes(search: Search) -> bool:
+    return bool(search.document["objective"]["direction"] == "maximize")

@@ -1,0 +1,250 @@
+"""The page in a real browser, against a real service and a worker by script."""
+
+import json
+from collections.abc import Callable
+
+import pytest
+from playwright.sync_api import Locator, Page, expect
+
+from tests.browser.conftest import ServiceProcess, Watched
+from tests.support.player import Player, plan
+
+pytestmark = pytest.mark.browser
+
+NETWORK_IS_DOWN = r"net::ERR_"
+MARKUP = '<img src="/nowhere" onerror="throw 1"><b>bold</b>'
+
+
+def test_an_empty_service_tells_how_to_submit(service: ServiceProcess, page: Page) -> None:
+    page.goto(service.url)
+    expect(page.get_by_role("heading", name="No search yet")).to_be_visible()
+    expect(page.get_by_text("actsearch submit search.yaml")).to_be_visible()
+    expect(page.get_by_text(f"curl {service.url}/v1/searches")).to_be_visible()
+    expect(page.get_by_text(f"actsearch worker --url {service.url}")).to_be_visible()
+
+
+def test_a_search_appears_and_grows_without_a_reload(service: ServiceProcess, page: Page) -> None:
+    page.goto(service.url)
+    expect(page.get_by_role("heading", name="No search yet")).to_be_visible()
+    page.evaluate("window.sameDocument = true")
+    player = Player(service)
+    service.submit(name="overnight")
+    page.get_by_role("link", name="overnight").click()
+    expect(page.get_by_role("main").get_by_text("preparing")).to_be_visible()
+
+    player.inspect(SMALL_CNN)
+    expect(trial(page, 0)).to_contain_text("waiting")
+    assignment = player.work()
+    expect(trial(page, 0)).to_contain_text("running")
+    player.report(assignment, 1, 0.75)
+    expect(trial(page, 0)).to_contain_text("1 / 2")
+    expect(trial(page, 0)).to_contain_text("0.7500")
+    player.report(assignment, 2, 0.8, step_seconds=0.004)
+    player.end(assignment)
+    expect(trial(page, 0)).to_contain_text("completed")
+    expect(trial(page, 0)).to_contain_text("4.0 ms")
+    expect(page.get_by_role("progressbar")).to_have_attribute("value", "1")
+    assert page.evaluate("window.sameDocument")
+
+
+def test_the_best_stands_beside_what_luck_would_show(service: ServiceProcess, page: Page) -> None:
+    search = service.submit(name="night")
+    player = Player(service)
+    player.inspect(SMALL_CNN)
+    train_baselines(player)
+    player.train(player.work(), 0.8, 0.9)
+    page.goto(f"{service.url}/#/search/{search}")
+    expect(page.get_by_text("Best so far 0.9000 (unconfirmed; one equal network")).to_contain_text(
+        "would show 0.8100 by luck)"
+    )
+    result = page.get_by_role("region", name="Result so far")
+    expect(result).to_contain_text("± 1.00 points over 3 seeds")
+    expect(result).to_contain_text("+9.00 points on the original")
+
+    player.train(player.work(), 0.8, 0.7)
+    expect(page.get_by_text("the best of 2 equal networks would show").first).to_be_visible()
+    ranking = page.get_by_role("region", name="Ranking").get_by_role("row")
+    expect(ranking.nth(1)).to_contain_text("0.9000+9.00")
+    expect(page.get_by_role("row", name="original, mean of 3 seeds")).to_contain_text("0.8100")
+
+
+def test_the_plot_is_drawn(service: ServiceProcess, page: Page) -> None:
+    search = service.submit()
+    player = Player(service)
+    player.inspect(SMALL_CNN)
+    train_baselines(player)
+    page.goto(f"{service.url}/#/search/{search}")
+    expect(page.locator("#history-plot .legendtext").first).to_be_visible()
+    points = page.locator("#history-plot .points path.point")
+    expect(points).to_have_count(5)
+    player.train(player.work(), 0.8, 0.9)
+    expect(points).to_have_count(6)
+    points.last.hover(force=True)
+    expect(page.locator("#history-plot .hoverlayer")).to_contain_text("0.9000")
+
+
+def test_a_list_needs_no_plotly(service: ServiceProcess, page: Page) -> None:
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    service.submit(name="night")
+    page.goto(service.url)
+    expect(page.get_by_role("link", name="night")).to_be_visible()
+    assert not any("plotly" in url for url in asked)
+
+
+def test_pause_resume_and_cancel(service: ServiceProcess, page: Page) -> None:
+    search = service.submit()
+    player = Player(service)
+    player.inspect(SMALL_CNN)
+    page.goto(f"{service.url}/#/search/{search}")
+    page.get_by_role("button", name="Pause").click()
+    expect(page.get_by_text("Paused by the user.")).to_be_visible()
+    assert state(service, search) == "paused"
+
+    page.get_by_role("button", name="Resume").click()
+    expect(page.get_by_role("button", name="Pause")).to_be_visible()
+    assert state(service, search) == "queued"
+
+    page.get_by_role("button", name="Cancel").click()
+    page.get_by_role("dialog").get_by_role("button", name="Keep searching").click()
+    assert state(service, search) == "queued"
+    page.get_by_role("button", name="Cancel").click()
+    page.get_by_role("dialog").get_by_role("button", name="Cancel the search").click()
+    expect(page.get_by_text("Cancelled by the user.")).to_be_visible()
+    assert state(service, search) == "cancelled"
+    expect(page.get_by_role("button", name="Pause")).to_have_count(0)
+
+
+def test_a_refused_action_says_why(service: ServiceProcess, watched: Watched, page: Page) -> None:
+    watched.expected = "409"
+    search = service.submit()
+    page.route("**/events", lambda route: route.abort())
+    watched.expected += f"|{NETWORK_IS_DOWN}"
+    page.goto(f"{service.url}/#/search/{search}")
+    expect(page.get_by_role("button", name="Pause")).to_be_visible()
+    service.http.post(f"/searches/{search}/pause", json=None, headers=JSON).raise_for_status()
+    page.get_by_role("button", name="Pause").click()
+    expect(page.get_by_role("alert")).to_contain_text("cannot pause a search that is paused")
+
+
+def test_it_goes_on_after_the_service_was_killed_and_started_again(
+    service: ServiceProcess, watched: Watched, page: Page
+) -> None:
+    watched.expected = NETWORK_IS_DOWN
+    search = service.submit()
+    player = Player(service)
+    player.inspect(SMALL_CNN)
+    page.goto(f"{service.url}/#/search/{search}")
+    expect(page.get_by_role("status").filter(has_text="Live")).to_be_visible()
+    page.evaluate("window.sameDocument = true")
+    resumed: list[str] = []
+    page.on("request", lambda request: resumed.append(request.headers.get("last-event-id", "")))
+
+    service.kill()
+    expect(page.get_by_role("status").filter(has_text="Reconnecting…")).to_be_visible()
+    expect(trial(page, 0)).to_contain_text("waiting")
+    service.start()
+    expect(page.get_by_role("status").filter(has_text="Live")).to_be_visible()
+    player.train(player.work(), 0.7, 0.81)
+    expect(trial(page, 0)).to_contain_text("0.8100")
+    assert page.evaluate("window.sameDocument")
+    assert max(int(number or 0) for number in resumed) > 0
+
+
+def test_markup_in_a_name_is_shown_as_text(service: ServiceProcess, page: Page) -> None:
+    search = service.submit(name=MARKUP)
+    page.goto(service.url)
+    page.get_by_role("link", name=MARKUP).click()
+    expect(page.get_by_role("heading", level=1)).to_have_text(MARKUP)
+    assert page.url.endswith(f"#/search/{search}")
+    assert page.title() == f"{MARKUP} \u2013 Activation search"
+    assert page.locator("main img, main b").count() == 0
+
+
+def test_the_best_config_is_downloaded_as_unconfirmed(service: ServiceProcess, page: Page) -> None:
+    search = service.submit(name="my night")
+    player = Player(service)
+    player.inspect(SMALL_CNN)
+    train_baselines(player)
+    page.goto(f"{service.url}/#/search/{search}")
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Download the best config (unconfirmed)").click()
+    assert download.value.suggested_filename == "my-night-unconfirmed.json"
+    config = json.loads(download.value.path().read_text())
+    assert config["provenance"]["verdict"] == "not_confirmed"
+    assert config["provenance"]["search"] == search
+
+
+def test_long_lists_come_in_pages(service: ServiceProcess, page: Page) -> None:
+    for number in range(26):
+        service.submit(name=f"search {number}")
+    page.goto(service.url)
+    expect(page.get_by_role("listitem").filter(has_text="search 25")).to_be_visible()
+    assert page.get_by_role("link", name="search 0", exact=True).count() == 0
+    page.get_by_role("button", name="Show more").click()
+    expect(page.get_by_role("link", name="search 0", exact=True)).to_be_visible()
+
+
+def test_with_a_token_it_signs_in_first(
+    start: Callable[..., ServiceProcess], watched: Watched, page: Page
+) -> None:
+    watched.expected = "401"
+    service = start(token="open sesame")
+    search = service.submit(name="secret")
+    page.goto(f"{service.url}/#/search/{search}")
+    page.get_by_label("Token").fill("open barley")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("alert")).to_have_text("That token is not valid here.")
+    page.get_by_label("Token").fill("open sesame")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", name="secret")).to_be_visible()
+    expect(page.get_by_role("status").filter(has_text="Live")).to_be_visible()
+    page.reload()
+    expect(page.get_by_role("heading", name="secret")).to_be_visible()
+    page.get_by_role("button", name="Sign out").click()
+    expect(page.get_by_label("Token")).to_be_visible()
+
+
+def test_an_unknown_search_says_so(service: ServiceProcess, watched: Watched, page: Page) -> None:
+    watched.expected = "404"
+    page.goto(f"{service.url}/#/search/nothing")
+    expect(page.get_by_text("There is no search 'nothing'.")).to_be_visible()
+
+
+def test_the_keyboard_is_enough(service: ServiceProcess, page: Page) -> None:
+    search = service.submit(name="by keys")
+    page.goto(service.url)
+    expect(page.get_by_role("link", name="by keys")).to_be_visible()
+    for expected in ("Skip to the content", "Activation search", "by keys"):
+        page.keyboard.press("Tab")
+        expect(page.locator(":focus")).to_have_text(expected)
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", name="by keys")).to_be_visible()
+    assert page.url.endswith(f"#/search/{search}")
+
+
+def test_times_are_in_the_zone_of_the_reader(service: ServiceProcess, page: Page) -> None:
+    service.submit(name="night")
+    page.goto(service.url)
+    time = page.locator("time").first
+    expect(time).to_be_visible()
+    assert "GMT+9" in (time.get_attribute("title") or "")
+
+
+JSON = {"Content-Type": "application/json"}
+SMALL_CNN = plan(3)
+
+
+def train_baselines(player: Player) -> None:
+    """Train three seeds of the original (0.81 ± 0.01) and two uniform networks."""
+    for value in (0.8, 0.81, 0.82, 0.805, 0.815):
+        player.train(player.work(), 0.7, value)
+
+
+def trial(page: Page, number: int) -> Locator:
+    rows = page.get_by_role("region", name="Trials").get_by_role("row")
+    return rows.filter(has=page.get_by_role("cell", name=str(number), exact=True).first)
+
+
+def state(service: ServiceProcess, search: str) -> str:
+    return str(service.http.get(f"/searches/{search}").json()["state"])

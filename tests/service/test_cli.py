@@ -1,0 +1,321 @@
+"""The command against a real service: what it prints, and how it exits."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from service.cli import main
+from tests.support.player import SEARCH, Player
+from tests.support.serving import Served
+
+COMMAND = [sys.executable, "-m", "service.cli"]
+SHAPES: dict[str, Any] = {
+    "version": 1,
+    "sites": [
+        {
+            "site": f"block{i}.act",
+            "activation": "silu",
+            "original": "relu",
+            "x": [-1.0, 0.0, 1.0],
+            "channels": [0],
+            "curves": [[-0.3, 0.0, 0.7]],
+            "low": -0.5,
+            "high": None if i else 0.5,
+        }
+        for i in range(2)
+    ],
+}
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def run(served: Served, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Run the command in this process; returns the exit code and what was printed."""
+    monkeypatch.setenv("ACTSEARCH_URL", served.url)
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        with pytest.raises(SystemExit) as ended:
+            main(arguments)
+        return (int(ended.value.code or 0), *capsys.readouterr())
+
+    return run
+
+
+@pytest.fixture
+def finished(player: Player) -> str:
+    """A search whose four candidates beat the original, with files of the best."""
+    search = player.submit(name="thin", baselines={"original_seeds": 3, "uniform": False})
+    player.inspect()
+    for number in range(7):
+        trial = player.work()
+        if number == 6:
+            put(player, trial, "weights.safetensors", b"weights")
+            put(player, trial, "shapes.json", json.dumps(SHAPES).encode())
+        player.train(trial, 0.6 + number / 100)
+    return str(search["id"])
+
+
+def put(player: Player, trial: dict[str, Any], name: str, content: bytes) -> None:
+    url = f"/leases/{trial['lease']}/artifacts/{name}"
+    kind = {"content-type": "application/octet-stream"}
+    player.http.put(url, content=content, headers=kind).raise_for_status()
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    """Start the command as a process; it is killed at the end."""
+    running: list[subprocess.Popen[str]] = []
+
+    def start(*arguments: str, **environment: str) -> subprocess.Popen[str]:
+        process = subprocess.Popen(
+            [*COMMAND, *arguments],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=tmp_path,
+            env=os.environ | environment,
+        )
+        running.append(process)
+        return process
+
+    yield start
+    for process in running:
+        process.kill()
+        process.communicate()
+
+
+def test_a_submitted_search_is_named_with_its_page(
+    run: Run, served: Served, tmp_path: Path
+) -> None:
+    file = tmp_path / "search.yaml"
+    file.write_text(yaml.safe_dump(SEARCH))
+    code, out, err = run("submit", str(file))
+    id = out.splitlines()[0]
+    assert (code, err) == (0, "")
+    assert f"{served.url}/#/search/{id}" in out
+    assert run("show", id, "--json")[0] == 0
+
+
+def test_each_field_at_fault_has_a_line(run: Run, tmp_path: Path) -> None:
+    file = tmp_path / "search.json"
+    file.write_text(
+        '{"task": {"name": "t"}, "budget": {"trials": 0}, "choices": ["swosh"], "x": 1}'
+    )
+    code, out, err = run("submit", str(file))
+    assert (code, out) == (2, "")
+    lines = err.splitlines()
+    assert lines[0] == "actsearch: the service refused:"
+    assert sorted(line.split(":")[0].strip() for line in lines[1:]) == [
+        "budget.trials",
+        "choices.0",
+        "x",
+    ]
+    assert "no activation named 'swosh'" in err
+
+
+@pytest.mark.parametrize(
+    "command",
+    [["show", "s9"], ["watch", "s9"], ["best", "s9"], ["pause", "s9"], ["resume", "s9"]],
+    ids=lambda command: command[0],
+)
+def test_an_unknown_search_is_refused(run: Run, command: list[str]) -> None:
+    code, out, err = run(*command)
+    assert (code, out) == (2, "")
+    assert "there is no search 's9'" in err
+
+
+def test_nobody_there_is_a_failure_that_names_the_url(run: Run) -> None:
+    code, out, err = run("list", "--url", "http://127.0.0.1:1")
+    assert (code, out) == (1, "")
+    assert "no service answers at http://127.0.0.1:1 " in err
+    assert "actsearch up" in err
+
+
+@pytest.mark.parametrize("arguments", [["submit"], ["fly"], ["list", "--colour"]])
+def test_wrong_use_exits_with_2(run: Run, arguments: list[str]) -> None:
+    assert run(*arguments)[0] == 2
+
+
+def test_a_missing_file_is_named(run: Run) -> None:
+    code, _, err = run("submit", "nowhere.yaml")
+    assert code == 1
+    assert "cannot read the search nowhere.yaml" in err
+
+
+@pytest.mark.parametrize(
+    ("command", "holds"),
+    [
+        (["list"], lambda answer, id: answer[0]["id"] == id),
+        (["show", "ID"], lambda answer, id: answer["id"] == id),
+        (["best", "ID"], lambda answer, _: answer["ranking"][0]["rank"] == 1),
+        (["watch", "ID"], lambda answer, _: answer["state"] == "completed"),
+        (["activations"], lambda answer, _: "pwlu" in [entry["name"] for entry in answer]),
+    ],
+    ids=lambda value: value[0] if isinstance(value, list) else "",
+)
+def test_json_is_printed_whole(
+    run: Run, finished: str, command: list[str], holds: Callable[[Any, str], bool]
+) -> None:
+    code, out, err = run(*[finished if word == "ID" else word for word in command], "--json")
+    assert (code, err) == (0, "")
+    assert holds(json.loads(out), finished)
+
+
+def test_the_ranking_starts_with_the_original_and_claims_nothing(run: Run, finished: str) -> None:
+    code, out, _ = run("best", finished)
+    rows = [line for line in out.splitlines() if " %" in line]
+    assert code == 0
+    assert "original" in rows[0]
+    assert "61.00 % ± 1 (n=3)" in rows[0]
+    assert "66.00 %   +5.00 points" in rows[1]
+    assert "Not confirmed yet" in out
+    assert "Luck line: 62.0" in out
+
+
+def test_the_unconfirmed_best_is_saved_with_its_picture(
+    run: Run, finished: str, tmp_path: Path
+) -> None:
+    code, out, err = run("best", finished, "--unconfirmed", "--output", str(tmp_path / "out"))
+    files = {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()}
+    assert (code, err) == (0, "")
+    assert "unconfirmed" in out
+    assert set(files) == {"activations.json", "weights.safetensors", "shapes.svg"}
+    assert files["weights.safetensors"] == b"weights"
+    assert json.loads(files["activations.json"])["provenance"]["number"] == 6
+    assert b"block1.act" in files["shapes.svg"]
+
+
+def test_until_a_confirmation_the_original_is_saved(
+    run: Run, finished: str, tmp_path: Path
+) -> None:
+    code, out, _ = run("best", finished, "--output", str(tmp_path / "out"))
+    (file,) = (tmp_path / "out").iterdir()
+    assert code == 0
+    assert "the original network's config, since nothing is confirmed" in out
+    assert json.loads(file.read_bytes())["provenance"]["label"] == "original"
+
+
+def test_a_trial_without_files_still_gives_its_config(
+    run: Run, player: Player, tmp_path: Path
+) -> None:
+    id = player.submit(budget={"trials": 1})["id"]
+    player.inspect()
+    for _ in range(2):
+        player.train(player.work(), 0.5)
+    code, _, err = run("best", id, "--unconfirmed", "--output", str(tmp_path / "out"))
+    assert code == 0
+    assert "stored no weights.safetensors" in err
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["activations.json"]
+
+
+def test_watching_a_completed_search_is_a_success(run: Run, finished: str) -> None:
+    code, out, _ = run("watch", finished)
+    assert code == 0
+    assert "thin: completed · 7/7 trials · best so far 66.00 % (trial 6)" in out
+
+
+def test_watching_ends_with_a_pause_and_its_reason(run: Run, player: Player) -> None:
+    id = player.submit()["id"]
+    assert run("pause", id)[:2] == (0, f"{id}: paused, paused by the user\n")
+    code, out, _ = run("watch", id)
+    assert code == 1
+    assert out.endswith("paused: paused by the user\n")
+
+
+def test_a_life_is_steered(run: Run, player: Player) -> None:
+    id = player.submit()["id"]
+    states = [json.loads(run(word, id, "--json")[1])["state"] for word in ("pause", "resume")]
+    assert states == ["paused", "preparing"]
+    assert json.loads(run("cancel", id, "--json")[1])["state"] == "cancelled"
+    code, _, err = run("cancel", id)
+    assert code == 2
+    assert "cannot cancel a search that is cancelled" in err
+
+
+def test_tables_describe_searches_and_activations(run: Run, finished: str) -> None:
+    assert finished in run("list")[1]
+    assert "2 (2 relu)" in run("show", finished)[1]
+    assert "segments (16, 2 to 64)" in run("activations")[1]
+
+
+@pytest.mark.parametrize("command", ["serve", "up"])
+def test_off_loopback_without_a_token_is_refused(
+    start: Callable[..., subprocess.Popen[str]], command: str
+) -> None:
+    process = start(command, "--host", "0.0.0.0", "--port", "0")
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, out) == (2, "")
+    assert err.startswith("actsearch: refusing to listen on 0.0.0.0 without a token")
+    assert "Traceback" not in err
+
+
+def test_settings_that_mean_nothing_are_refused(
+    start: Callable[..., subprocess.Popen[str]],
+) -> None:
+    process = start("serve", ACTSEARCH_PORT="99999")
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 2
+    assert "port (ACTSEARCH_PORT)" in err
+
+
+def test_the_service_says_where_it_is_and_ends_when_told(
+    start: Callable[..., subprocess.Popen[str]], tmp_path: Path
+) -> None:
+    first = start("serve", "--port", "0", "--home", "h", "--json")
+    assert first.stdout is not None
+    said = json.loads(first.stdout.readline())
+    listed = start("list", ACTSEARCH_URL=said["url"]).communicate(timeout=60)
+    second = start("serve", "--port", "0", "--home", "h")
+    refusal = second.communicate(timeout=60)[1]
+    first.send_signal(signal.SIGTERM)
+    _, err = first.communicate(timeout=60)
+
+    assert said["home"] == str(tmp_path / "h")
+    assert listed == ("no search yet; submit one: actsearch submit FILE\n", "")
+    assert second.returncode == 2
+    assert f"another service is running on {tmp_path / 'h'}" in refusal
+    assert (first.returncode, err) == (0, "")
+
+
+def test_a_port_in_use_is_said(start: Callable[..., subprocess.Popen[str]], served: Served) -> None:
+    process = start("serve", "--port", str(served.port))
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert f"cannot listen on 127.0.0.1:{served.port}" in err
+
+
+def test_sites_of_an_own_network_are_listed(
+    start: Callable[..., subprocess.Popen[str]], tmp_path: Path
+) -> None:
+    (tmp_path / "mine.py").write_text(
+        "import torch\n"
+        "from torch import nn\n"
+        "from beside import WIDTH\n"
+        "def build():\n"
+        "    model = nn.Sequential(nn.Conv2d(1, WIDTH, 3), nn.ReLU())\n"
+        "    return model, torch.zeros(2, 1, 8, 8)\n"
+    )
+    (tmp_path / "beside.py").write_text("WIDTH = 6\n")
+    out, err = start("sites", "mine.py:build", "--json").communicate(timeout=120)
+    (site,) = json.loads(out)["sites"]
+    assert err == ""
+    assert (site["id"], site["original"], site["channels"]) == ("1", "relu", 6)
+
+
+def test_a_network_that_nobody_knows_is_refused(
+    start: Callable[..., subprocess.Popen[str]],
+) -> None:
+    process = start("sites", "no-such-net")
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 2
+    assert "no network named 'no-such-net'" in err
+    assert "FILE.py:build" in err

@@ -1,0 +1,176 @@
+"""Confirmation: what is trained anew, what is claimed of it, and what is not."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from search_space.contract import read_config
+from tests.support.player import Player
+
+CONFIRM: dict[str, Any] = {
+    "baselines": {"original_seeds": 3, "uniform": True},
+    "budget": {"trials": 3},
+    "confirm": {"shortlist": 2, "seeds": 4},
+    "hyperparameters": {"learning_rate_factor": [0.5, 1]},
+}
+NOISE = (0.0, 0.01, -0.01, 0.005)
+
+
+def names(candidate: dict[str, Any]) -> set[str]:
+    return {spec["name"] for spec in candidate["sites"].values()}
+
+
+def run(
+    player: Player,
+    search_id: str,
+    value: Callable[[dict[str, Any]], float],
+    test: Callable[[dict[str, Any]], float],
+) -> list[dict[str, Any]]:
+    """Run a search to its end and return the assignments of its confirmation."""
+    confirmations = []
+    while player.search(search_id)["state"] != "completed":
+        assignment = player.work()
+        player.report(assignment, 1, value(assignment))
+        if assignment["kind"] == "confirmation":
+            confirmations.append(assignment)
+            assert "test_accuracy" not in str(assignment)
+            player.end(assignment, test={"test_accuracy": test(assignment)})
+        else:
+            player.end(assignment)
+    return confirmations
+
+
+def silu_is_better(assignment: dict[str, Any]) -> float:
+    return 0.8 if names(assignment["candidate"]) == {"silu"} else 0.5
+
+
+def noisy(level: Callable[[dict[str, Any]], float]) -> Callable[[dict[str, Any]], float]:
+    return lambda assignment: level(assignment) + NOISE[assignment["number"] % 4]
+
+
+def test_the_winner_and_its_rivals_are_trained_anew_on_fresh_seeds(player: Player) -> None:
+    search = player.submit(**CONFIRM)
+    player.inspect()
+    assert player.search(search["id"])["progress"]["total"] == 5 + 3 + 2 + 4 * 4
+    confirmations = run(player, search["id"], silu_is_better, noisy(silu_is_better))
+    trials = [t for t in player.trials(search["id"]) if t["kind"] == "confirmation"]
+    counts: dict[str, int] = {}
+    for trial in trials:
+        counts[trial["label"]] = counts.get(trial["label"], 0) + 1
+    assert counts["shortlist"] == 2
+    assert counts["winner"] == counts["original network"] == 4
+    assert len({assignment["seed"] for assignment in confirmations}) == len(confirmations)
+    seeds = {t["seed"] for t in player.trials(search["id"]) if t["kind"] != "confirmation"}
+    assert not seeds & {assignment["seed"] for assignment in confirmations}
+    ended = player.search(search["id"])
+    assert ended["progress"]["finished"] == ended["progress"]["total"]
+
+
+def test_a_real_gain_is_confirmed_with_its_interval(player: Player) -> None:
+    search = player.submit(**CONFIRM)
+    player.inspect()
+    run(player, search["id"], silu_is_better, noisy(silu_is_better))
+    best = player.http.get(f"/searches/{search['id']}/best").json()
+    assert best["status"] == "confirmed"
+    over_original = best["comparisons"][0]
+    assert over_original["difference"] == pytest.approx(0.3, abs=0.02)
+    assert over_original["low"] < 0.3 < over_original["high"]
+    assert "points [" in best["claim"]
+    assert "on test data, 4 seeds, 4 epochs" in best["claim"]
+
+    config = read_config(player.http.get(f"/searches/{search['id']}/best/config").json())
+    assert {spec.name for spec in config.candidate.sites.values()} == {"silu"}
+    assert config.provenance["verdict"] == "confirmed"
+    assert config.provenance["trial"] == best["trial"]
+    assert config.provenance["metrics"]["test_accuracy"] > 0.7
+
+
+def test_luck_is_not_confirmed_and_the_config_stays_the_originals(player: Player) -> None:
+    search = player.submit(**CONFIRM)
+    player.inspect()
+    run(player, search["id"], silu_is_better, noisy(lambda _: 0.5))
+    best = player.http.get(f"/searches/{search['id']}/best").json()
+    assert best["status"] == "noise"
+    assert best["claim"].startswith("cannot be told from noise: ")
+    config = read_config(player.http.get(f"/searches/{search['id']}/best/config").json())
+    assert {spec.name for spec in config.candidate.sites.values()} == {"relu"}
+
+
+def test_the_winner_is_chosen_by_its_second_training_not_by_its_luck(player: Player) -> None:
+    def value(assignment: dict[str, Any]) -> float:
+        is_silu = names(assignment["candidate"]) == {"silu"}
+        if assignment["kind"] == "confirmation":
+            return 0.4 if is_silu else 0.7
+        return 0.9 if is_silu else 0.5
+
+    search = player.submit(**CONFIRM)
+    player.inspect()
+    run(player, search["id"], value, noisy(lambda _: 0.5))
+    winner = next(t for t in player.trials(search["id"]) if t["label"] == "winner")
+    assert names(winner["candidate"]) != {"silu"}
+
+
+def test_the_original_is_also_tried_with_the_winners_hyperparameters(player: Player) -> None:
+    def fast(assignment: dict[str, Any]) -> float:
+        training = assignment["candidate"]["training"]
+        return 0.9 if training["learning_rate_factor"] == 0.5 else 0.5
+
+    search = player.submit(**CONFIRM | {"budget": {"trials": 8}})
+    player.inspect()
+    run(player, search["id"], fast, noisy(fast))
+    trials = player.trials(search["id"])
+    tuned = next(t for t in trials if t["label"] == "tuned original")
+    assert names(tuned["candidate"]) == {"relu"}
+    assert tuned["candidate"]["training"]["learning_rate_factor"] == 0.5
+    best = player.http.get(f"/searches/{search['id']}/best").json()
+    assert best["status"] == "noise", "the gain was the learning rate's"
+    assert best["comparisons"][0]["against"] == "tuned original"
+
+
+def test_a_confirmation_may_be_longer_than_the_search(player: Player) -> None:
+    search = player.submit(**CONFIRM | {"confirm": {"shortlist": 1, "seeds": 2, "epochs": 30}})
+    player.inspect()
+    confirmations = run(player, search["id"], silu_is_better, noisy(silu_is_better))
+    assert {assignment["task"]["epochs"] for assignment in confirmations} == {30}
+    assert "30 epochs" in player.http.get(f"/searches/{search['id']}/best").json()["claim"]
+
+
+def test_a_confirmation_is_never_stopped_early(player: Player) -> None:
+    search = player.submit(**CONFIRM | {"pruner": {"name": "asha"}})
+    player.inspect()
+    while True:
+        assignment = player.work()
+        if assignment["kind"] == "confirmation":
+            break
+        player.train(assignment, *[0.9] * 4)
+    verdicts = {player.report(assignment, step, 0.01).json()["verdict"] for step in (1, 2, 3)}
+    assert verdicts == {"continue"}
+    assert player.search(search["id"])["reason"].endswith("; confirming")
+
+
+def test_a_script_that_reports_no_test_metric_is_told_what_to_call(player: Player) -> None:
+    search = player.submit(**CONFIRM | {"budget": {"trials": 1, "failures": 1}})
+    player.inspect()
+    while True:
+        assignment = player.work()
+        player.report(assignment, 1, 0.5)
+        player.end(assignment)
+        if assignment["kind"] == "confirmation":
+            break
+    paused = player.search(search["id"])
+    assert paused["state"] == "paused"
+    assert "call t.report_test(test_accuracy=...)" in paused["reason"]
+
+
+def test_what_too_few_seeds_survived_is_not_confirmed(player: Player) -> None:
+    search = player.submit(**CONFIRM | {"budget": {"trials": 1}})
+    player.inspect()
+    while player.search(search["id"])["state"] != "completed":
+        assignment = player.work()
+        player.report(assignment, 1, 0.5)
+        if assignment["kind"] == "confirmation":
+            player.end(assignment, "failed", failure="diverged", message="the loss is NaN")
+        else:
+            player.end(assignment)
+    assert player.http.get(f"/searches/{search['id']}/best").json()["status"] == "not_confirmed"
