@@ -23,8 +23,9 @@ import torch
 from torch import nn
 
 from search_space.activations.learned import LearnedActivation, PhasedActivation
+from search_space.cases import Case
 from search_space.catalog import CATALOG
-from search_space.conformance import Case, Check, suite
+from search_space.conformance import Check, suite
 from search_space.entry import Entry
 from search_space.spec import Share
 

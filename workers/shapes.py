@@ -35,7 +35,7 @@ def learned_shapes(
     inputs = _inputs(model, plan, example_batch)
     sites = [
         _shape(model, site, candidate.sites[site.id], inputs.get(site.id))
-        for site in plan.sites
+        for site in (*plan.sites, *plan.gates)
         if site.id in candidate.sites
     ]
     return json.dumps({"version": _VERSION, "sites": sites}, allow_nan=False).encode()
@@ -112,7 +112,7 @@ def _range(inputs: Tensor | None) -> tuple[float | None, float | None]:
 def _inputs(model: nn.Module, plan: SitePlan, example_batch: Any) -> Mapping[str, Tensor]:
     """Return what each site gets when the model evaluates the example batch."""
     seen: dict[nn.Module, list[Tensor]] = defaultdict(list)
-    modules = {site.id: module_at(model, site.id) for site in plan.sites}
+    modules = {site.id: module_at(model, site.id) for site in (*plan.sites, *plan.gates)}
 
     def note(module: nn.Module, args: tuple[Any, ...]) -> None:
         seen[module].append(args[0].detach().clone())

@@ -2,8 +2,9 @@
 
 import pytest
 
+from search_space.cases import Case
 from search_space.catalog import CATALOG
-from search_space.conformance import Case, Check, suite
+from search_space.conformance import Check, suite
 
 SUITE = [
     pytest.param(check, case, id=f"{case}-{name}")

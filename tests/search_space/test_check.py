@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from search_space.__main__ import main
 from search_space.check import REFUSED, run
 
 GOOD = '''
@@ -148,6 +149,11 @@ def test_a_file_with_nothing_to_check_is_refused(
 ) -> None:
     assert run(written(tmp_path, "mine", text)) == REFUSED
     assert message in capsys.readouterr().err
+
+
+def test_the_command_prints_the_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["check", str(written(tmp_path, "tilted", GOOD))]) == 0
+    assert "18 of 18 checks passed" in capsys.readouterr().out
 
 
 def test_a_missing_file_is_refused(capsys: pytest.CaptureFixture[str]) -> None:

@@ -63,6 +63,29 @@ def test_every_site_has_its_curves(name: str, site: str) -> None:
     assert shape["channels"][-1] == (11 if learned else 0)
 
 
+class Gated(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.convolution = nn.Conv2d(3, 4, 3)
+        self.gate = nn.Sigmoid()
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.convolution(x)
+        return F.relu(x * self.gate(x))
+
+
+def test_a_gate_that_was_searched_has_its_curve() -> None:
+    model, batch = Gated(), torch.randn(4, 3, 8, 8)
+    plan = find_sites(model, batch)
+    candidate = Candidate({":relu@1": ActivationSpec("relu"), "gate": ActivationSpec("tanh")})
+    apply(model, candidate, batch)
+    found = json.loads(learned_shapes(model, plan, candidate, batch))["sites"]
+    by_id = {shape["site"]: shape for shape in found}
+    assert set(by_id) == {":relu@1", "gate"}
+    expected = torch.tensor(by_id["gate"]["x"]).tanh()
+    torch.testing.assert_close(torch.tensor(by_id["gate"]["curves"][0]), expected)
+
+
 def test_a_curve_is_the_function() -> None:
     for shape in shapes(own=ActivationSpec("silu")):
         function = F.silu if shape["activation"] == "silu" else F.relu
