@@ -141,3 +141,23 @@ def test_a_page_and_a_body_are_bounded(served: Served) -> None:
         huge = served.http.post("/searches", content=content)
         assert huge.status_code == 413
         assert huge.headers["content-type"] == "application/problem+json"
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "name"),
+    [
+        ("POST", "/preview", "preview"),
+        ("PATCH", "/{id}", "changing search"),
+        ("POST", "/{id}/kill", "to kill search"),
+        ("POST", "/{id}/fork", "to fork search"),
+    ],
+)
+def test_what_is_not_offered_yet_is_refused_by_name(
+    player: Player, method: str, path: str, name: str
+) -> None:
+    search = player.submit()
+    response = player.http.request(method, f"/searches{path.format(id=search['id'])}", json={})
+    assert response.status_code == 422
+    assert f"{name}" in response.json()["detail"]
+    assert "is not offered yet" in response.json()["detail"]
+    assert player.search(search["id"])["state"] == "preparing"
