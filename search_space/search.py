@@ -171,22 +171,17 @@ class Objective(Document):
 
 
 class Sampler(Document):
-    name: Literal["tpe", "random"] = "tpe"
+    name: Literal["tpe", "random", "grid"] = "tpe"
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
 
     @field_validator("name", mode="before")
     @classmethod
     def _offered(cls, name: Any) -> Any:
-        return _refuse(name, later=("qmc", "grid", "nsga2"), offered=("tpe", "random"))
+        return _refuse(name, later=("qmc", "nsga2"), offered=("tpe", "random", "grid"))
 
 
 class Pruner(Document):
-    name: Literal["none", "median", "asha"] = "asha"
-
-    @field_validator("name", mode="before")
-    @classmethod
-    def _offered(cls, name: Any) -> Any:
-        return _refuse(name, later=("hyperband",), offered=("none", "median", "asha"))
+    name: Literal["none", "median", "asha", "hyperband"] = "asha"
 
 
 class Baselines(Document):
@@ -282,6 +277,15 @@ class Search(Document):
     @classmethod
     def _constraints_are_offered(cls, value: Any) -> Any:
         return _only({}, value, "constraints")
+
+    @model_validator(mode="after")
+    def _a_grid_has_points(self) -> "Search":
+        ranges = [
+            name for name, values in self.hyperparameters.items() if isinstance(values, Range)
+        ]
+        if self.sampler.name == "grid" and ranges:
+            raise ValueError(f"sampler grid needs lists of values, and {ranges[0]} is a range")
+        return self
 
     @field_validator("objective", mode="before")
     @classmethod

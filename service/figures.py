@@ -53,6 +53,7 @@ def _with_values(session: Session, search: Search) -> Sequence[Any]:
             Trial.value.is_not(None),
             Trial.state.in_((TrialState.COMPLETED, TrialState.STOPPED)),
             Trial.repeat_of.is_(None),
+            Trial.kind != TrialKind.CONFIRMATION,
         )
         .order_by(Trial.number)
     ).all()

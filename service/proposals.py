@@ -107,18 +107,23 @@ def unseen(session: Session, search: Search, space: Space, number: int) -> dict[
     sure that there is one.
     """
     rng = np.random.default_rng(seed_of(search.document["sampler"]["seed"], "unseen", number))
-
-    def is_new(params: dict[str, Any]) -> bool:
-        key = space.key(space.candidate(params))
-        return trials.first_with_key(session, search.id, key) is None
-
     for _ in range(RANDOM_DRAWS):
         params = space.suggest(_Dice(rng))
-        if is_new(params):
+        if _is_new(session, search, space.key(space.candidate(params))):
             return params
     if any(isinstance(values, Range) for values in space.hyperparameters.values()):
         return params
-    return next(params for params, _ in space.enumerate() if is_new(params))
+    return _next_of_grid(session, search, space)
+
+
+def _next_of_grid(session: Session, search: Search, space: Space) -> dict[str, Any]:
+    """Return the first candidate of the enumeration that has not been tried."""
+    candidates = space.enumerate()
+    return next(p for p, candidate in candidates if _is_new(session, search, space.key(candidate)))
+
+
+def _is_new(session: Session, search: Search, key: str) -> bool:
+    return trials.first_with_key(session, search.id, key) is None
 
 
 def told_of(trial: Trial, originals: trials.Values) -> Told:
@@ -189,10 +194,14 @@ def summary(trial: Trial) -> dict[str, Any]:
 def _ask(session: Session, search: Search, space: Space, live: LiveStudy, repeats: int) -> Proposal:
     """Ask the study; after too many repeats in a row, take an unseen candidate at random."""
     number = len(live)
-    if repeats < MAX_REPEATS_IN_A_ROW:
+    is_grid = search.pinned["sampler"]["name"] == "grid"
+    if repeats < MAX_REPEATS_IN_A_ROW and not is_grid:
         session.commit()  # No transaction stays open while the sampler works.
         return Proposal(live.ask(), number)
-    params = unseen(session, search, space, number)
+    if is_grid:
+        params = _next_of_grid(session, search, space)
+    else:
+        params = unseen(session, search, space, number)
     live.add(params)
     return Proposal(params, number)
 

@@ -13,7 +13,13 @@ from threading import Lock, RLock
 from typing import Any, Protocol
 
 import optuna
-from optuna.pruners import BasePruner, MedianPruner, NopPruner, SuccessiveHalvingPruner
+from optuna.pruners import (
+    BasePruner,
+    HyperbandPruner,
+    MedianPruner,
+    NopPruner,
+    SuccessiveHalvingPruner,
+)
 from optuna.samplers import BaseSampler, RandomSampler, TPESampler
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
@@ -59,7 +65,7 @@ def pinned_arguments(search: Search, *, has_phases: bool, epochs: int | None) ->
         "sampler": {"name": search.sampler.name, **_sampler_arguments(search)},
         "pruner": {
             "name": search.pruner.name,
-            **_pruner_arguments(search, first_rung(has_phases=has_phases, epochs=epochs)),
+            **_pruner_arguments(search, first_rung(has_phases=has_phases, epochs=epochs), epochs),
         },
     }
 
@@ -189,7 +195,7 @@ def seed_of(search_seed: int, purpose: str, number: int) -> int:
 
 
 def _sampler_arguments(search: Search) -> dict[str, Any]:
-    if search.sampler.name == "random":
+    if search.sampler.name in ("random", "grid"):
         return {"seed": search.sampler.seed}
     return {
         "seed": search.sampler.seed,
@@ -201,7 +207,7 @@ def _sampler_arguments(search: Search) -> dict[str, Any]:
     }
 
 
-def _pruner_arguments(search: Search, first: int) -> dict[str, Any]:
+def _pruner_arguments(search: Search, first: int, epochs: int | None) -> dict[str, Any]:
     if search.pruner.name == "median":
         return {
             "n_startup_trials": 5,
@@ -216,12 +222,20 @@ def _pruner_arguments(search: Search, first: int) -> dict[str, Any]:
             "min_early_stopping_rate": 0,
             "bootstrap_count": 0,
         }
+    if search.pruner.name == "hyperband":
+        longest = "auto" if epochs is None else max(epochs, first)
+        return {"min_resource": first, "max_resource": longest, "reduction_factor": 3}
     return {}
 
 
 def _make_sampler(pinned: dict[str, Any]) -> BaseSampler:
     arguments = {key: value for key, value in pinned.items() if key != "name"}
-    samplers: dict[str, type[BaseSampler]] = {"tpe": TPESampler, "random": RandomSampler}
+    # The grid is enumerated by ourselves; what the study has for a sampler is never asked.
+    samplers: dict[str, type[BaseSampler]] = {
+        "tpe": TPESampler,
+        "random": RandomSampler,
+        "grid": RandomSampler,
+    }
     return samplers[pinned["name"]](**arguments)
 
 
@@ -231,6 +245,7 @@ def _make_pruner(pinned: dict[str, Any]) -> BasePruner:
         "none": NopPruner,
         "median": MedianPruner,
         "asha": SuccessiveHalvingPruner,
+        "hyperband": HyperbandPruner,
     }
     return pruners[pinned["name"]](**arguments)
 

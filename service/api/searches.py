@@ -1,6 +1,6 @@
 """Searches: submitted, read, paused, resumed, cancelled."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Header, Query, Response, status
 
@@ -10,7 +10,7 @@ from search_space.spec import ActivationConfig, to_data
 from service import ranking, results
 from service.api.deps import After, Limit, Parts, Reader, admin
 from service.core import Core
-from service.errors import NotFound, NotReady
+from service.errors import NotFound, NotOffered, NotReady
 from service.figures import FIGURES
 from service.intake import submit
 from service.life import cancel, pause, resume, space_of
@@ -49,6 +49,16 @@ def list_searches(session: Reader, after: After, limit: Limit = 50) -> Page[Sear
     )
 
 
+@router.post("/preview", include_in_schema=False)
+def preview_search() -> None:
+    raise NotOffered("preview")
+
+
+@router.patch("/{id}", include_in_schema=False)
+def change_search(id: str, session: Reader) -> None:
+    raise NotOffered(f"changing search {searches.get(session, id).id}")
+
+
 @router.get("/{id}")
 def read_search(id: str, session: Reader) -> SearchAnswer:
     """Read a search."""
@@ -77,6 +87,11 @@ def cancel_search(id: str, core: Parts) -> SearchAnswer:
     with take_turn(core, id) as turn:
         cancel(turn)
     return _read(core, id)
+
+
+@router.post("/{id}/{action}", include_in_schema=False)
+def act_on_search(id: str, action: Literal["kill", "fork"], session: Reader) -> None:
+    raise NotOffered(f"to {action} search {searches.get(session, id).id}")
 
 
 @router.get("/{id}/best")

@@ -182,7 +182,9 @@ def save(client: Client, search: SearchAnswer, folder: Path, *, unconfirmed: boo
 def saved_text(saved: list[Path], found: BestAnswer, *, unconfirmed: bool) -> list[str]:
     """Say what was saved, and what it is."""
     what = "the best so far, unconfirmed"
-    if not unconfirmed and found.status == "not_confirmed":
+    if found.status == "confirmed":
+        what = "the confirmed winner"
+    elif not unconfirmed:
         what = (
             "the original network's config, since nothing is confirmed; "
             "--unconfirmed takes the best so far"

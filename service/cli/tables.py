@@ -40,7 +40,7 @@ def ranking_table(best: BestAnswer, sites: Sequence[str]) -> Table:
 def claim_text(best: BestAnswer) -> str:
     """Say what may be claimed, and what luck alone would show."""
     lines = [f"{best.claim[:1].upper()}{best.claim[1:]}."]
-    if best.luck is not None:
+    if best.status != "confirmed" and best.luck is not None:
         lines.append(
             f"Luck line: {value_text(best.metric, best.luck)} is what the best of as many networks "
             "no better than the original would show."

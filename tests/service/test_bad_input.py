@@ -49,9 +49,17 @@ CASES: list[tuple[dict[str, Any], str, str]] = [
     ({"hyperparameters": {"learning_rate_factor": []}}, "hyperparameters", "at least one value"),
     ({"hyperparameters": {"learning_rate_factor": [-1]}}, "hyperparameters", "greater than 0"),
     ({"sampler": {"name": "nsga2"}}, "sampler.name", "nsga2 is not offered yet"),
-    ({"sampler": {"name": "tpee"}}, "sampler.name", "'tpe' or 'random'"),
+    ({"sampler": {"name": "tpee"}}, "sampler.name", "'tpe', 'random' or 'grid'"),
     ({"sampler": {"seed": -1}}, "sampler.seed", "greater than or equal to 0"),
-    ({"pruner": {"name": "hyperband"}}, "pruner.name", "hyperband is not offered yet"),
+    ({"pruner": {"name": "hyperbend"}}, "pruner.name", "'asha' or 'hyperband'"),
+    (
+        {
+            "sampler": {"name": "grid"},
+            "hyperparameters": {"learning_rate_factor": {"low": 0.1, "high": 1}},
+        },
+        "",
+        "grid needs lists of values",
+    ),
     ({"confirm": {"seeds": 1}}, "confirm.seeds", "greater than or equal to 2"),
     ({"start": {"weights": "a1"}}, "start", "starting from weights is not offered yet"),
     ({"constraints": {"latency_ratio": 1.1}}, "constraints", "constraints is not offered yet"),
@@ -145,3 +153,23 @@ def test_a_page_and_a_body_are_bounded(served: Served) -> None:
         huge = served.http.post("/searches", content=content)
         assert huge.status_code == 413
         assert huge.headers["content-type"] == "application/problem+json"
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "name"),
+    [
+        ("POST", "/preview", "preview"),
+        ("PATCH", "/{id}", "changing search"),
+        ("POST", "/{id}/kill", "to kill search"),
+        ("POST", "/{id}/fork", "to fork search"),
+    ],
+)
+def test_what_is_not_offered_yet_is_refused_by_name(
+    player: Player, method: str, path: str, name: str
+) -> None:
+    search = player.submit()
+    response = player.http.request(method, f"/searches{path.format(id=search['id'])}", json={})
+    assert response.status_code == 422
+    assert f"{name}" in response.json()["detail"]
+    assert "is not offered yet" in response.json()["detail"]
+    assert player.search(search["id"])["state"] == "preparing"

@@ -63,6 +63,9 @@ def test_the_winner_and_its_rivals_are_trained_anew_on_fresh_seeds(player: Playe
     assert len({assignment["seed"] for assignment in confirmations}) == len(confirmations)
     seeds = {t["seed"] for t in player.trials(search["id"]) if t["kind"] != "confirmation"}
     assert not seeds & {assignment["seed"] for assignment in confirmations}
+    figure = player.http.get(f"/searches/{search['id']}/plots/history").json()
+    drawn = {number for trace in figure["data"] for number in trace["x"]}
+    assert not drawn & {trial["number"] for trial in trials}, "the history is the search's own"
     ended = player.search(search["id"])
     assert ended["progress"]["finished"] == ended["progress"]["total"]
 

@@ -252,3 +252,24 @@ LONG = {
     "type": "object",
     "properties": {"dataset": {}, "network": {}, "epochs": {"type": "integer", "default": 10}},
 }
+
+
+def test_a_grid_is_walked_in_order_and_without_a_repeat(player: Player) -> None:
+    search = player.submit(
+        sampler={"name": "grid"},
+        choices=["silu", {"name": "pwlu", "segments": [4, 8]}],
+        budget={"trials": 50},
+        sites={"per": "layer"},
+    )
+    player.inspect()
+    run_all(player)
+    trials = player.trials(search["id"])
+    assert [trial["repeat_of"] for trial in trials] == [None] * len(trials)
+    tried = [
+        tuple((spec["name"], spec["params"].get("segments")) for spec in sites.values())
+        for trial in trials[1:]
+        for sites in [trial["candidate"]["sites"]]
+    ]
+    options = [("silu", None), ("pwlu", 4), ("pwlu", 8)]
+    assert tried == [(one, other) for one in options for other in options]
+    assert "every candidate of the space" in player.search(search["id"])["reason"]

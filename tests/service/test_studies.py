@@ -69,7 +69,7 @@ def play(player: Player, search_id: str, disturb: Callable[[int], None]) -> list
     ]
 
 
-@pytest.mark.parametrize("pruner", ["asha", "median", "none"])
+@pytest.mark.parametrize("pruner", ["asha", "hyperband", "median", "none"])
 @pytest.mark.parametrize("sampler", ["tpe", "random"])
 def test_a_rebuilt_study_proposes_as_its_unbroken_twin(
     serve: Callable[..., Served], sampler: str, pruner: str

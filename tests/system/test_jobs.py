@@ -116,6 +116,24 @@ def test_the_same_seed_gives_the_same_search_bit_for_bit(machine: Machine) -> No
     assert runs[0] == runs[1]
 
 
+def test_a_winner_is_confirmed_on_test_data_or_not_at_all(machine: Machine) -> None:
+    machine.serve()
+    machine.worker()
+    confirm = {"shortlist": 2, "seeds": 3}
+    search = machine.client.submit(DIGITS | {"confirm": confirm})
+    machine.wait(search.id)
+    trials = [t for t in machine.trials(search.id) if t["kind"] == "confirmation"]
+    assert {t["state"] for t in trials} == {"completed"}
+    tested = [t["test"] for t in trials if t["label"] == "winner"]
+    assert len(tested) == 3
+    assert all(0.5 < test["test_accuracy"] <= 1 for test in tested)
+    best = machine.read(f"/searches/{search.id}/best")
+    over_original = best["comparisons"][0]
+    assert over_original["low"] <= over_original["difference"] <= over_original["high"]
+    is_told = over_original["holds"] and over_original["difference"] > 0
+    assert best["status"] == ("confirmed" if is_told else "noise")
+
+
 def test_a_plain_script_is_searched_through_tasks_toml(machine: Machine) -> None:
     (machine.folder / "train.py").write_text(textwrap.dedent(SCRIPT))
     (machine.folder / "tasks.toml").write_text(TASKS)

@@ -18,7 +18,15 @@ from torch.optim.lr_scheduler import LambdaLR, OneCycleLR, ReduceLROnPlateau
 
 from search_space.activations.learned import phased_modules
 from search_space.apply import apply
-from search_space.contract import CHECKPOINT, SHAPES, WEIGHTS, FailureClass, OutcomeKind, Verdict
+from search_space.contract import (
+    CHECKPOINT,
+    SHAPES,
+    WEIGHTS,
+    FailureClass,
+    OutcomeKind,
+    TrialKind,
+    Verdict,
+)
 from tests.workers.conftest import EXAMPLE, Serve, candidate, fingerprint, network
 from tests.workers.stub import Stub
 from workers.errors import DataMissing, Diverged, MisusedHandle, NetworkChanged
@@ -130,6 +138,21 @@ def test_a_trial_that_runs_through_leaves_weights_and_shapes(stub: Stub, serve: 
     }
     assert [site["site"] for site in json.loads(stub.artifacts[SHAPES])["sites"]] == ["1"]
     assert not path.exists()
+
+
+@pytest.mark.parametrize(
+    ("kind", "told"), [(TrialKind.PROPOSED, {}), (TrialKind.CONFIRMATION, {"test_accuracy": 0.25})]
+)
+def test_test_metrics_are_told_in_a_confirmation_alone(
+    stub: Stub, serve: Serve, kind: TrialKind, told: dict[str, float]
+) -> None:
+    given = assignment(stub, kind=kind)
+    serve(given)
+    with trial() as t:
+        assert t.is_confirmation == (kind is TrialKind.CONFIRMATION)
+        train(t)
+        t.report_test(test_accuracy=0.25)
+    assert stub.outcomes[given.lease].test == told
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ export function ranking(search, best, showAll) {
       "div",
       { class: "section-head" },
       h("h2", { id: "ranking-title" }, "Ranking"),
-      search.best ? h("button", { type: "button", "data-action": "download" }, "Download the best config (unconfirmed)") : null,
+      search.best ? h("button", { type: "button", "data-action": "download" }, best.status === "confirmed" ? "Download the confirmed config" : "Download the best config (unconfirmed)") : null,
     ),
     best.ranking.length ? table(search, best, showAll) : h("p", { class: "soft" }, "The first finished candidate appears here."),
     best.ranking.length > SHOWN ? h("button", { type: "button", class: "more", "data-action": "ranked", "aria-expanded": String(showAll), "data-key": "all" }, showAll ? "Show fewer" : `Show all ${best.ranking.length}`) : null,

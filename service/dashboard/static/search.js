@@ -208,7 +208,8 @@ function isSure(signal) {
 async function download(path, search, signal) {
   const config = await get(`${path}/best/config?unconfirmed=true`, signal);
   const url = URL.createObjectURL(new Blob([JSON.stringify(config, null, 2)], { type: "application/json" }));
-  const link = h("a", { href: url, download: `${search.name.replaceAll(/[^\w.-]+/g, "-")}-unconfirmed.json` });
+  const standing = config.provenance.verdict === "confirmed" ? "confirmed" : "unconfirmed";
+  const link = h("a", { href: url, download: `${search.name.replaceAll(/[^\w.-]+/g, "-")}-${standing}.json` });
   link.click();
   setTimeout(() => URL.revokeObjectURL(url), 1_000);
 }

@@ -30,6 +30,8 @@ function facts(search, best) {
 }
 
 function sentence(search, best) {
+  if (best.status === "confirmed") return `Confirmed: ${best.claim}.`;
+  if (best.status === "noise") return `After confirmation: ${best.claim}.`;
   if (!search.best) return "Nothing can be said yet: no candidate has finished.";
   const top = `Best so far ${words.value(search.best.value)}`;
   if (best.luck === null) return `${top} (unconfirmed).`;
