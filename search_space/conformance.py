@@ -104,7 +104,7 @@ def channels_last(case: Case) -> None:
 
 def extremes(case: Case) -> None:
     """Large, tiny and zero inputs give finite outputs and gradients."""
-    for magnitude in (0.0, 1e-30, 1.0, 1e4):
+    for magnitude in (0.0, 1e-30, 1.0, 30.0, 100.0, 1e3, 1e4):
         module = case.make()
         x = torch.tensor([-magnitude, magnitude]).repeat(2, CHANNELS, 1)
         x = x.view(case.shape(2, CHANNELS, 2)[:3] + (1,) * (case.entry.rank == 4)).requires_grad_()
