@@ -1,6 +1,6 @@
 """Searches: submitted, read, paused, resumed, cancelled."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Header, Query, Response, status
 
@@ -89,9 +89,14 @@ def cancel_search(id: str, core: Parts) -> SearchAnswer:
     return _read(core, id)
 
 
-@router.post("/{id}/{action}", include_in_schema=False)
-def act_on_search(id: str, action: Literal["kill", "fork"], session: Reader) -> None:
-    raise NotOffered(f"to {action} search {searches.get(session, id).id}")
+@router.post("/{id}/kill", include_in_schema=False)
+def kill_search(id: str, session: Reader) -> None:
+    raise NotOffered(f"to kill search {searches.get(session, id).id}")
+
+
+@router.post("/{id}/fork", include_in_schema=False)
+def fork_search(id: str, session: Reader) -> None:
+    raise NotOffered(f"to fork search {searches.get(session, id).id}")
 
 
 @router.get("/{id}/best")
