@@ -19,7 +19,8 @@ def build(
     Args:
         channels: Size of the input's dimension `channel_dim`.
         channel_dim: 1 for `(N, C, *)`, -1 for channels last.
-        fused: Ask for the fused kernel. It is never chosen silently, nor silently missed.
+        fused: Ask for the fused twin: equal parameters and numbers, computed by one kernel. It
+            is never chosen silently, nor silently missed.
 
     Raises:
         UnknownActivation: If the catalogue does not hold the name.
@@ -27,8 +28,9 @@ def build(
             if `fused`, and the activation has no fused kernel.
     """
     entry = catalog.check(spec)
+    kind: type[nn.Module] = entry.load()
     if fused:
-        raise BadParameter(spec.name, "fused", fused, "False: it has no fused kernel")
+        kind = _fused(spec.name, kind)
     arguments: dict[str, object] = dict(spec.params)
     if len(entry.shares) > 1:
         arguments["share"] = spec.share
@@ -36,5 +38,14 @@ def build(
         arguments["initial"] = spec.initial or entry.default_initial
     if entry.learned:
         arguments |= {"channels": channels, "channel_dim": channel_dim}
-    module: nn.Module = entry.load()(**arguments)
-    return module
+    return kind(**arguments)
+
+
+def _fused(name: str, kind: type[nn.Module]) -> type[nn.Module]:
+    """Return the fused twin of a module's class. Compiles nothing before it is called."""
+    from search_space.kernels.modules import twin
+
+    found = twin(kind)
+    if found is None:
+        raise BadParameter(name, "fused", True, "False: it has no fused kernel")
+    return found

@@ -1,0 +1,302 @@
+"""Fused kernels: parity with the plain functions, and what an operator of torch must keep."""
+
+import copy
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from search_space import kernels
+from search_space.activations.pwlu import PWLU, pwlu
+from search_space.build import build
+from search_space.errors import BadParameter
+from search_space.kernels import layout
+from search_space.kernels import pwlu as fused_pwlu
+from search_space.spec import ActivationSpec
+
+pytestmark = pytest.mark.skipif(not kernels.available("cpu"), reason="Numba is missing")
+
+# One for each dtype, relative to the largest number of the tensor, and never relaxed. Half
+# precisions are rounded once, from float32.
+TOLERANCE = {
+    torch.float64: 1e-12,
+    torch.float32: 1e-5,
+    torch.bfloat16: 2**-8,
+    torch.float16: 2**-11,
+}
+
+
+class Case(NamedTuple):
+    """An input, by the shape of its memory and how that is looked at."""
+
+    shape: tuple[int, ...]
+    channel_dim: int = 1
+    look: Callable[[Tensor], Tensor] = lambda x: x
+
+    def input(self, dtype: torch.dtype) -> Tensor:
+        return self.look((2 * torch.randn(self.shape)).to(dtype))
+
+
+TWINS = ["pwlu"]
+
+CASES = {
+    "images": Case((5, 3, 7, 11)),
+    "large images": Case((3, 20, 40, 31)),
+    "one position": Case((4, 3, 1, 1)),
+    "sequences": Case((2, 3, 1301)),
+    "rows": Case((37, 5)),
+    "wide rows": Case((3, 67)),
+    "tokens": Case((3, 9, 37), -1),
+    "many tokens": Case((40, 70, 21), -1),
+    "channels last": Case((5, 3, 7, 11), 1, lambda x: x.to(memory_format=torch.channels_last)),
+    "many channels last": Case(
+        (5, 35, 17, 11), 1, lambda x: x.to(memory_format=torch.channels_last)
+    ),
+    "transposed tokens": Case((3, 9, 37), 1, lambda x: x.transpose(1, 2)),
+    "every second": Case((5, 3, 7, 22), 1, lambda x: x[..., ::2]),
+    "from the middle": Case((5, 4, 9, 9), 1, lambda x: x[:, 1:, 1:-1]),
+    "no batch": Case((0, 3, 7, 11)),
+    "no batch of rows": Case((0, 3)),
+}
+
+
+@pytest.fixture(autouse=True)
+def empty_is_nan() -> Iterator[None]:
+    """What a kernel forgets to write is NaN."""
+    torch.use_deterministic_algorithms(True)
+    yield
+    torch.use_deterministic_algorithms(False)
+
+
+def outcome(function: Callable[..., Tensor], leaves: list[Tensor], grad: Tensor) -> list[Tensor]:
+    """Return the output and the gradient of every leaf."""
+    leaves = [leaf.detach().requires_grad_() for leaf in leaves]
+    y = function(*leaves)
+    return [y.detach(), *torch.autograd.grad(y, leaves, grad)]
+
+
+def assert_alike(found: list[Tensor], expected: list[Tensor], dtype: torch.dtype) -> None:
+    for one, other in zip(found, expected, strict=True):
+        assert one.dtype == other.dtype
+        scale = other.abs().max().item() if other.numel() else 0.0
+        tolerance = TOLERANCE[dtype]
+        torch.testing.assert_close(one, other, rtol=tolerance, atol=tolerance * scale)
+
+
+def table(width: int, segments: int, dtype: torch.dtype = torch.float32) -> list[Tensor]:
+    """Parameters of PWLU: values, outer slopes, bounds."""
+    left = -1.5 - torch.rand(width)
+    return [
+        tensor.to(dtype)
+        for tensor in (
+            torch.randn(width, segments + 1),
+            torch.randn(width),
+            torch.randn(width),
+            left,
+            left + 2 + torch.rand(width),
+        )
+    ]
+
+
+def parameter_dtype(dtype: torch.dtype) -> torch.dtype:
+    return torch.promote_types(dtype, torch.float32)
+
+
+@pytest.mark.parametrize("dtype", TOLERANCE)
+@pytest.mark.parametrize("share", ["channel", "layer"])
+@pytest.mark.parametrize("name", CASES)
+def test_pwlu_is_the_plain_one(name: str, share: str, dtype: torch.dtype) -> None:
+    case = CASES[name]
+    x = case.input(dtype)
+    width = x.shape[case.channel_dim] if share == "channel" else 1
+    leaves = [x, *table(width, 16, parameter_dtype(dtype))]
+    grad = torch.randn(x.shape).to(dtype)
+    found, expected = (
+        outcome(lambda *a, f=f: f(*a, channel_dim=case.channel_dim), leaves, grad)
+        for f in (fused_pwlu.pwlu, pwlu)
+    )
+    assert_alike(found, expected, dtype)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("segments", [2, 4, 5, 16, 30, 31, 64])
+def test_pwlu_of_any_number_of_segments(segments: int, dtype: torch.dtype) -> None:
+    leaves = [torch.randn(3, 5, 129, dtype=dtype), *table(5, segments, dtype)]
+    grad = torch.randn(3, 5, 129, dtype=dtype)
+    found, expected = (outcome(f, leaves, grad) for f in (fused_pwlu.pwlu, pwlu))
+    assert_alike(found, expected, dtype)
+
+
+@pytest.mark.parametrize("layout_of", [(64, 3), (2, 3, 100)])
+@pytest.mark.parametrize("value", [torch.nan, torch.inf, -torch.inf, 1e38, -1e38, 3e9])
+def test_pwlu_of_what_is_no_number_is_the_plain_one(
+    value: float, layout_of: tuple[int, ...]
+) -> None:
+    x = torch.randn(layout_of)
+    x.view(-1)[::7] = value
+    leaves, grad = [x, *table(3, 16)], torch.randn(layout_of)
+    found, expected = (outcome(f, leaves, grad) for f in (fused_pwlu.pwlu, pwlu))
+    for one, other in zip(found[:2], expected[:2], strict=True):
+        torch.testing.assert_close(one, other, equal_nan=True)
+    for one, other in zip(found[2:], expected[2:], strict=True):
+        assert torch.equal(one.isfinite(), other.isfinite())
+
+
+def test_pwlu_off_the_fast_path_is_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    from search_space.kernels import vector
+
+    monkeypatch.setattr(vector, "SUPPORTED", False)
+    for shape in ((3, 20, 40, 31), (2, 20, 100), (300, 20)):
+        leaves, grad = [torch.randn(shape), *table(20, 16)], torch.randn(shape)
+        found, expected = (outcome(f, leaves, grad) for f in (fused_pwlu.pwlu, pwlu))
+        assert_alike(found, expected, torch.float32)
+
+
+@pytest.mark.parametrize("gap", [0.0, -1.0])
+def test_bounds_that_cross_are_used_as_the_plain_one_does(gap: float) -> None:
+    leaves = [torch.randn(50, 2), *table(2, 8)]
+    leaves[-1] = leaves[-2] + gap
+    grad = torch.randn(50, 2)
+    found, expected = (outcome(f, leaves, grad) for f in (fused_pwlu.pwlu, pwlu))
+    assert_alike(found, expected, torch.float32)
+
+
+@pytest.mark.parametrize("shape", [(2, 3, 5, 4), (6, 3)])
+def test_pwlu_is_an_operator_of_torch(shape: tuple[int, ...]) -> None:
+    leaves = [torch.randn(shape), *table(3, 4)]
+    arguments = (*(leaf.requires_grad_() for leaf in leaves), 1)
+    torch.library.opcheck(torch.ops.activation_search.pwlu.default, arguments)
+
+
+@pytest.mark.parametrize("name", TWINS)
+def test_only_the_input_is_kept_for_the_backward_pass(name: str) -> None:
+    x = torch.randn(8, 4, 10, 10, requires_grad=True)
+    module, kept = twin(name, 4), []
+    with torch.autograd.graph.saved_tensors_hooks(lambda t: kept.append(t) or t, lambda t: t):
+        module(x)
+    assert sum(t.numel() for t in kept if t.numel() >= x.numel()) == x.numel()
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
+def test_equal_threads_give_equal_bits(threads: int) -> None:
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        x, grad = torch.randn(4, 7, 90, 90), torch.randn(4, 7, 90, 90)
+        for function, parameters in ((fused_pwlu.pwlu, table(7, 16)),):
+            one, other = (outcome(function, [x, *parameters], grad) for _ in range(2))
+            assert all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
+    finally:
+        torch.set_num_threads(before)
+
+
+# The twins
+
+
+def twin(name: str, channels: int, *, fused: bool = True, channel_dim: int = 1) -> nn.Module:
+    spec = ActivationSpec(name)
+    module = build(spec, channels=channels, channel_dim=channel_dim, fused=fused)
+    if isinstance(module, PWLU):
+        module.realign()
+    return module
+
+
+@pytest.mark.parametrize("name", TWINS)
+def test_a_twin_takes_the_state_of_the_plain_module_and_equals_it(name: str) -> None:
+    plain, fused = (twin(name, 24, fused=f) for f in (False, True))
+    with torch.no_grad():
+        for parameter in plain.parameters():
+            parameter.add_(0.1 * torch.rand_like(parameter))
+    assert list(plain.state_dict()) == list(fused.state_dict())
+    fused.load_state_dict(plain.state_dict())
+    x, grad = torch.randn(6, 24, 9, 9), torch.randn(6, 24, 9, 9)
+    results = []
+    for module in (plain, fused):
+        leaf = x.clone().requires_grad_()
+        y = module(leaf)
+        y.backward(grad)
+        results.append([y.detach(), leaf.grad, *(p.grad for p in module.parameters())])
+    assert isinstance(fused, type(plain))
+    assert_alike(*results, torch.float32)
+
+
+def test_the_twin_of_pwlu_collects_as_the_plain_one_does() -> None:
+    plain, fused = (build(ActivationSpec("pwlu"), channels=3, fused=f) for f in (False, True))
+    for _ in range(3):
+        x = torch.randn(8, 3, 5) + 1
+        assert torch.equal(plain(x), fused(x))
+    x = x.requires_grad_()
+    fused(x).sum().backward()
+    assert all(p.grad is not None and not p.grad.any() for p in fused.parameters())
+    plain(x)
+    plain.realign()
+    fused.realign()
+    assert not fused.collecting
+    for one, other in zip(plain.state_dict().values(), fused.state_dict().values(), strict=True):
+        assert torch.equal(one, other)
+    torch.testing.assert_close(plain(x), fused(x))
+
+
+@pytest.mark.parametrize("name", TWINS)
+def test_a_twin_can_be_copied_and_compiled(name: str) -> None:
+    module = twin(name, 5)
+    x = torch.randn(3, 5, 6, 6)
+    other = copy.deepcopy(module)
+    assert torch.equal(other(x), module(x))
+    compiled = torch.compile(module, fullgraph=True, backend="eager")
+    leaves = [x.clone().requires_grad_() for _ in range(2)]
+    for leaf, run in zip(leaves, (compiled, other), strict=True):
+        run(leaf).square().sum().backward()
+    torch.testing.assert_close(leaves[0].grad, leaves[1].grad)
+
+
+@pytest.mark.parametrize("name", TWINS)
+def test_another_number_of_channels_is_refused(name: str) -> None:
+    with pytest.raises(ValueError, match="3 channels"):
+        twin(name, 3)(torch.randn(2, 4, 5))
+
+
+def test_an_activation_without_a_twin_is_refused() -> None:
+    with pytest.raises(BadParameter, match="no fused kernel"):
+        build(ActivationSpec("relu"), channels=3, fused=True)
+
+
+def test_a_missing_compiler_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kernels, "find_spec", lambda _: None)
+    assert not kernels.available("cpu")
+    with pytest.raises(ModuleNotFoundError, match="needs numba"):
+        kernels.load("pwlu", "cpu")
+    with pytest.raises(ModuleNotFoundError, match="needs triton"):
+        kernels.load("pwlu", "cuda")
+
+
+def test_nothing_is_compiled_before_a_kernel_is_used() -> None:
+    code = (
+        "import sys\n"
+        "from search_space.build import build\n"
+        "from search_space.spec import ActivationSpec\n"
+        "build(ActivationSpec('pwlu'), channels=3, fused=True)\n"
+        "from search_space import kernels\n"
+        "kernels.available('cpu'), kernels.available('cuda')\n"
+        "print([n for n in ('numba', 'triton') if n in sys.modules])"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert result.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_settled_input_keeps_its_order_of_memory_where_it_can(name: str) -> None:
+    case = CASES[name]
+    x = case.input(torch.float32)
+    settled = layout.settled(x, case.channel_dim)
+    view = layout.View.of(settled, case.channel_dim)
+    assert (settled is x) is (name not in ("every second", "from the middle"))
+    assert view.outer * view.channels * view.length == x.numel()
+    flat = layout.flat(settled, case.channel_dim)
+    assert flat.data_ptr() == settled.data_ptr()
