@@ -14,11 +14,17 @@ _SMALL = 1 << 14
 _one_at_a_time = threading.Lock()
 
 
-def compiled(*, parallel: bool = False) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+def compiled(
+    *, parallel: bool = False, any_order: bool = False
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Compile a function at its first call, and keep it in Numba's cache where that can be written.
 
     Products and sums may be contracted. Nothing else is given up of IEEE arithmetic: NaN and
-    infinities go where the formula takes them, and sums are added in the order written.
+    infinities go where the formula takes them.
+
+    Args:
+        parallel: Its `prange` loops run on several threads.
+        any_order: Sums may be added in another order than written, always the same.
     """
 
     def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -26,7 +32,7 @@ def compiled(*, parallel: bool = False) -> Callable[[Callable[..., Any]], Callab
             "parallel": parallel,
             "nogil": True,
             "error_model": "numpy",
-            "fastmath": {"contract", "nsz"},
+            "fastmath": {"contract", "nsz"} | ({"reassoc"} if any_order else set()),
         }
         kernel: Callable[..., Any]
         try:

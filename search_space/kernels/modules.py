@@ -1,8 +1,13 @@
 """The fused twins: the plain modules, computed by kernels once they are past their statistics."""
 
+import math
+
 from torch import Tensor, nn
 
+from search_space.activations.acon import AconC, MetaAcon
 from search_space.activations.pwlu import PWLU
+from search_space.activations.shape import working_dtype
+from search_space.kernels.acon import acon_c
 from search_space.kernels.pwlu import pwlu
 
 
@@ -16,7 +21,38 @@ class FusedPWLU(PWLU):
         return pwlu(x, *parameters, channel_dim=self.channel_dim)
 
 
-_TWINS: dict[type[nn.Module], type[nn.Module]] = {PWLU: FusedPWLU}
+class FusedAconC(AconC):
+    """`AconC` in one pass over the input."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return acon_c(x, self.p1, self.p2, self.beta, self.channel_dim)
+
+
+class FusedMetaAcon(MetaAcon):
+    """`MetaAcon` in one pass over the input after the mean that its switch is computed from."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return acon_c(x, self.p1, self.p2, self.switch(_mean(x)))
+
+
+def _mean(x: Tensor) -> Tensor:
+    """Return the mean over positions, as an input of one position.
+
+    As a sum, because the gradient of a sum is a view that is added to the kernel's in place,
+    where that of a mean is one more tensor of the size of the input.
+    """
+    positions = tuple(range(2, x.dim()))
+    if not positions or x.numel() == 0:
+        return x
+    total = x.sum(positions, keepdim=True, dtype=working_dtype(x))
+    return total / math.prod(x.shape[2:])
+
+
+_TWINS: dict[type[nn.Module], type[nn.Module]] = {
+    PWLU: FusedPWLU,
+    AconC: FusedAconC,
+    MetaAcon: FusedMetaAcon,
+}
 
 
 def twin(plain: type[nn.Module]) -> type[nn.Module] | None:
