@@ -5,8 +5,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from search_space.activations.pwlu import _parameter_gradients, _Table, _tabulate
-from search_space.activations.shape import working_dtype
 from search_space.kernels import layout, load
 
 
@@ -47,9 +45,9 @@ def _forward(
     right: Tensor,
     channel_dim: int,
 ) -> Tensor:
-    table = _table(x, values, left_slope, right_slope, left, right)
+    parameters = (values, left_slope, right_slope, left, right)
     kernels = load("pwlu", x.device.type)
-    y: Tensor = kernels.forward(layout.settled(x, channel_dim), table, channel_dim)
+    y: Tensor = kernels.forward(layout.settled(x, channel_dim), parameters, channel_dim)
     return y
 
 
@@ -65,12 +63,9 @@ def _backward(
     channel_dim: int,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
     parameters = (values, left_slope, right_slope, left, right)
-    table = _table(x, *parameters)
     x = layout.settled(x, channel_dim)
-    dx, total, moment = load("pwlu", x.device.type).backward(
-        x, layout.alike(grad, x), table, channel_dim
-    )
-    gradients = _parameter_gradients(total, moment, table, values.to(table.slope.dtype))
+    kernels = load("pwlu", x.device.type)
+    dx, *gradients = kernels.backward(x, layout.alike(grad, x), parameters, channel_dim)
     d_values, d_left_slope, d_right_slope, d_left, d_right = (
         d.to(p.dtype) for d, p in zip(gradients, parameters, strict=True)
     )
@@ -99,10 +94,3 @@ def _differentiate(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
 
 
 _forward.register_autograd(_differentiate, setup_context=_keep)
-
-
-def _table(x: Tensor, *parameters: Tensor) -> _Table:
-    """The table in the dtype of the maths, each field contiguous and with a row per channel."""
-    table = _tabulate(*(p.to(working_dtype(x)) for p in parameters))
-    rows = table.slope.shape[0]
-    return _Table(*(field.expand(rows, -1).contiguous() for field in table))

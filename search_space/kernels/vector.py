@@ -1,8 +1,8 @@
 """Vectors of sixteen numbers for Numba kernels, as AVX-512 has them.
 
 Numba's own vectoriser makes a slow gather of a look-up in a small table, where one instruction
-permutes a register; and it cannot keep a histogram in registers. These few operations can be
-used inside a compiled function where `SUPPORTED` is true. Numbers keep IEEE semantics.
+permutes a register. These few operations can be used inside a compiled function where
+`SUPPORTED` is true. Numbers keep IEEE semantics.
 """
 
 from typing import Any
@@ -201,6 +201,16 @@ def to_floats(typing: Any, a: Any) -> Any:  # noqa: ARG001
 
 
 @intrinsic
+def twice(typing: Any, a: Any) -> Any:  # noqa: ARG001
+    """Twice the integers."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:  # noqa: ARG001
+        return builder.add(arguments[0], arguments[0])
+
+    return integers(a), generate
+
+
+@intrinsic
 def look_up(typing: Any, low: Any, index: Any, high: Any) -> Any:  # noqa: ARG001
     """Entries `index` of a table of 32 numbers, which two vectors hold."""
 
@@ -211,30 +221,36 @@ def look_up(typing: Any, low: Any, index: Any, high: Any) -> Any:  # noqa: ARG00
 
 
 @intrinsic
-def add_where(typing: Any, total: Any, index: Any, row: Any, value: Any) -> Any:  # noqa: ARG001
-    """`total + value` in the lanes where `index` is `row`, else `total`."""
+def store_pairs(typing: Any, array: Any, index: Any, a: Any, b: Any) -> Any:  # noqa: ARG001
+    """Write `a` and `b` in turn, 32 numbers, from `array[index]` on."""
 
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:  # noqa: ARG001
-        total, index, row, value = arguments
-        wanted = _splat(builder, builder.trunc(row, ir.IntType(32)), _INTEGERS)
-        mask = builder.icmp_signed("==", index, wanted)
-        return builder.select(mask, builder.fadd(total, value), total)
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        array, index, a, b = arguments
+        both = ir.VectorType(ir.FloatType(), 2 * WIDTH)
+        order = [lane for i in range(WIDTH) for lane in (i, WIDTH + i)]
+        lanes = ir.Constant(ir.VectorType(ir.IntType(32), 2 * WIDTH), order)
+        pointer = _pointer(context, builder, signature.args[0], array, index, both)
+        builder.store(builder.shuffle_vector(a, b, lanes), pointer, align=4)
+        return context.get_dummy_value()
 
-    return floats(total, index, types.intp, value), generate
+    return types.void(array, types.intp, a, b), generate
 
 
 @intrinsic
-def total(typing: Any, a: Any) -> Any:  # noqa: ARG001
-    """The sum of the sixteen numbers, added pairwise."""
+def add_pair(typing: Any, totals: Any, at: Any, pairs: Any, index: Any) -> Any:  # noqa: ARG001
+    """Add two numbers from `pairs[index]` on to the two from `totals[at]` on, in one step.
 
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:  # noqa: ARG001
-        zero = ir.Constant(ir.FloatType(), -0.0)
-        return _call(
-            builder,
-            "llvm.vector.reduce.fadd.v16f32",
-            ir.FloatType(),
-            [zero, arguments[0]],
-            fastmath=("reassoc",),
-        )
+    This is for any processor, and for float64 too.
+    """
 
-    return types.float32(a), generate
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        totals, at, pairs, index = arguments
+        wide = signature.args[0].dtype == types.float64
+        pair = ir.VectorType(ir.DoubleType() if wide else ir.FloatType(), 2)
+        target = _pointer(context, builder, signature.args[0], totals, at, pair)
+        source = _pointer(context, builder, signature.args[2], pairs, index, pair)
+        more = builder.load(source, align=4)
+        builder.store(builder.fadd(builder.load(target, align=4), more), target, align=4)
+        return context.get_dummy_value()
+
+    return types.void(totals, types.intp, pairs, types.intp), generate
