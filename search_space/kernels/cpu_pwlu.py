@@ -32,7 +32,7 @@ VECTOR_ROWS = 32
 
 # Elements whose rows and weights are held at a time, in the fastest cache; and pixels whose sums
 # are taken in the dtype of the input.
-_BLOCK = 1024
+_BLOCK = 512
 _PIXELS = 256
 
 # Copies of the sums over a block.
@@ -231,7 +231,7 @@ def _backward_runs(x, g, dx, slope, scale, shift, last, sums, length):
             c = run % scale.size
             part = slice(start, end)
             _backward_run(x[part], g[part], dx[part], slope[c], scale[c], shift[c], last, at, pairs)
-            _add_pairs(at, pairs, end - start, totals, sums[chunk, c])
+            _add_pairs(at, pairs, x[part], g[part], dx[part], totals, sums[chunk, c])
             start = end
 
 
@@ -252,7 +252,7 @@ def _backward_runs_in_vectors(x, g, dx, slope, scale, shift, last, sums, length)
             _backward_run_in_vectors(
                 x[part], g[part], dx[part], slope[c], scale[c], shift[c], last, at, pairs
             )
-            _add_pairs(at, pairs, end - start, totals, sums[chunk, c])
+            _add_pairs(at, pairs, x[part], g[part], dx[part], totals, sums[chunk, c])
             start = end
 
 
@@ -353,11 +353,17 @@ def _backward_run_in_vectors(x, g, dx, slope, scale, shift, last, at, pairs):
 
 
 @compiled()
-def _add_pairs(at, pairs, count, totals, sums):
-    """Add the first `count` pairs to `sums`, by way of the copies in `totals`, which are 0."""
-    width = sums.size
+def _add_pairs(at, pairs, x, g, dx, totals, sums):
+    """Add the pairs of a block to `sums`, by way of the copies in `totals`, which are 0.
+
+    This needs no memory but the fastest cache, so the next block is fetched meanwhile.
+    """
+    count, width = x.size, sums.size
     whole = count - count % _COPIES
     for i in range(0, whole, _COPIES):
+        v.prefetch(x, np.intp(count + i))
+        v.prefetch(g, np.intp(count + i))
+        v.prefetch_to_write(dx, np.intp(count + i))
         v.add_pair(totals, np.intp(at[i]), pairs, np.intp(2 * i))
         v.add_pair(totals, np.intp(at[i + 1] + width), pairs, np.intp(2 * i + 2))
         v.add_pair(totals, np.intp(at[i + 2] + 2 * width), pairs, np.intp(2 * i + 4))
