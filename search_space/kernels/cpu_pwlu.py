@@ -201,9 +201,7 @@ def _forward_runs_in_vectors(x, y, slope, offset, scale, shift, last, length, ch
             run = start // length
             end = min(stop, (run + 1) * length)
             c = run % scale.size
-            _forward_run_in_vectors(
-                x[start:end], y[start:end], slope[c], offset[c], scale[c], shift[c], last
-            )
+            _forward_run_in_vectors(x, y, start, end, c, slope, offset, scale, shift, last)
             start = end
 
 
@@ -231,7 +229,7 @@ def _backward_runs(x, g, dx, slope, scale, shift, last, sums, length):
             c = run % scale.size
             part = slice(start, end)
             _backward_run(x[part], g[part], dx[part], slope[c], scale[c], shift[c], last, at, pairs)
-            _add_pairs(at, pairs, x[part], g[part], dx[part], totals, sums[chunk, c])
+            _add_pairs(at, pairs, x, g, start, end, totals, sums, chunk, c)
             start = end
 
 
@@ -248,11 +246,8 @@ def _backward_runs_in_vectors(x, g, dx, slope, scale, shift, last, sums, length)
             run = start // length
             end = min(stop, (run + 1) * length, start + _BLOCK)
             c = run % scale.size
-            part = slice(start, end)
-            _backward_run_in_vectors(
-                x[part], g[part], dx[part], slope[c], scale[c], shift[c], last, at, pairs
-            )
-            _add_pairs(at, pairs, x[part], g[part], dx[part], totals, sums[chunk, c])
+            _backward_run_in_vectors(x, g, dx, start, end, c, slope, scale, shift, last, at, pairs)
+            _add_pairs(at, pairs, x, g, start, end, totals, sums, chunk, c)
             start = end
 
 
@@ -288,21 +283,22 @@ def _forward_run(x, y, slope, offset, scale, shift, last):
 
 
 @compiled()
-def _forward_run_in_vectors(x, y, slope, offset, scale, shift, last):
-    s, s16 = v.load(slope, 0), v.load(slope, v.WIDTH)
-    o, o16 = v.load(offset, 0), v.load(offset, v.WIDTH)
-    scales, shifts, lasts = v.splat(scale), v.splat(shift), v.splat(np.float32(last))
-    whole = x.size - x.size % v.WIDTH
-    for i in range(0, whole, v.WIDTH):
+def _forward_run_in_vectors(x, y, start, stop, c, slope, offset, scale, shift, last):
+    """The elements from `start` to `stop`; to cut views out of the arrays would take as long."""
+    row0 = np.intp(c * slope.shape[1])
+    s, s16 = v.load(slope, row0), v.load(slope, row0 + v.WIDTH)
+    o, o16 = v.load(offset, row0), v.load(offset, row0 + v.WIDTH)
+    scales, shifts, lasts = v.splat(scale[c]), v.splat(shift[c]), v.splat(np.float32(last))
+    whole = stop - (stop - start) % v.WIDTH
+    for i in range(start, whole, v.WIDTH):
         a = v.load(x, i)
         row = v.clamp_down(v.multiply_add(a, scales, shifts), lasts)
         v.store(y, i, v.multiply_add(v.look_up(s, row, s16), a, v.look_up(o, row, o16)))
-    if whole < x.size:
-        count = x.size - whole
-        a = v.load_first(x, whole, count)
+    if whole < stop:
+        a = v.load_first(x, whole, stop - whole)
         row = v.clamp_down(v.multiply_add(a, scales, shifts), lasts)
         part = v.multiply_add(v.look_up(s, row, s16), a, v.look_up(o, row, o16))
-        v.store_first(y, whole, count, part)
+        v.store_first(y, whole, stop - whole, part)
 
 
 @compiled()
@@ -330,40 +326,40 @@ def _backward_run(x, g, dx, slope, scale, shift, last, at, pairs):
 
 
 @compiled()
-def _backward_run_in_vectors(x, g, dx, slope, scale, shift, last, at, pairs):
-    s, s16 = v.load(slope, 0), v.load(slope, v.WIDTH)
-    scales, shifts, lasts = v.splat(scale), v.splat(shift), v.splat(np.float32(last))
-    whole = x.size - x.size % v.WIDTH
-    for i in range(0, whole, v.WIDTH):
+def _backward_run_in_vectors(x, g, dx, start, stop, c, slope, scale, shift, last, at, pairs):
+    row0 = np.intp(c * slope.shape[1])
+    s, s16 = v.load(slope, row0), v.load(slope, row0 + v.WIDTH)
+    scales, shifts, lasts = v.splat(scale[c]), v.splat(shift[c]), v.splat(np.float32(last))
+    whole = stop - (stop - start) % v.WIDTH
+    for i in range(start, whole, v.WIDTH):
         grad = v.load(g, i)
         position = v.multiply_add(v.load(x, i), scales, shifts)
         row = v.clamp_down(position, lasts)
         v.store(dx, i, v.multiply(v.look_up(s, row, s16), grad))
-        v.store(at, i, v.twice(row))
-        v.store_pairs(pairs, 2 * i, grad, v.multiply(v.subtract(position, v.to_floats(row)), grad))
-    if whole < x.size:
-        count = x.size - whole
-        grad = v.load_first(g, whole, count)
-        position = v.multiply_add(v.load_first(x, whole, count), scales, shifts)
+        v.store(at, i - start, v.twice(row))
+        weighted = v.multiply(v.subtract(position, v.to_floats(row)), grad)
+        v.store_pairs(pairs, 2 * (i - start), grad, weighted)
+    if whole < stop:
+        grad = v.load_first(g, whole, stop - whole)
+        position = v.multiply_add(v.load_first(x, whole, stop - whole), scales, shifts)
         row = v.clamp_down(position, lasts)
-        v.store_first(dx, whole, count, v.multiply(v.look_up(s, row, s16), grad))
-        v.store(at, whole, v.twice(row))
-        part = v.multiply(v.subtract(position, v.to_floats(row)), grad)
-        v.store_pairs(pairs, 2 * whole, grad, part)
+        v.store_first(dx, whole, stop - whole, v.multiply(v.look_up(s, row, s16), grad))
+        v.store(at, whole - start, v.twice(row))
+        weighted = v.multiply(v.subtract(position, v.to_floats(row)), grad)
+        v.store_pairs(pairs, 2 * (whole - start), grad, weighted)
 
 
 @compiled()
-def _add_pairs(at, pairs, x, g, dx, totals, sums):
+def _add_pairs(at, pairs, x, g, start, stop, totals, sums, chunk, c):
     """Add the pairs of a block to `sums`, by way of the copies in `totals`, which are 0.
 
     This needs no memory but the fastest cache, so the next block is fetched meanwhile.
     """
-    count, width = x.size, sums.size
+    count, width = stop - start, sums.shape[2]
     whole = count - count % _COPIES
     for i in range(0, whole, _COPIES):
-        v.prefetch(x, np.intp(count + i))
-        v.prefetch(g, np.intp(count + i))
-        v.prefetch_to_write(dx, np.intp(count + i))
+        v.prefetch(x, np.intp(stop + i))
+        v.prefetch(g, np.intp(stop + i))
         v.add_pair(totals, np.intp(at[i]), pairs, np.intp(2 * i))
         v.add_pair(totals, np.intp(at[i + 1] + width), pairs, np.intp(2 * i + 2))
         v.add_pair(totals, np.intp(at[i + 2] + 2 * width), pairs, np.intp(2 * i + 4))
@@ -378,7 +374,7 @@ def _add_pairs(at, pairs, x, g, dx, totals, sums):
         total = totals[i]
         for copy in range(1, _COPIES):
             total += totals[copy * width + i]
-        sums[i] += total
+        sums[chunk, c, i] += total
     totals[:] = 0
 
 

@@ -1,12 +1,14 @@
 """The fused twins: the plain modules, computed by kernels once they are past their statistics."""
 
 import math
+from typing import Any
 
 from torch import Tensor, nn
 
 from search_space.activations.acon import AconC, MetaAcon
 from search_space.activations.pwlu import PWLU
 from search_space.activations.shape import working_dtype
+from search_space.errors import BadParameter
 from search_space.kernels.acon import acon_c
 from search_space.kernels.pwlu import pwlu
 
@@ -31,8 +33,21 @@ class FusedAconC(AconC):
 class FusedMetaAcon(MetaAcon):
     """`MetaAcon` in one pass over the input after the mean that its switch is computed from."""
 
+    def __init__(self, channels: int, **options: Any) -> None:
+        super().__init__(channels, **options)
+        if self._each == "pixel":
+            expected = "False: a switch of each pixel has no fused kernel"
+            raise BadParameter("meta_acon", "fused", True, expected)
+
+    @property
+    def _each(self) -> str:
+        """What has a switch of its own in each sample."""
+        return str(getattr(self, "each", "channel"))
+
     def forward(self, x: Tensor) -> Tensor:
-        return acon_c(x, self.p1, self.p2, self.switch(_mean(x)))
+        # Only the switch of a channel is a function of means.
+        seen = _mean(x) if self._each == "channel" else x
+        return acon_c(x, self.p1, self.p2, self.switch(seen))
 
 
 def _mean(x: Tensor) -> Tensor:

@@ -259,22 +259,13 @@ def add_pair(typing: Any, totals: Any, at: Any, pairs: Any, index: Any) -> Any: 
 @intrinsic
 def prefetch(typing: Any, array: Any, index: Any) -> Any:  # noqa: ARG001
     """Ask for the memory of `array[index]`, which may lie outside the array, to be read soon."""
-    return types.void(array, types.intp), _prefetch(0)
 
-
-@intrinsic
-def prefetch_to_write(typing: Any, array: Any, index: Any) -> Any:  # noqa: ARG001
-    """Ask for the memory of `array[index]`, which may lie outside the array, to be written soon."""
-    return types.void(array, types.intp), _prefetch(1)
-
-
-def _prefetch(write: int) -> Any:
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         array, index = arguments
         pointer = _pointer(context, builder, signature.args[0], array, index, ir.IntType(8))
-        # Into all caches, of data.
-        flags = [ir.Constant(ir.IntType(32), flag) for flag in (write, 3, 1)]
+        # To read; into all caches; data.
+        flags = [ir.Constant(ir.IntType(32), flag) for flag in (0, 3, 1)]
         _call(builder, "llvm.prefetch.p0", ir.VoidType(), [pointer, *flags])
         return context.get_dummy_value()
 
-    return generate
+    return types.void(array, types.intp), generate

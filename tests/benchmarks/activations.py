@@ -2,15 +2,16 @@
 
 `python -m tests.benchmarks.activations` prints one table for each device, against SiLU, with ReLU
 and a naive PWLU (index arithmetic and masks) as yardsticks. All sides are run in turn, many
-times, and the fastest run of each counts, so that a busy machine slows all of them; ratios are
-those of one process. Every fused side is compared with its plain one before it is timed.
+times, in an order that changes, and the fastest run of each counts, so that a busy machine
+slows all of them; ratios are those of one process. Every fused side is compared with its plain
+one before it is timed.
 """
 
 import argparse
 import csv
-import itertools
 import os
 import platform
+import random
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, fields
@@ -185,7 +186,10 @@ def measure(sides: list[Side], x: Tensor, *, runs: int) -> list[Row]:
     """Return the fastest times of all sides, run in turn."""
     leaf, grad = x.detach().requires_grad_(), torch.randn_like(x)
     forward, both = ([float("inf")] * len(sides) for _ in range(2))
-    for run, (index, side) in itertools.product(range(runs + 2), enumerate(sides)):
+    # In another order each time: what ran before decides what memory and caches look like.
+    shuffle = random.Random(0)
+    order = [(run, *side) for run in range(runs + 2) for side in shuffled(sides, shuffle)]
+    for run, index, side in order:
         if side.slow and run > max(6, runs // 4):
             continue
         leaf.grad = None
@@ -207,6 +211,11 @@ def measure(sides: list[Side], x: Tensor, *, runs: int) -> list[Row]:
         )
         for side, one, two in zip(sides, forward, both, strict=True)
     ]
+
+
+def shuffled(sides: list[Side], shuffle: random.Random) -> list[tuple[int, Side]]:
+    numbered = list(enumerate(sides))
+    return shuffle.sample(numbered, len(numbered))
 
 
 def clock(device: torch.device, run: Callable[[], object]) -> float:
