@@ -294,6 +294,43 @@ def test_equal_threads_give_equal_bits(threads: int) -> None:
         torch.set_num_threads(before)
 
 
+def test_kernels_run_on_as_many_threads_as_torch_and_one_for_a_small_input() -> None:
+    import numba
+
+    from search_space.kernels import jit
+
+    before = torch.get_num_threads()
+    numba_before = numba.get_num_threads()
+    try:
+        for threads in (1, 2):
+            torch.set_num_threads(threads)
+            seen: list[int] = []
+            jit.run(jit.chunks(1 << 20), lambda seen=seen: seen.append(numba.get_num_threads()))
+            assert seen == [min(threads, numba.config.NUMBA_NUM_THREADS)]
+            assert jit.chunks(100) == 1
+    finally:
+        torch.set_num_threads(before)
+    assert numba.get_num_threads() == numba_before
+
+
+def test_without_a_folder_for_the_cache_kernels_still_compile(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    import numba
+
+    from search_space.kernels import jit
+
+    njit = numba.njit
+
+    def without_cache(**options: object) -> object:
+        if options.get("cache"):
+            raise RuntimeError("cannot cache function")
+        return njit(**options)
+
+    monkeypatch.setattr(numba, "njit", without_cache)
+    assert jit.compiled()(lambda x: x + 1)(1) == 2
+
+
 # The twins
 
 
