@@ -20,7 +20,8 @@ def build(
     Args:
         channels: Size of the input's dimension `channel_dim`.
         channel_dim: 1 for `(N, C, *)`, -1 for channels last.
-        fused: Ask for the fused kernel. It is never chosen silently, nor silently missed.
+        fused: Ask for the fused twin: equal parameters and numbers, computed by one kernel. It
+            is never chosen silently, nor silently missed.
 
     Raises:
         UnknownActivation: If the catalogue does not hold the name.
@@ -28,15 +29,21 @@ def build(
             if `fused`, and the activation has no fused kernel.
     """
     entry = catalog.check(spec)
-    if fused:
-        raise BadParameter(spec.name, "fused", fused, "False: it has no fused kernel")
-    return construct(entry, spec, channels=channels, channel_dim=channel_dim)
+    return construct(entry, spec, channels=channels, channel_dim=channel_dim, fused=fused)
 
 
 def construct(
-    entry: Entry, spec: ActivationSpec, *, channels: int, channel_dim: int = 1
+    entry: Entry,
+    spec: ActivationSpec,
+    *,
+    channels: int,
+    channel_dim: int = 1,
+    fused: bool = False,
 ) -> nn.Module:
     """Return a new module for a spec of `entry`, which need not be in the catalogue."""
+    kind: type[nn.Module] = entry.load()
+    if fused:
+        kind = _fused(spec.name, kind)
     arguments: dict[str, object] = dict(spec.params)
     if len(entry.shares) > 1:
         arguments["share"] = spec.share
@@ -44,5 +51,14 @@ def construct(
         arguments["initial"] = spec.initial or entry.default_initial
     if entry.learned:
         arguments |= {"channels": channels, "channel_dim": channel_dim}
-    module: nn.Module = entry.load()(**arguments)
-    return module
+    return kind(**arguments)
+
+
+def _fused(name: str, kind: type[nn.Module]) -> type[nn.Module]:
+    """Return the fused twin of a module's class. Compiles nothing before it is called."""
+    from search_space.kernels.modules import twin
+
+    found = twin(kind)
+    if found is None:
+        raise BadParameter(name, "fused", True, "False: it has no fused kernel")
+    return found

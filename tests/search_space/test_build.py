@@ -52,7 +52,7 @@ def test_an_unknown_name_is_refused() -> None:
 
 def test_a_kernel_that_does_not_exist_is_refused() -> None:
     with pytest.raises(BadParameter, match="no fused kernel"):
-        build(ActivationSpec("pwlu"), channels=3, fused=True)
+        build(ActivationSpec("relu"), channels=3, fused=True)
 
 
 def test_meta_acon_refuses_channels_last() -> None:

@@ -1,0 +1,100 @@
+"""The fused twins: the plain modules, computed by kernels once they are past their statistics."""
+
+import math
+from typing import Any
+
+from torch import Tensor, nn
+
+from search_space.activations.acon import AconC, MetaAcon
+from search_space.activations.pwlu import PWLU
+from search_space.activations.shape import working_dtype
+from search_space.activations.swish import AconA, AconB, Swish
+from search_space.errors import BadParameter
+from search_space.kernels.acon import acon_a, acon_b, acon_c
+from search_space.kernels.pwlu import pwlu
+
+
+class FusedPWLU(PWLU):
+    """`PWLU` in one pass over the input. While it collects statistics it is the plain module."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.collecting:
+            return super().forward(x)
+        parameters = (self.values, self.left_slope, self.right_slope, self.left, self.right)
+        return pwlu(x, *parameters, channel_dim=self.channel_dim)
+
+
+class FusedAconC(AconC):
+    """`AconC` in one pass over the input."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return acon_c(x, self.p1, self.p2, self.beta, self.channel_dim)
+
+
+class FusedAconA(AconA):
+    """`AconA` in one pass over the input."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return acon_a(x, self.beta, self.channel_dim)
+
+
+class FusedSwish(Swish):
+    """`Swish` in one pass over the input."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return acon_a(x, self.beta, self.channel_dim)
+
+
+class FusedAconB(AconB):
+    """`AconB` in one pass over the input."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return acon_b(x, self.p, self.beta, self.channel_dim)
+
+
+class FusedMetaAcon(MetaAcon):
+    """`MetaAcon` in one pass over the input after the mean that its switch is computed from."""
+
+    def __init__(self, channels: int, **options: Any) -> None:
+        super().__init__(channels, **options)
+        if self._each == "pixel":
+            expected = "False: a switch of each pixel has no fused kernel"
+            raise BadParameter("meta_acon", "fused", True, expected)
+
+    @property
+    def _each(self) -> str:
+        """What has a switch of its own in each sample."""
+        return str(getattr(self, "each", "channel"))
+
+    def forward(self, x: Tensor) -> Tensor:
+        # Only the switch of a channel is a function of means.
+        seen = _mean(x) if self._each == "channel" else x
+        return acon_c(x, self.p1, self.p2, self.switch(seen))
+
+
+def _mean(x: Tensor) -> Tensor:
+    """Return the mean over positions, as an input of one position.
+
+    As a sum, because the gradient of a sum is a view that is added to the kernel's in place,
+    where that of a mean is one more tensor of the size of the input.
+    """
+    positions = tuple(range(2, x.dim()))
+    if not positions or x.numel() == 0:
+        return x
+    total = x.sum(positions, keepdim=True, dtype=working_dtype(x))
+    return total / math.prod(x.shape[2:])
+
+
+_TWINS: dict[type[nn.Module], type[nn.Module]] = {
+    PWLU: FusedPWLU,
+    AconA: FusedAconA,
+    AconB: FusedAconB,
+    AconC: FusedAconC,
+    Swish: FusedSwish,
+    MetaAcon: FusedMetaAcon,
+}
+
+
+def twin(plain: type[nn.Module]) -> type[nn.Module] | None:
+    """Return the fused class with the constructor, parameters and numbers of `plain`."""
+    return _TWINS.get(plain)
