@@ -9,7 +9,7 @@ from torch import nn
 
 from search_space import catalog
 from search_space.activations.learned import learned_parameters
-from search_space.build import build
+from search_space.build import build, has_fused_twin
 from search_space.errors import NoSuchSite, SitesDiffer
 from search_space.originals import module_spec
 from search_space.sites import Call, Probe, probe
@@ -20,7 +20,9 @@ from search_space.watch import Place
 Assignment = Mapping[str, ActivationSpec] | Candidate | ActivationConfig
 
 
-def apply(model: nn.Module, candidate: Assignment, example_batch: Any) -> nn.Module:
+def apply(
+    model: nn.Module, candidate: Assignment, example_batch: Any, *, fused: bool = False
+) -> nn.Module:
     """Put the activations of `candidate` into `model`, in place, and return it.
 
     A module that is called once is swapped. A call of a shared module or of a function is
@@ -33,6 +35,8 @@ def apply(model: nn.Module, candidate: Assignment, example_batch: Any) -> nn.Mod
         candidate: Specs by site id, a candidate, or a config, which must have been made on
             the same sites.
         example_batch: As for `find_sites`, which runs first.
+        fused: Compute those that have a fused twin by its kernel; parameters and their names
+            are the same.
 
     Raises:
         NoSuchSite: If one id is not a site of the network.
@@ -48,7 +52,8 @@ def apply(model: nn.Module, candidate: Assignment, example_batch: Any) -> nn.Mod
     changed = {id: spec for id, spec in specs.items() if _differs(spec, found.calls[id].site)}
     dtype = _floating_dtype(model)
     for id, spec in changed.items():
-        _place(model, found, found.calls[id], _module(spec, found.calls[id], dtype))
+        call = found.calls[id]
+        _place(model, found, call, _module(spec, call, dtype, fused=fused))
     _shield(model, found.callers)
     if changed:
         _close_short_cuts(model)
@@ -114,9 +119,14 @@ def _floating_dtype(model: nn.Module) -> torch.dtype:
     return next(dtypes, torch.get_default_dtype())
 
 
-def _module(spec: ActivationSpec, call: Call, dtype: torch.dtype) -> nn.Module:
+def _module(spec: ActivationSpec, call: Call, dtype: torch.dtype, *, fused: bool) -> nn.Module:
     site = call.site
-    module = build(spec, channels=site.channels, channel_dim=site.channel_dim)
+    module = build(
+        spec,
+        channels=site.channels,
+        channel_dim=site.channel_dim,
+        fused=fused and has_fused_twin(spec),
+    )
     return module.to(call.device, dtype)
 
 

@@ -32,6 +32,15 @@ def build(
     return construct(entry, spec, channels=channels, channel_dim=channel_dim, fused=fused)
 
 
+def has_fused_twin(spec: ActivationSpec) -> bool:
+    """Whether `build(spec, fused=True)` has a kernel to choose."""
+    from search_space.kernels.modules import twin
+
+    # Switched by pixel, Meta-ACON is a function of each value, which no kernel computes.
+    is_per_pixel = spec.params.get("switch") == "pixel"
+    return twin(catalog.lookup(spec.name).load()) is not None and not is_per_pixel
+
+
 def construct(
     entry: Entry,
     spec: ActivationSpec,

@@ -31,10 +31,14 @@ class Trial(Protocol):
         /,
     ) -> None: ...
 
-    def apply(self, model: Model, example_batch: Any) -> Model:
+    def apply(self, model: Model, example_batch: Any, *, fused: bool = False) -> Model:
         """Put the trial's activations into `model`, in place, and return it.
 
         An inspection ends here: the sites found are told and the process exits with 0.
+
+        Args:
+            fused: Compute by fused kernels what has one. They are compiled in the first trial
+                on a machine, and need `search_space.kernels.available(device.type)`.
         """
         ...
 

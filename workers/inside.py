@@ -75,7 +75,7 @@ class Inside:
                 return self._completed()
         return failed_with(error)
 
-    def apply(self, model: Model, example_batch: Any) -> Model:
+    def apply(self, model: Model, example_batch: Any, *, fused: bool = False) -> Model:
         plan = find_sites(model, example_batch)
         if self._assignment.kind is TrialKind.INSPECTION:
             raise Ended(Outcome(outcome=OutcomeKind.COMPLETED, plan=plan))
@@ -84,7 +84,7 @@ class Inside:
             raise NetworkChanged(self._assignment.fingerprint, plan.fingerprint, ids)
         # Finding the sites ran the network, so what it drew must not matter from here on.
         seed_everything(self._assignment.seed, "apply")
-        apply(model, self._candidate, example_batch)
+        apply(model, self._candidate, example_batch, fused=fused)
         self._applied = model, plan, example_batch
         return model
 

@@ -48,7 +48,13 @@ class Outside:
     ) -> None:
         return None
 
-    def apply(self, model: Model, example_batch: Any) -> Model:  # noqa: ARG002
+    def apply(
+        self,
+        model: Model,
+        example_batch: Any,  # noqa: ARG002
+        *,
+        fused: bool = False,  # noqa: ARG002
+    ) -> Model:
         return model
 
     def parameter_groups(

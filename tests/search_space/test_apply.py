@@ -402,3 +402,23 @@ def test_all_phases_of_a_network_end_together(applied: nn.Module, images: Tensor
     applied(images).square().sum().backward()
     optimizer.step()
     assert not any(torch.equal(m.values, b) for m, b in zip(collecting, before, strict=True))
+
+
+def test_fused_twins_are_applied_where_asked_for_and_where_there_is_one() -> None:
+    model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Conv2d(8, 8, 3), nn.ReLU(), nn.ReLU())
+    batch = torch.randn(2, 3, 9, 9)
+    specs = {
+        "1": ActivationSpec("pwlu"),
+        "3": ActivationSpec("meta_acon", {"switch": "pixel"}),
+        "4": ActivationSpec("silu"),
+    }
+    plain = apply(copy.deepcopy(model), specs, batch)
+    fused = apply(model, specs, batch, fused=True)
+    assert [type(module).__name__ for module in fused] == [
+        "Conv2d",
+        "FusedPWLU",
+        "Conv2d",
+        "MetaAcon",
+        "SiLU",
+    ]
+    assert list(fused.state_dict()) == list(plain.state_dict())
