@@ -57,6 +57,7 @@ format: $(DEV)
 	$(BIN)/ruff format
 
 bench: $(DEV)
+	$(BIN)/python -m tests.benchmarks.activations
 	$(BIN)/python -m tests.benchmarks.pwlu_network
 
 clean:
