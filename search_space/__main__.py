@@ -1,4 +1,4 @@
-"""`python -m search_space sites|check`, started by `actsearch sites` and `actsearch check`."""
+"""`python -m search_space sites|check|curve`, started by the commands of these names."""
 
 import argparse
 import json
@@ -30,6 +30,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from search_space.check import run
 
         return run(options.file, as_json=options.json)
+    if options.command == "curve":
+        return _draw(options.names, options.output)
     try:
         model, example_batch = _load(options.network, options.input, options.classes)
     except _Unusable as error:
@@ -65,7 +67,23 @@ def _parser() -> argparse.ArgumentParser:
         "file", metavar="MY_ACTIVATION.py", help="defines ENTRY, ENTRIES or module classes"
     )
     check.add_argument("--json", action="store_true", help="print JSON")
+    curve = commands.add_parser("curve", description="Draw activations and their derivatives.")
+    curve.add_argument("names", nargs="+", metavar="NAME", help="as `activations` lists them")
+    curve.add_argument("--output", type=Path, default=Path("curve.svg"), help="(%(default)s)")
     return parser
+
+
+def _draw(names: Sequence[str], output: Path) -> int:
+    from search_space.curve import draw
+    from search_space.errors import UnknownActivation
+
+    try:
+        draw(names, output)
+    except (UnknownActivation, OSError) as error:
+        sys.stderr.write(f"actsearch: {error}\n")
+        return _REFUSED
+    sys.stdout.write(f"{output}\n")
+    return 0
 
 
 def _size(text: str) -> tuple[int, ...]:

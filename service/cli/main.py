@@ -22,7 +22,12 @@ _COMMANDS: Sequence[Callable[..., None]] = (
     searches.cancel,
     searches.activations,
 )
-_PASSED_ON: Sequence[Callable[..., None]] = (processes.worker, processes.sites, processes.check)
+_PASSED_ON: Sequence[Callable[..., None]] = (
+    processes.worker,
+    processes.sites,
+    processes.check,
+    processes.curve,
+)
 _CONTEXT = {"allow_extra_args": True, "ignore_unknown_options": True}
 
 

@@ -76,6 +76,11 @@ def check(context: typer.Context) -> None:
     _become("search_space", ["check", *context.args])
 
 
+def curve(context: typer.Context) -> None:
+    """Draw activations by name, with their derivatives, into a file."""
+    _become("search_space", ["curve", *context.args])
+
+
 def _settings(**given: Any) -> Settings:
     try:
         return Settings(**{name: value for name, value in given.items() if value is not None})
