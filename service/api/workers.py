@@ -1,8 +1,9 @@
 """Where workers introduce themselves and ask for work."""
 
 import asyncio
+from typing import Any
 
-from fastapi import APIRouter, Depends, Response, status
+from fastapi import APIRouter, Depends, Request, Response, status
 
 from search_space.contract import (
     PROTOCOL,
@@ -52,20 +53,30 @@ def beat(id: str, body: Heartbeat, core: Parts) -> HeartbeatReply:
         status.HTTP_204_NO_CONTENT: {"description": "Nothing waits; ask again."},
     },
 )
-async def lease(body: LeaseRequest, room: Work) -> Response:
+async def lease(body: LeaseRequest, request: Request, room: Work) -> Response:
     """Ask for work, and wait for it. A repeated request gets the same attempt."""
     if not body.protocol_min <= PROTOCOL <= body.protocol_max:
         raise BadProtocol(body.protocol_min, body.protocol_max, PROTOCOL)
     waiting = room.enter(body)
-    answer = asyncio.wrap_future(waiting.answer)
+    answer: asyncio.Future[Any] = asyncio.wrap_future(waiting.answer)
+    gone = asyncio.create_task(_disconnection(request))
     try:
-        await asyncio.wait([answer], timeout=body.wait_seconds)
+        await asyncio.wait(
+            [answer, gone], timeout=body.wait_seconds, return_when=asyncio.FIRST_COMPLETED
+        )
     finally:
+        gone.cancel()
         room.leave(waiting)
     assignment = await answer
     if assignment is None:
         return Response(status_code=status.HTTP_204_NO_CONTENT)
     return Response(assignment.model_dump_json(), media_type="application/json")
+
+
+async def _disconnection(request: Request) -> None:
+    """Return when the worker has hung up: what were handed out then would reach nobody."""
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
 
 
 @router.get("/workers")

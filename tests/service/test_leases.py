@@ -5,6 +5,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import httpx2
 import pytest
 
 from tests.support.player import TASK, Player
@@ -346,3 +347,18 @@ def test_a_worker_that_takes_leave_is_not_given_what_it_hands_back(served: Serve
     assert (again["trial"], again["attempt"]) == (mine["trial"], 2)
     assert [worker["id"] for worker in served.http.get("/workers").json()] == [other.id]
     assert served.http.delete("/workers/ghost").status_code == 404
+
+
+def test_a_slot_that_has_hung_up_is_given_nothing(served: Served) -> None:
+    player, other = Player(served), Player(served)
+    player.submit(budget={"trials": 1}, parallel=1)
+    body = {"worker": player.id, "boot_id": player.boot, "slot": 1, "request": 0}
+    player.inspect()
+    mine = player.work()
+    room = served.app.state.waiting_room
+    with pytest.raises(httpx2.ReadTimeout):
+        httpx2.post(f"{served.url}/v1/leases", json=body | {"wait_seconds": 20}, timeout=0.5)
+    until(lambda: room.size == 0)
+    player.end(mine, "failed", failure="preempted")
+    again = other.work()
+    assert (again["trial"], again["attempt"]) == (mine["trial"], 2)

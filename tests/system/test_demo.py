@@ -93,7 +93,7 @@ def test_the_saved_network_is_as_accurate_as_was_said(demo: Seen) -> None:
 
     accuracy = evaluate(model, validation, Precision(torch.device("cpu")))["accuracy"]
 
-    assert accuracy == pytest.approx(config.provenance["metrics"]["accuracy"], abs=1e-6)
+    assert accuracy == pytest.approx(config.provenance["metrics"]["validation_accuracy"], abs=1e-6)
 
 
 def test_eighteen_networks_were_trained(demo: Seen, tmp_path: Path) -> None:
