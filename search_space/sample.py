@@ -11,11 +11,12 @@ from dataclasses import asdict, dataclass, field, replace
 from fnmatch import fnmatchcase
 from functools import cached_property
 from itertools import product
-from typing import Any, Protocol
+from typing import Any
 
-from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
+from optuna.distributions import BaseDistribution
 
 from search_space.catalog import Entry, check_fit, hidden_width, initial_for, lookup
+from search_space.draw import Params, Replay, Suggester, contains, draw, first
 from search_space.errors import NoSuchSite
 from search_space.search import HYPERPARAMETERS, Choice, Range, Search
 from search_space.spec import (
@@ -30,16 +31,6 @@ from search_space.spec import (
 
 TRIALS_PER_LAYER = 10
 """`per: auto` searches single layers only when the budget allows this many trials a site."""
-
-Params = Mapping[str, Any]
-
-
-class Suggester(Protocol):
-    """The part of an Optuna trial that the space needs."""
-
-    def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any: ...
-
-    def suggest_float(self, name: str, low: float, high: float, *, log: bool) -> float: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +73,7 @@ class Space:
             }
             sites |= {site.id: self._spec(choice, site, options) for site in group.sites}
         factors = {
-            name: params.get(f"training/{name}", _first(values))
+            name: params.get(f"training/{name}", first(values))
             for name, values in self.hyperparameters.items()
         }
         return Candidate(sites, replace(Training(), **factors))
@@ -92,19 +83,19 @@ class Space:
         params: dict[str, Any] = {}
         names = tuple(choice.name for choice in self.choices)
         for group in self.groups:
-            _draw(trial, params, group.name, names)
+            draw(trial, params, group.name, names)
             chosen = self._chosen(params, group)
             for option, values in _options(chosen).items():
                 # What is tied over the network has been drawn if another group has it.
                 if _key(group, chosen, option) not in params:
-                    _draw(trial, params, _key(group, chosen, option), values)
+                    draw(trial, params, _key(group, chosen, option), values)
         for name, hyperparameter in self.hyperparameters.items():
-            _draw(trial, params, f"training/{name}", hyperparameter)
+            draw(trial, params, f"training/{name}", hyperparameter)
         return params
 
     def distributions(self, params: Params) -> dict[str, BaseDistribution]:
         """Return the distribution that each parameter of `params` was drawn from."""
-        drawn = _Replay(params)
+        drawn = Replay(params)
         self.suggest(drawn)
         return drawn.distributions
 
@@ -119,7 +110,7 @@ class Space:
             params |= found
         for name, values in self.hyperparameters.items():
             given = getattr(candidate.training, name)
-            if not _contains(values, given):
+            if not contains(values, given):
                 return None
             if isinstance(values, Range) or len(values) > 1:
                 params[f"training/{name}"] = given
@@ -378,39 +369,3 @@ def _canonical_spec(spec: ActivationSpec) -> ActivationSpec:
     params = entry.values(spec)
     share = spec.share if len(entry.shares) > 1 else ActivationSpec(spec.name).share
     return ActivationSpec(spec.name, params, share, spec.initial or entry.default_initial)
-
-
-def _draw(
-    trial: Suggester, params: dict[str, Any], name: str, values: Sequence[Any] | Range
-) -> None:
-    """Draw one parameter into `params`; a single value is no parameter."""
-    if isinstance(values, Range):
-        params[name] = trial.suggest_float(name, values.low, values.high, log=values.log)
-    elif len(values) > 1:
-        params[name] = trial.suggest_categorical(name, tuple(values))
-
-
-def _first(values: Sequence[float] | Range) -> float:
-    return values.low if isinstance(values, Range) else values[0]
-
-
-def _contains(values: Sequence[float] | Range, value: float) -> bool:
-    if isinstance(values, Range):
-        return values.low <= value <= values.high
-    return value in values
-
-
-class _Replay:
-    """Answers with known parameters and notes the distributions they were asked with."""
-
-    def __init__(self, params: Params) -> None:
-        self._params = params
-        self.distributions: dict[str, BaseDistribution] = {}
-
-    def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
-        self.distributions[name] = CategoricalDistribution(tuple(choices))
-        return self._params[name]
-
-    def suggest_float(self, name: str, low: float, high: float, *, log: bool) -> float:
-        self.distributions[name] = FloatDistribution(low, high, log=log)
-        return float(self._params[name])
