@@ -10,9 +10,6 @@ BIN := $(VENV)/bin
 WORKER := $(VENV)/.installed-worker
 DEV := $(VENV)/.installed-dev
 
-# A comma of its own would end the argument of a call.
-WORKER_EXTRAS := worker,kernels
-
 # One thread per process: tests and trials run side by side.
 TEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadfile
 SLOW := slow or browser or postgres or ray or gpu
@@ -83,7 +80,7 @@ define pip_install
 endef
 
 $(WORKER): pyproject.toml constraints.txt | $(BIN)/python
-	$(call pip_install,$(WORKER_EXTRAS))
+	$(call pip_install,worker)
 	@touch $@
 
 $(DEV): pyproject.toml constraints.txt | $(BIN)/python

@@ -10,7 +10,6 @@ from torch.nn import functional as F
 from torch.optim import SGD
 from torch.optim.lr_scheduler import LambdaLR
 
-from search_space import kernels
 from workers.errors import Diverged
 from workers.handle import Trial
 from workers.networks.registry import Recipe
@@ -84,10 +83,7 @@ def train(
     """
     batch_size = min(batch_size, len(data))
     steps = len(data) // batch_size
-    # The kernels for CUDA are written but not measured on a GPU yet.
-    device = data.images.device.type
-    fused = device == "cpu" and kernels.available(device)
-    model = trial.apply(model, data.examples(), fused=fused)
+    model = trial.apply(model, data.examples())
     optimizer = _optimizer(trial, model, recipe)
     scheduler = LambdaLR(optimizer, _cosine(steps * epochs))
     precision = Precision(data.images.device)
