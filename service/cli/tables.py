@@ -160,9 +160,14 @@ def _gain_text(metric: str, gain: float | None) -> str:
 
 
 def _spec_text(spec: Mapping[str, Any]) -> str:
-    """Write `pwlu(segments=8, layer)`: what differs from the name alone."""
-    parts = [f"{key}={value}" for key, value in spec.get("params", {}).items()]
+    """Write `pwlu(segments=8, layer)`: its first parameter, and what differs from the defaults."""
     entry = CATALOG.get(spec["name"])
+    usual = {} if entry is None else {p.name: p.default for p in entry.parameters[1:]}
+    parts = [
+        f"{key}={value}"
+        for key, value in spec.get("params", {}).items()
+        if key not in usual or value != usual[key]
+    ]
     if entry is not None and len(entry.shares) > 1 and spec.get("share") == "layer":
         parts.append("layer")
     return f"{spec['name']}({', '.join(parts)})" if parts else str(spec["name"])

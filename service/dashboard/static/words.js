@@ -66,8 +66,9 @@ export function taskOf(search) {
   return network && dataset ? `${network} on ${dataset}` : name;
 }
 
+// In short: the numbers among its parameters; `wholeActivation` has them all.
 export function activation(spec) {
-  const own = Object.values(spec.params ?? {});
+  const own = Object.values(spec.params ?? {}).filter((one) => typeof one === "number");
   return [spec.name, ...own, spec.share === "layer" ? "layer" : null].filter((one) => one !== null).join(" ");
 }
 
