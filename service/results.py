@@ -71,11 +71,17 @@ def best_trial(session: Session, search: Search) -> Trial | None:
 
 def best_uniform(session: Session, search: Search) -> Trial | None:
     """Return the best completed uniform network."""
-    everything = ranked(session, search, limit=10_000)
-    return next((trial for trial in everything if trial.kind == TrialKind.BASELINE), None)
+    best = ranked(session, search, limit=1, kinds=[TrialKind.BASELINE])
+    return best[0] if best else None
 
 
-def ranked(session: Session, search: Search, *, limit: int) -> Sequence[Trial]:
+def ranked(
+    session: Session,
+    search: Search,
+    *,
+    limit: int,
+    kinds: Sequence[TrialKind] = (TrialKind.BASELINE, TrialKind.PROPOSED),
+) -> Sequence[Trial]:
     """Return the best completed candidates and uniform networks, the best first."""
     order = Trial.value.desc() if maximizes(search) else Trial.value.asc()
     return session.scalars(
@@ -85,7 +91,7 @@ def ranked(session: Session, search: Search, *, limit: int) -> Sequence[Trial]:
             Trial.state == TrialState.COMPLETED,
             Trial.repeat_of.is_(None),
             Trial.value.is_not(None),
-            Trial.kind != TrialKind.CONFIRMATION,
+            Trial.kind.in_(kinds),
             (Trial.label != trials.ORIGINAL) | Trial.label.is_(None),
         )
         .order_by(order, Trial.number)
