@@ -11,7 +11,8 @@ import optuna
 from fastapi import APIRouter, FastAPI
 from sqlalchemy import text
 
-from service.api import catalogue, events, leases, searches, trials, workers
+from service.access import Access
+from service.api import catalogue, events, leases, searches, tokens, trials, workers
 from service.artifacts import ArtifactStore
 from service.core import Core, signing_key
 from service.dashboard.page import add_page
@@ -38,10 +39,10 @@ def create_app(settings: Settings) -> FastAPI:
         CannotStart: If it would listen off loopback without a token.
     """
     token = _admin_token(settings)
-    if token is None and not settings.is_loopback:
+    if token is None and settings.exposure is not None:
         raise CannotStart(
-            f"refusing to listen on {settings.host} without a token: put one into a file and "
-            "name it by ACTSEARCH_ADMIN_TOKEN_FILE, or listen on 127.0.0.1"
+            f"refusing to {settings.exposure} without a token: put one into a file and name it "
+            "by ACTSEARCH_ADMIN_TOKEN_FILE, or answer on 127.0.0.1 and for its names alone"
         )
     app = FastAPI(
         title="Activation search",
@@ -50,12 +51,12 @@ def create_app(settings: Settings) -> FastAPI:
         responses={"4XX": {"model": Problem}},
     )
     app.state.settings = settings
-    app.state.admin_token = token
+    app.state.access = Access(token)
     app.state.stopping = False
     app.add_middleware(Guard, hosts=settings.hosts, max_body_bytes=MAX_BODY_BYTES)
     add_problem_handlers(app)
     api = APIRouter(prefix="/v1", max_body_size=MAX_BODY_BYTES)
-    for part in (searches, trials, events, workers, leases, catalogue):
+    for part in (searches, trials, events, workers, leases, catalogue, tokens):
         api.include_router(part.router)
     app.include_router(api)
     app.add_api_route("/healthz", _healthz, tags=["probes"])

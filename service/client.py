@@ -20,9 +20,11 @@ from service.schemas import (
     ActivationAnswer,
     ArtifactAnswer,
     BestAnswer,
+    NewTokenAnswer,
     ReportAnswer,
     SearchAnswer,
     TaskAnswer,
+    TokenAnswer,
     TrialAnswer,
     WorkerAnswer,
 )
@@ -112,6 +114,23 @@ class Client:
     def cancel(self, id: str) -> SearchAnswer:
         """Start nothing more; running trials finish."""
         return self._act(id, "cancel")
+
+    def create_token(
+        self, name: str, scopes: Sequence[str], expires_in_seconds: float | None = None
+    ) -> NewTokenAnswer:
+        """Make a token. The answer alone holds it; the service keeps its hash."""
+        body = {"name": name, "scopes": list(scopes), "expires_in_seconds": expires_in_seconds}
+        content = json.dumps(body).encode()
+        answer = self._wire.call("POST", "/tokens", JSON, content=content, repeatable=False)
+        return _one(NewTokenAnswer, answer)
+
+    def tokens(self) -> Iterator[TokenAnswer]:
+        """Yield the tokens, newest first."""
+        return self._items(TokenAnswer, "tokens")
+
+    def revoke_token(self, id: str) -> None:
+        """Make a token worthless at once."""
+        self._wire.call("DELETE", _path("tokens", id), JSON, repeatable=False)
 
     def activations(self) -> Sequence[ActivationAnswer]:
         """Return what may be chosen."""

@@ -1,6 +1,6 @@
 """Errors of the service. Each class owns the HTTP status it becomes."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
 from http import HTTPStatus
 from typing import Any, ClassVar
@@ -152,6 +152,21 @@ class Unauthorized(ServiceError):
 
     def __str__(self) -> str:
         return "a valid bearer token is required: 'Authorization: Bearer TOKEN'"
+
+
+class Forbidden(ServiceError):
+    """The request carries a valid token, which does not allow this."""
+
+    status = HTTPStatus.FORBIDDEN
+
+    def __init__(self, needed: str, given: Collection[str]) -> None:
+        super().__init__(needed, tuple(sorted(given)))
+        self.needed = needed
+        self.given = tuple(sorted(given))
+
+    def __str__(self) -> str:
+        has = ", ".join(self.given) or "nothing"
+        return f"this needs a token with the scope {str(self.needed)!r}; yours allows {has}"
 
 
 class BadHost(ServiceError):

@@ -34,15 +34,21 @@ class Settings(BaseSettings):
     max_artifact_bytes: int = Field(2 * 1024**3, gt=0)
 
     @property
-    def is_loopback(self) -> bool:
-        if self.host == "localhost":
-            return True
-        try:
-            return ip_address(self.host).is_loopback
-        except ValueError:
-            return False
+    def exposure(self) -> str | None:
+        """What lets others than this machine's users call, in words, or None."""
+        if not _is_loopback(self.host):
+            return f"listen on {self.host}"
+        outside = [name for name in self.allowed_hosts if not _is_loopback(name)]
+        return f"answer for {', '.join(outside)}" if outside else None
 
     @property
     def hosts(self) -> frozenset[str]:
         """Names that the `Host` header may carry."""
         return frozenset({*LOOPBACK_NAMES, self.host, *self.allowed_hosts})
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return host == "localhost" or ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False

@@ -1,12 +1,12 @@
 """What may be searched."""
 
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter
 
 from search_space.catalog import CATALOG
-from service.api.deps import admin
+from service.api.deps import reads
 from service.schemas import ActivationAnswer
 
-router = APIRouter(tags=["catalogue"], dependencies=[Depends(admin)])
+router = APIRouter(tags=["catalogue"], dependencies=[reads])
 
 
 @router.get("/activations")

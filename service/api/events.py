@@ -7,13 +7,13 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Header, Request
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 
-from service.api.deps import Parts, admin
+from service.api.deps import Parts, reads
 from service.core import Core
 from service.errors import Fault, Invalid
 from service.store import events, searches
 from service.store.models import Event
 
-router = APIRouter(tags=["events"], dependencies=[Depends(admin)])
+router = APIRouter(tags=["events"], dependencies=[reads])
 
 BATCH = 500
 KEEP_LOOKING_SECONDS = 5.0

@@ -2,13 +2,13 @@
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Header, Query, Response, status
+from fastapi import APIRouter, Header, Query, Response, status
 
 from search_space.contract import read_candidate, read_plan
 from search_space.search import Search as Document
 from search_space.spec import ActivationConfig, to_data
 from service import ranking, results
-from service.api.deps import After, Limit, Parts, Reader, admin
+from service.api.deps import After, Limit, Parts, Reader, reads_or_submits
 from service.core import Core
 from service.errors import NotFound, NotOffered, NotReady
 from service.figures import FIGURES
@@ -21,7 +21,7 @@ from service.store.models import Search, Trial
 from service.turn import take_turn
 from service.versions import versions
 
-router = APIRouter(prefix="/searches", tags=["searches"], dependencies=[Depends(admin)])
+router = APIRouter(prefix="/searches", tags=["searches"], dependencies=[reads_or_submits])
 
 IdempotencyKey = Annotated[
     str | None, Header(min_length=1, max_length=200, description="Makes a repeat harmless.")

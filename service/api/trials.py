@@ -1,9 +1,9 @@
 """Trials: their curves and their files."""
 
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter
 from fastapi.responses import FileResponse
 
-from service.api.deps import After, Limit, Parts, ReadableTrial, Reader, admin
+from service.api.deps import After, Limit, Parts, ReadableTrial, Reader, reads
 from service.artifacts import check_name
 from service.errors import NotFound
 from service.schemas import ArtifactAnswer, Page, ReportAnswer, TrialAnswer
@@ -11,10 +11,10 @@ from service.store import searches, trials
 from service.store.cursor import Cursor
 
 router = APIRouter(tags=["trials"])
-ADMIN = [Depends(admin)]
+READS = [reads]
 
 
-@router.get("/searches/{id}/trials", dependencies=ADMIN)
+@router.get("/searches/{id}/trials", dependencies=READS)
 def list_trials(id: str, session: Reader, after: After, limit: Limit = 100) -> Page[TrialAnswer]:
     """List a search's trials in the order of their numbers."""
     searches.get(session, id)
@@ -27,20 +27,20 @@ def list_trials(id: str, session: Reader, after: After, limit: Limit = 100) -> P
     return Page(items=[TrialAnswer.model_validate(trial) for trial in shown], next=cursor)
 
 
-@router.get("/trials/{id}", dependencies=ADMIN)
+@router.get("/trials/{id}", dependencies=READS)
 def read_trial(id: str, session: Reader) -> TrialAnswer:
     """Read a trial."""
     return TrialAnswer.model_validate(trials.get(session, id))
 
 
-@router.get("/trials/{id}/reports", dependencies=ADMIN)
+@router.get("/trials/{id}/reports", dependencies=READS)
 def read_reports(id: str, session: Reader) -> list[ReportAnswer]:
     """Read a trial's curve: one report for each epoch."""
     trials.get(session, id)
     return [ReportAnswer.model_validate(report) for report in trials.reports(session, id)]
 
 
-@router.get("/trials/{id}/artifacts", dependencies=ADMIN)
+@router.get("/trials/{id}/artifacts", dependencies=READS)
 def list_artifacts(id: str, session: Reader) -> list[ArtifactAnswer]:
     """List a trial's files."""
     trials.get(session, id)

@@ -3,7 +3,7 @@
 import asyncio
 from typing import Any
 
-from fastapi import APIRouter, Depends, Request, Response, status
+from fastapi import APIRouter, Request, Response, status
 
 from search_space.contract import (
     PROTOCOL,
@@ -14,16 +14,16 @@ from search_space.contract import (
     WorkerManifest,
     WorkerWelcome,
 )
-from service.api.deps import Parts, Reader, Work, admin
+from service.api.deps import Parts, Reader, Work, reads, works
 from service.errors import BadProtocol
 from service.schemas import TaskAnswer, WorkerAnswer
 from service.store import attempts, searches, workers
 from service.words import heartbeat
 
-router = APIRouter(tags=["workers"], dependencies=[Depends(admin)])
+router = APIRouter(tags=["workers"])
 
 
-@router.put("/workers/{id}")
+@router.put("/workers/{id}", dependencies=[works])
 def register(id: str, body: WorkerManifest, core: Parts) -> WorkerWelcome:
     """Introduce a worker: what it is and what it offers."""
     with core.database.write() as session:
@@ -32,7 +32,7 @@ def register(id: str, body: WorkerManifest, core: Parts) -> WorkerWelcome:
     return WorkerWelcome(lease_seconds=core.settings.lease_seconds)
 
 
-@router.delete("/workers/{id}", status_code=status.HTTP_204_NO_CONTENT)
+@router.delete("/workers/{id}", dependencies=[works], status_code=status.HTTP_204_NO_CONTENT)
 def leave(id: str, core: Parts, room: Work) -> None:
     """Take leave: the worker gets no more work, not even what it is about to hand back."""
     with core.database.write() as session:
@@ -40,7 +40,7 @@ def leave(id: str, core: Parts, room: Work) -> None:
     room.dismiss(id)
 
 
-@router.post("/workers/{id}/heartbeat")
+@router.post("/workers/{id}/heartbeat", dependencies=[works])
 def beat(id: str, body: Heartbeat, core: Parts) -> HeartbeatReply:
     """Give a sign of life, which renews every lease it names."""
     return heartbeat(core, id, body)
@@ -48,6 +48,7 @@ def beat(id: str, body: Heartbeat, core: Parts) -> HeartbeatReply:
 
 @router.post(
     "/leases",
+    dependencies=[works],
     responses={
         status.HTTP_200_OK: {"model": Assignment},
         status.HTTP_204_NO_CONTENT: {"description": "Nothing waits; ask again."},
@@ -79,7 +80,7 @@ async def _disconnection(request: Request) -> None:
         pass
 
 
-@router.get("/workers")
+@router.get("/workers", dependencies=[reads])
 def list_workers(core: Parts, session: Reader) -> list[WorkerAnswer]:
     """List the workers, those seen last first."""
     since = searches.clock(session) - 2 * core.settings.lease_seconds
@@ -99,7 +100,7 @@ def list_workers(core: Parts, session: Reader) -> list[WorkerAnswer]:
     ]
 
 
-@router.get("/tasks")
+@router.get("/tasks", dependencies=[reads])
 def list_tasks(session: Reader) -> list[TaskAnswer]:
     """List the tasks that workers offer, with the JSON Schema of their settings."""
     offers = {offer.name: offer for offer in reversed(workers.offers(session))}

@@ -6,7 +6,7 @@ from typing import Any
 
 import typer
 
-from service.cli import processes, searches
+from service.cli import processes, searches, tokens
 from service.cli.common import FAILED, REFUSED, CommandError, complain
 from service.client import ClientError
 
@@ -63,6 +63,7 @@ def _make_app() -> typer.Typer:
     for command in _PASSED_ON:
         app.command(context_settings=_CONTEXT, add_help_option=False)(command)
     app.command("list")(searches.list_searches)
+    app.add_typer(tokens.make_app(), name="token")
     return app
 
 

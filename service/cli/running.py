@@ -132,9 +132,7 @@ class _Up:
         await self._end_worker(process, ended)
 
     async def _start_worker(self, options: Sequence[str]) -> Process:
-        environment = dict(os.environ)
-        if self._app.state.admin_token is not None:
-            environment["ACTSEARCH_TOKEN"] = self._app.state.admin_token
+        environment = {**os.environ, "ACTSEARCH_TOKEN": self._app.state.access.worker_token}
         home = self._settings.home.resolve() / "worker"
         return await asyncio.create_subprocess_exec(
             *(sys.executable, "-P", "-m", "workers", "--url", self._url, "--home", str(home)),

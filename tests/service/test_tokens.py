@@ -1,0 +1,289 @@
+"""Tokens: what each scope may do, until when, and the cookie of a page that signed in."""
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+from fastapi.routing import APIRoute, iter_route_contexts
+from sqlalchemy import select, text
+
+from service.cli import main
+from service.store.models import Token
+from tests.support.player import SEARCH, Player
+from tests.support.serving import Served
+
+ADMIN = "open-sesame"
+SCOPES = ("read", "submit", "work", "admin")
+ALLOWS = {
+    "read": {"read"},
+    "submit": {"submit", "read"},
+    "work": {"work"},
+    "admin": {"read", "submit", "work", "admin"},
+}
+NO_TOKEN = {("POST", "/v1/session"), ("DELETE", "/v1/session")}
+"""Signing in and out asks for no token beside the one that is shown."""
+
+ANY_TOKEN = {("GET", "/v1/session")}
+
+
+@pytest.fixture
+def guarded(serve: Callable[..., Served], tmp_path: Path) -> Served:
+    (tmp_path / "token").write_text(f"{ADMIN}\n")
+    served = serve(admin_token_file=tmp_path / "token")
+    served.http.headers["authorization"] = f"Bearer {ADMIN}"
+    return served
+
+
+@pytest.fixture
+def make(guarded: Served) -> Callable[..., dict[str, Any]]:
+    """Make tokens over HTTP."""
+
+    def make(*scopes: str, **more: Any) -> dict[str, Any]:
+        body = {"name": "a test", "scopes": scopes} | more
+        return dict(guarded.http.post("/tokens", json=body).raise_for_status().json())
+
+    return make
+
+
+@pytest.fixture
+def stranger(guarded: Served) -> Iterator[httpx2.Client]:
+    """Somebody else, with no token."""
+    with httpx2.Client(base_url=guarded.url, headers={"content-type": "application/json"}) as http:
+        yield http
+
+
+def bearer(token: str) -> dict[str, str]:
+    return {"authorization": f"Bearer {token}"}
+
+
+def routes(served: Served) -> list[tuple[str, str]]:
+    """Return every method and path of the API."""
+    contexts = iter_route_contexts(served.app.routes)
+    found = [route for route in contexts if isinstance(route.original_route, APIRoute)]
+    return [
+        (method, route.path)
+        for route in found
+        for method in route.original_route.methods
+        if route.path.startswith("/v1")
+    ]
+
+
+def scope_of(method: str, path: str) -> str:
+    """Return the scope that the design asks of a call."""
+    part = path.split("/")[2]
+    if part == "tokens" or path.startswith("/v1/leases/"):
+        return "admin"  # An attempt itself comes with a token of its own.
+    if part in ("leases", "workers") and method != "GET":
+        return "work"
+    return "read" if method == "GET" else "submit"
+
+
+def status_of(client: httpx2.Client, method: str, path: str, headers: dict[str, str]) -> int:
+    """Call a route with ids that exist nowhere and a body that no route takes."""
+    url = path.replace("{", "no-").replace("}", "")
+    if "/artifacts/" in path and method == "PUT":
+        headers = headers | {"content-type": "application/octet-stream"}
+    return client.request(method, url, headers=headers, content=b"[]").status_code
+
+
+def test_every_call_lets_pass_its_scope_and_no_other(
+    guarded: Served, make: Callable[..., dict[str, Any]], stranger: httpx2.Client
+) -> None:
+    tokens = {scope: bearer(make(scope)["token"]) for scope in SCOPES}
+    table = routes(guarded)
+    assert len(table) > 25
+    for method, path in table:
+        if (method, path) in NO_TOKEN | ANY_TOKEN:
+            continue
+        needed = scope_of(method, path)
+        for scope, headers in tokens.items():
+            status = status_of(stranger, method, path, headers)
+            passed = status not in (401, 403)
+            assert passed == (needed in ALLOWS[scope]), (method, path, scope, status)
+
+
+def test_no_call_lets_pass_what_is_no_token_or_none_any_more(
+    guarded: Served, make: Callable[..., dict[str, Any]], stranger: httpx2.Client
+) -> None:
+    revoked, expired = make("admin"), make("admin", expires_in_seconds=60)
+    guarded.http.delete(f"/tokens/{revoked['id']}").raise_for_status()
+    with guarded.core.database.write() as session:
+        session.execute(text("UPDATE tokens SET expires_at = 1 WHERE expires_at IS NOT NULL"))
+    broken = make("admin")["token"][:-1]
+    worthless = [bearer(token) for token in (revoked["token"], expired["token"], broken, "x", "é")]
+    basic = {"authorization": f"Basic {ADMIN}"}
+    cookies = [{"cookie": f"actsearch_session={value}"} for value in ("", "admin.9999999999.00")]
+    for method, path in routes(guarded):
+        if (method, path) in NO_TOKEN:
+            continue
+        for headers in ({}, basic, *worthless, *cookies):
+            encoded = {name: value.encode("utf-8") for name, value in headers.items()}
+            status = status_of(stranger, method, path, encoded)
+            assert status == 401, (method, path, headers, status)
+
+
+def test_a_refusal_says_which_scope_is_needed(
+    make: Callable[..., dict[str, Any]], stranger: httpx2.Client
+) -> None:
+    token = bearer(make("work")["token"])
+    answer = stranger.post("/v1/searches", json=SEARCH, headers=token)
+    assert answer.status_code == 403
+    detail = "this needs a token with the scope 'submit'; yours allows work"
+    assert answer.json()["detail"] == detail
+    missing = stranger.get("/v1/searches")
+    assert (missing.status_code, missing.headers["www-authenticate"]) == (401, "Bearer")
+
+
+def test_a_workers_token_works_a_search_through(
+    guarded: Served, make: Callable[..., dict[str, Any]]
+) -> None:
+    search = guarded.http.post("/searches", json=SEARCH).raise_for_status().json()
+    guarded.http.headers["authorization"] = f"Bearer {make('work')['token']}"
+    player = Player(guarded)
+    inspection = player.work()
+    own = bearer(inspection["token"])
+    plan = {"sites": [], "unreachable": []}
+    outcome = {"outcome": "completed", "plan": plan}
+    url = f"/leases/{inspection['lease']}/outcome"
+    assert guarded.http.post(url, json=outcome).status_code == 403
+    assert guarded.http.post(url, json=outcome, headers=own).status_code == 204
+    assert player.beat() == {}
+    assert guarded.http.get(f"/searches/{search['id']}").status_code == 403
+
+
+def test_an_attempts_token_speaks_for_its_attempt_and_nothing_else(guarded: Served) -> None:
+    player = Player(guarded)
+    search = player.submit()
+    player.inspect()
+    mine, other = player.work(), player.work()
+    del guarded.http.headers["authorization"]
+    token = bearer(mine["token"])
+    report = {"reports": [{"step": 1, "metrics": {"validation_accuracy": 0.5}}]}
+
+    def post(lease: str) -> int:
+        url = f"/leases/{lease}/reports"
+        return guarded.http.post(url, json=report, headers=token).status_code
+
+    assert post(mine["lease"]) == 200
+    assert post(other["lease"]) == 401
+    assert guarded.http.get(f"/searches/{search['id']}", headers=token).status_code == 401
+    own = guarded.http.get(f"/trials/{mine['trial']}/artifacts/none", headers=token)
+    others = guarded.http.get(f"/trials/{other['trial']}/artifacts/none", headers=token)
+    assert (own.status_code, others.status_code) == (404, 401)
+
+
+def test_tokens_are_listed_in_pages_and_stored_only_as_hashes(
+    guarded: Served, make: Callable[..., dict[str, Any]]
+) -> None:
+    made = [make("read", name=f"token {i}") for i in range(3)]
+    first = guarded.http.get("/tokens", params={"limit": 2}).json()
+    rest = guarded.http.get("/tokens", params={"cursor": first["next"]}).json()
+    listed = first["items"] + rest["items"]
+    assert [row["name"] for row in listed] == ["token 2", "token 1", "token 0"]
+    assert rest["next"] is None
+    with guarded.core.database.read() as session:
+        stored = repr([vars(row) for row in session.scalars(select(Token))])
+    for token in made:
+        secret = token["token"].split("_", 2)[2]
+        assert secret not in stored
+        assert secret not in repr(listed)
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        ({"scopes": []}, "scopes"),
+        ({"scopes": ["root"]}, "scopes.0"),
+        ({"name": ""}, "name"),
+        ({"expires_in_seconds": 0}, "expires_in_seconds"),
+        ({"expires_in_seconds": 1e300}, "expires_in_seconds"),
+        ({"expires_at": 5}, "expires_at"),
+    ],
+)
+def test_a_token_that_cannot_be_is_refused(
+    guarded: Served, change: dict[str, Any], field: str
+) -> None:
+    answer = guarded.http.post("/tokens", json={"name": "a", "scopes": ["read"]} | change)
+    assert answer.status_code == 422
+    assert [fault["field"] for fault in answer.json()["errors"]] == [field]
+
+
+def test_the_page_signs_in_for_a_cookie_that_ends_with_its_token(
+    guarded: Served, make: Callable[..., dict[str, Any]], stranger: httpx2.Client
+) -> None:
+    token = make("submit", expires_in_seconds=600)
+    assert stranger.post("/v1/session", json={"token": "wrong"}).status_code == 401
+    signed_in = stranger.post("/v1/session", json={"token": token["token"]})
+    assert signed_in.json()["scopes"] == ["read", "submit"]
+    cookie = signed_in.headers["set-cookie"].lower()
+    assert "httponly" in cookie
+    assert "samesite=strict" in cookie
+    assert "secure" not in cookie
+    assert 590 <= int(cookie.partition("max-age=")[2].partition(";")[0]) <= 600
+    assert token["token"] not in cookie
+
+    assert stranger.get("/v1/searches").status_code == 200
+    assert stranger.get("/v1/tokens").status_code == 403
+    assert stranger.get("/v1/session").json()["scopes"] == ["read", "submit"]
+    guarded.http.delete(f"/tokens/{token['id']}").raise_for_status()
+    assert stranger.get("/v1/searches").status_code == 401
+
+
+def test_signing_out_takes_the_cookie_back(stranger: httpx2.Client) -> None:
+    stranger.post("/v1/session", json={"token": ADMIN}).raise_for_status()
+    assert stranger.get("/v1/tokens").status_code == 200
+    stranger.delete("/v1/session").raise_for_status()
+    assert stranger.get("/v1/tokens").status_code == 401
+
+
+def test_behind_tls_the_cookie_travels_only_there(stranger: httpx2.Client) -> None:
+    headers = {"x-forwarded-proto": "https"}
+    answer = stranger.post("/v1/session", json={"token": ADMIN}, headers=headers)
+    assert "secure" in answer.headers["set-cookie"].lower()
+
+
+def test_a_cookie_cannot_be_changed_or_outlive_its_time(stranger: httpx2.Client) -> None:
+    stranger.post("/v1/session", json={"token": ADMIN}).raise_for_status()
+    who, expires, signature = stranger.cookies["actsearch_session"].split(".")
+    stranger.cookies.clear()
+    for forged in (
+        f"{who}.{int(expires) + 1}.{signature}",
+        f"worker.{expires}.{signature}",
+        f"{who}.{expires}.{signature[:-1]}",
+        f"{who}.é.{signature}",
+    ):
+        headers = {"cookie": f"actsearch_session={forged}".encode()}
+        assert stranger.get("/v1/searches", headers=headers).status_code == 401
+
+
+def test_a_service_on_loopback_without_tokens_says_that_it_is_open(served: Served) -> None:
+    assert served.http.get("/session").json() == {
+        "open": True,
+        "scopes": ["admin", "read", "submit", "work"],
+        "expires_at": None,
+    }
+
+
+def test_the_command_makes_lists_and_revokes_tokens(
+    guarded: Served, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("ACTSEARCH_URL", guarded.url)
+    monkeypatch.setenv("ACTSEARCH_TOKEN", ADMIN)
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        with pytest.raises(SystemExit) as ended:
+            main(["token", *arguments])
+        return (int(ended.value.code or 0), *capsys.readouterr())
+
+    code, made, _ = run("create", "gpu box", "--scope", "work", "--days", "30")
+    assert code == 0
+    assert guarded.http.get("/session", headers=bearer(made.strip())).json()["scopes"] == ["work"]
+    (listed,) = json.loads(run("list", "--json")[1])
+    assert "gpu box" in run("list")[1]
+    assert run("revoke", listed["id"])[0] == 0
+    assert guarded.http.get("/session", headers=bearer(made.strip())).status_code == 401
+    code, _, complaint = run("revoke", listed["id"])
+    assert (code, complaint) == (2, f"actsearch: there is no token '{listed['id']}'\n")
