@@ -10,6 +10,7 @@ from torch.nn import functional as F
 from torch.optim import SGD
 from torch.optim.lr_scheduler import LambdaLR
 
+from search_space import kernels
 from workers.errors import Diverged
 from workers.handle import Trial
 from workers.networks.registry import Recipe
@@ -83,7 +84,7 @@ def train(
     """
     batch_size = min(batch_size, len(data))
     steps = len(data) // batch_size
-    model = trial.apply(model, data.examples())
+    model = trial.apply(model, data.examples(), fused=_fused(data.images.device))
     optimizer = _optimizer(trial, model, recipe)
     scheduler = LambdaLR(optimizer, _cosine(steps * epochs))
     precision = Precision(data.images.device)
@@ -122,6 +123,11 @@ def evaluate(
             loss += F.cross_entropy(outputs, labels, reduction="sum")
     model.train()
     return {"accuracy": hits.item() / len(data), "loss": loss.item() / len(data)}
+
+
+def _fused(device: torch.device) -> bool:
+    """Triton's kernels have not been measured on a GPU yet; the plain activations have."""
+    return device.type == "cpu" and kernels.available("cpu")
 
 
 def _named(split: str, model: nn.Module, data: Batches, precision: Precision) -> dict[str, float]:

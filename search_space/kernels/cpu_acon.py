@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 from llvmlite import ir
-from numba import prange, types
+from numba import types
 from numba.extending import intrinsic, overload
 from torch import Tensor
 
@@ -153,62 +153,58 @@ def _choose_sigmoid(u):
     return lambda u: 1 / (1 + np.exp(-u))
 
 
-@compiled(parallel=True)
-def _forward_runs(x, y, a, b, p2, length, chunks):
+@compiled()
+def _forward_runs(x, y, a, b, p2, length, chunks, chunk):
     """Write `y`; `x` and `y` are runs of `length` elements, each with the next parameters."""
     step = (x.size + chunks - 1) // chunks
-    for chunk in prange(chunks):
-        start, stop = chunk * step, min(x.size, (chunk + 1) * step)
-        while start < stop:
-            run = start // length
-            end = min(stop, (run + 1) * length)
-            k = run % a.size
-            _forward_run(x[start:end], y[start:end], a[k], b[k], p2[k])
-            start = end
+    start, stop = chunk * step, min(x.size, (chunk + 1) * step)
+    while start < stop:
+        run = start // length
+        end = min(stop, (run + 1) * length)
+        k = run % a.size
+        _forward_run(x[start:end], y[start:end], a[k], b[k], p2[k])
+        start = end
 
 
-@compiled(parallel=True)
-def _forward_pixels(x, y, a, b, p2, each, chunks):
+@compiled()
+def _forward_pixels(x, y, a, b, p2, each, chunks, chunk):
     """Write `y`; `x` and `y` are `(pixels, channels)`, `each` of them to a row of parameters."""
     step = (x.shape[0] + chunks - 1) // chunks
     channels = x.shape[1]
-    for chunk in prange(chunks):
-        for m in range(chunk * step, min(x.shape[0], (chunk + 1) * step)):
-            k = m // each * channels
-            part = slice(k, k + channels)
-            _forward_pixel(x[m], y[m], a[part], b[part], p2[part])
+    for m in range(chunk * step, min(x.shape[0], (chunk + 1) * step)):
+        k = m // each * channels
+        part = slice(k, k + channels)
+        _forward_pixel(x[m], y[m], a[part], b[part], p2[part])
 
 
-@compiled(parallel=True)
-def _backward_runs(x, g, dx, a, b, p2, length, sums, chunks):
+@compiled()
+def _backward_runs(x, g, dx, a, b, p2, length, sums, chunks, chunk):
     """Write `dx` and `sums`, `(3, runs, pieces)`."""
     pieces = sums.shape[2]
     items = sums.shape[1] * pieces
     step = (items + chunks - 1) // chunks
-    for chunk in prange(chunks):
-        for item in range(chunk * step, min(items, (chunk + 1) * step)):
-            run, piece = item // pieces, item % pieces
-            start = run * length + piece * _PIECE
-            part = slice(start, min(start + _PIECE, (run + 1) * length))
-            k = run % a.size
-            total = _backward_run(x[part], g[part], dx[part], a[k], b[k], p2[k])
-            sums[0, run, piece], sums[1, run, piece], sums[2, run, piece] = total
+    for item in range(chunk * step, min(items, (chunk + 1) * step)):
+        run, piece = item // pieces, item % pieces
+        start = run * length + piece * _PIECE
+        part = slice(start, min(start + _PIECE, (run + 1) * length))
+        k = run % a.size
+        total = _backward_run(x[part], g[part], dx[part], a[k], b[k], p2[k])
+        sums[0, run, piece], sums[1, run, piece], sums[2, run, piece] = total
 
 
-@compiled(parallel=True)
-def _backward_pixels(x, g, dx, a, b, p2, each, sums, pieces, chunks):
+@compiled()
+def _backward_pixels(x, g, dx, a, b, p2, each, sums, pieces, chunks, chunk):
     """Write `dx` and `sums`, `(pieces of each row of parameters, 3, channels)`."""
     channels = x.shape[1]
     step = (sums.shape[0] + chunks - 1) // chunks
-    for chunk in prange(chunks):
-        for item in range(chunk * step, min(sums.shape[0], (chunk + 1) * step)):
-            row, piece = item // pieces, item % pieces
-            part = slice(row * channels, (row + 1) * channels)
-            total = sums[item]
-            total[:] = 0
-            start = row * each + piece * _ROWS
-            for m in range(start, min(start + _ROWS, (row + 1) * each)):
-                _backward_pixel(x[m], g[m], dx[m], a[part], b[part], p2[part], total)
+    for item in range(chunk * step, min(sums.shape[0], (chunk + 1) * step)):
+        row, piece = item // pieces, item % pieces
+        part = slice(row * channels, (row + 1) * channels)
+        total = sums[item]
+        total[:] = 0
+        start = row * each + piece * _ROWS
+        for m in range(start, min(start + _ROWS, (row + 1) * each)):
+            _backward_pixel(x[m], g[m], dx[m], a[part], b[part], p2[part], total)
 
 
 @compiled()

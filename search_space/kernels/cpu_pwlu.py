@@ -15,7 +15,6 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from numba import prange
 from torch import Tensor
 
 from search_space.activations.pwlu import MIN_WIDTH
@@ -177,98 +176,92 @@ def _differentiate(
         d_right[c] = -slope[c, rows - 1] * total[rows - 1] - far
 
 
-@compiled(parallel=True)
-def _forward_runs(x, y, slope, offset, scale, shift, last, length, chunks):
+@compiled()
+def _forward_runs(x, y, slope, offset, scale, shift, last, length, chunks, chunk):
     """Write `y`; `x` and `y` are runs of `length` elements, each of the next channel."""
     step = (x.size + chunks - 1) // chunks
-    for chunk in prange(chunks):
-        start, stop = chunk * step, min(x.size, (chunk + 1) * step)
-        while start < stop:
-            run = start // length
-            end = min(stop, (run + 1) * length)
-            c = run % scale.size
-            _forward_run(x[start:end], y[start:end], slope[c], offset[c], scale[c], shift[c], last)
-            start = end
+    start, stop = chunk * step, min(x.size, (chunk + 1) * step)
+    while start < stop:
+        run = start // length
+        end = min(stop, (run + 1) * length)
+        c = run % scale.size
+        _forward_run(x[start:end], y[start:end], slope[c], offset[c], scale[c], shift[c], last)
+        start = end
 
 
-@compiled(parallel=True)
-def _forward_runs_in_vectors(x, y, slope, offset, scale, shift, last, length, chunks):
+@compiled()
+def _forward_runs_in_vectors(x, y, slope, offset, scale, shift, last, length, chunks, chunk):
     """`_forward_runs` of float32 and at most `VECTOR_ROWS` rows."""
     step = (x.size + chunks - 1) // chunks
-    for chunk in prange(chunks):
-        start, stop = chunk * step, min(x.size, (chunk + 1) * step)
-        while start < stop:
-            run = start // length
-            end = min(stop, (run + 1) * length)
-            c = run % scale.size
-            _forward_run_in_vectors(x, y, start, end, c, slope, offset, scale, shift, last)
-            start = end
+    start, stop = chunk * step, min(x.size, (chunk + 1) * step)
+    while start < stop:
+        run = start // length
+        end = min(stop, (run + 1) * length)
+        c = run % scale.size
+        _forward_run_in_vectors(x, y, start, end, c, slope, offset, scale, shift, last)
+        start = end
 
 
-@compiled(parallel=True)
-def _forward_pixels(x, y, slope, offset, scale, shift, last, chunks):
+@compiled()
+def _forward_pixels(x, y, slope, offset, scale, shift, last, chunks, chunk):
     """Write `y`; `x` and `y` are `(pixels, channels)`."""
     step = (x.shape[0] + chunks - 1) // chunks
-    for chunk in prange(chunks):
-        for m in range(chunk * step, min(x.shape[0], (chunk + 1) * step)):
-            _forward_pixel(x[m], y[m], slope, offset, scale, shift, last)
+    for m in range(chunk * step, min(x.shape[0], (chunk + 1) * step)):
+        _forward_pixel(x[m], y[m], slope, offset, scale, shift, last)
 
 
-@compiled(parallel=True)
-def _backward_runs(x, g, dx, slope, scale, shift, last, sums, length):
+@compiled()
+def _backward_runs(x, g, dx, slope, scale, shift, last, sums, length, chunk):
     """Write `dx` and add to `sums`, `(chunks, channels, pairs of rows)` in float64."""
     chunks = sums.shape[0]
     step = (x.size + chunks - 1) // chunks
-    for chunk in prange(chunks):
-        at, pairs = np.empty(_BLOCK, np.int32), np.empty(2 * _BLOCK, x.dtype)
-        totals = np.zeros(_COPIES * sums.shape[2], x.dtype)
-        start, stop = chunk * step, min(x.size, (chunk + 1) * step)
-        while start < stop:
-            run = start // length
-            end = min(stop, (run + 1) * length, start + _BLOCK)
-            c = run % scale.size
-            part = slice(start, end)
-            _backward_run(x[part], g[part], dx[part], slope[c], scale[c], shift[c], last, at, pairs)
-            _add_pairs(at, pairs, x, g, start, end, totals, sums, chunk, c)
-            start = end
+    at, pairs = np.empty(_BLOCK, np.int32), np.empty(2 * _BLOCK, x.dtype)
+    totals = np.zeros(_COPIES * sums.shape[2], x.dtype)
+    start, stop = chunk * step, min(x.size, (chunk + 1) * step)
+    while start < stop:
+        run = start // length
+        end = min(stop, (run + 1) * length, start + _BLOCK)
+        c = run % scale.size
+        part = slice(start, end)
+        _backward_run(x[part], g[part], dx[part], slope[c], scale[c], shift[c], last, at, pairs)
+        _add_pairs(at, pairs, x, g, start, end, totals, sums, chunk, c)
+        start = end
 
 
-@compiled(parallel=True)
-def _backward_runs_in_vectors(x, g, dx, slope, scale, shift, last, sums, length):
+@compiled()
+def _backward_runs_in_vectors(x, g, dx, slope, scale, shift, last, sums, length, chunk):
     """`_backward_runs` of float32 and at most `VECTOR_ROWS` rows."""
     chunks = sums.shape[0]
     step = (x.size + chunks - 1) // chunks
-    for chunk in prange(chunks):
-        at, pairs = np.empty(_BLOCK, np.int32), np.empty(2 * _BLOCK, np.float32)
-        totals = np.zeros(_COPIES * sums.shape[2], np.float32)
-        start, stop = chunk * step, min(x.size, (chunk + 1) * step)
-        while start < stop:
-            run = start // length
-            end = min(stop, (run + 1) * length, start + _BLOCK)
-            c = run % scale.size
-            _backward_run_in_vectors(x, g, dx, start, end, c, slope, scale, shift, last, at, pairs)
-            _add_pairs(at, pairs, x, g, start, end, totals, sums, chunk, c)
-            start = end
+    at, pairs = np.empty(_BLOCK, np.int32), np.empty(2 * _BLOCK, np.float32)
+    totals = np.zeros(_COPIES * sums.shape[2], np.float32)
+    start, stop = chunk * step, min(x.size, (chunk + 1) * step)
+    while start < stop:
+        run = start // length
+        end = min(stop, (run + 1) * length, start + _BLOCK)
+        c = run % scale.size
+        _backward_run_in_vectors(x, g, dx, start, end, c, slope, scale, shift, last, at, pairs)
+        _add_pairs(at, pairs, x, g, start, end, totals, sums, chunk, c)
+        start = end
 
 
-@compiled(parallel=True)
-def _backward_pixels(x, g, dx, slope, scale, shift, last, sums):
+@compiled()
+def _backward_pixels(x, g, dx, slope, scale, shift, last, sums, chunk):
     """Write `dx` and add to `sums`, `(chunks, channels, pairs of rows)` in float64."""
     chunks, channels, width = sums.shape
     step = (x.shape[0] + chunks - 1) // chunks
-    for chunk in prange(chunks):
-        at, pairs = np.empty(channels, np.int32), np.empty(2 * channels, x.dtype)
-        totals = np.zeros(channels * width, x.dtype)
-        start, stop = chunk * step, min(x.shape[0], (chunk + 1) * step)
-        for block in range(start, stop, _PIXELS):
-            for m in range(block, min(stop, block + _PIXELS)):
-                _backward_pixel(x[m], g[m], dx[m], slope, scale, shift, last, at, pairs)
-                for c in range(channels):
-                    v.add_pair(totals, np.intp(c * width + at[c]), pairs, np.intp(2 * c))
+    at, pairs = np.empty(channels, np.int32), np.empty(2 * channels, x.dtype)
+    totals = np.zeros(channels * width, x.dtype)
+    start, stop = chunk * step, min(x.shape[0], (chunk + 1) * step)
+    for block in range(start, stop, _PIXELS):
+        for m in range(block, min(stop, block + _PIXELS)):
+            _backward_pixel(x[m], g[m], dx[m], slope, scale, shift, last, at, pairs)
             for c in range(channels):
-                for i in range(width):
-                    sums[chunk, c, i] += totals[c * width + i]
-            totals[:] = 0
+                v.add_pair(totals, np.intp(c * width + at[c]), pairs, np.intp(2 * c))
+        for c in range(channels):
+            for i in range(width):
+                sums[chunk, c, i] += totals[c * width + i]
+        totals[:] = 0
 
 
 @compiled()

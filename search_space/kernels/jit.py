@@ -1,7 +1,14 @@
-"""How the kernels for CPUs are compiled and run."""
+"""How the kernels for CPUs are compiled and run.
 
-import threading
+Numba compiles them for one thread, and threads of Python's own run the parts of an input side by
+side: a kernel lets go of the interpreter. Numba's own thread pools would not stand two callers at
+a time, nor a fork after their first use.
+"""
+
+import os
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from typing import Any
 
 import numba
@@ -10,26 +17,19 @@ import torch
 # Elements that are not worth a second thread.
 _SMALL = 1 << 14
 
-# Numba's simplest thread pool does not stand two callers at a time.
-_one_at_a_time = threading.Lock()
 
-
-def compiled(
-    *, parallel: bool = False, any_order: bool = False
-) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+def compiled(*, any_order: bool = False) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Compile a function at its first call, and keep it in Numba's cache where that can be written.
 
     Products and sums may be contracted. Nothing else is given up of IEEE arithmetic: NaN and
     infinities go where the formula takes them.
 
     Args:
-        parallel: Its `prange` loops run on several threads.
         any_order: Sums may be added in another order than written, always the same.
     """
 
     def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
         options: dict[str, Any] = {
-            "parallel": parallel,
             "nogil": True,
             "error_model": "numpy",
             "fastmath": {"contract", "nsz"} | ({"reassoc"} if any_order else set()),
@@ -46,18 +46,17 @@ def compiled(
 
 def chunks(elements: int) -> int:
     """Return in how many parts to cut the work, one for a thread: as many as torch would use."""
-    if elements < _SMALL:
-        return 1
-    available: int = numba.config.NUMBA_NUM_THREADS
-    return min(torch.get_num_threads(), available)
+    return 1 if elements < _SMALL else torch.get_num_threads()
 
 
-def run(threads: int, kernel: Callable[..., Any], *arguments: Any) -> None:
-    """Run a parallel kernel on so many threads."""
-    with _one_at_a_time:
-        before = numba.get_num_threads()
-        numba.set_num_threads(threads)
-        try:
-            kernel(*arguments)
-        finally:
-            numba.set_num_threads(before)
+def run(chunks: int, kernel: Callable[..., Any], *arguments: Any) -> None:
+    """Call a kernel once for each part, with the number of the part as its last argument."""
+    others = [_threads(os.getpid()).submit(kernel, *arguments, chunk) for chunk in range(1, chunks)]
+    kernel(*arguments, 0)
+    for other in others:
+        other.result()
+
+
+@cache
+def _threads(process: int) -> ThreadPoolExecutor:  # noqa: ARG001 - threads do not outlive a fork
+    return ThreadPoolExecutor(thread_name_prefix="kernel")

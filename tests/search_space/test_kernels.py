@@ -3,6 +3,7 @@
 import copy
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
@@ -294,23 +295,80 @@ def test_equal_threads_give_equal_bits(threads: int) -> None:
         torch.set_num_threads(before)
 
 
-def test_kernels_run_on_as_many_threads_as_torch_and_one_for_a_small_input() -> None:
-    import numba
+@pytest.fixture
+def torch_threads() -> Iterator[Callable[[int], None]]:
+    before = torch.get_num_threads()
+    yield torch.set_num_threads
+    torch.set_num_threads(before)
 
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_kernels_run_on_as_many_threads_as_torch_and_one_for_a_small_input(
+    threads: int, torch_threads: Callable[[int], None]
+) -> None:
     from search_space.kernels import jit
 
-    before = torch.get_num_threads()
-    numba_before = numba.get_num_threads()
-    try:
-        for threads in (1, 2):
-            torch.set_num_threads(threads)
-            seen: list[int] = []
-            jit.run(jit.chunks(1 << 20), lambda seen=seen: seen.append(numba.get_num_threads()))
-            assert seen == [min(threads, numba.config.NUMBA_NUM_THREADS)]
-            assert jit.chunks(100) == 1
-    finally:
-        torch.set_num_threads(before)
-    assert numba.get_num_threads() == numba_before
+    torch_threads(threads)
+    together = threading.Barrier(threads, timeout=60)
+    seen: list[int] = []
+
+    def kernel(chunk: int) -> None:
+        together.wait()
+        seen.append(chunk)
+
+    jit.run(jit.chunks(1 << 20), kernel)
+    assert sorted(seen) == list(range(threads))
+    assert jit.chunks(100) == 1
+
+
+def test_the_error_of_one_part_is_the_callers() -> None:
+    from search_space.kernels import jit
+
+    def fail_late(chunk: int) -> None:
+        if chunk == 1:
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        jit.run(2, fail_late)
+
+
+FORKED = """
+import os
+import numpy
+import torch
+from search_space.build import build
+from search_space.kernels import cpu_acon, cpu_pwlu
+from search_space.kernels.warm import warm
+from search_space.spec import ActivationSpec
+
+warm()
+kernels = [k for m in (cpu_acon, cpu_pwlu) for n, k in vars(m).items() if n.startswith("_forward_")]
+compiled = {k: len(k.signatures) for k in kernels}
+torch.set_num_threads(2)
+
+def train():
+    for spec in (ActivationSpec("acon_c"), ActivationSpec("pwlu", {"bounds": 3.0})):
+        x = torch.randn(4, 8, 90, 90, requires_grad=True)
+        build(spec, channels=8, fused=True)(x).sum().backward()
+        assert x.grad.isfinite().all()
+
+for parent_has_trained in (False, True):
+    child = os.fork()
+    if child == 0:
+        torch.set_num_threads(2)
+        train()
+        assert {k: len(k.signatures) for k in kernels} == compiled, "compiled again"
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0, parent_has_trained
+    if not parent_has_trained:
+        # Only the kernels: torch's own threads would not stand the fork.
+        x = torch.from_numpy(numpy.zeros((4, 8, 90, 90), numpy.float32))
+        cpu_acon.forward(x, *[torch.ones(1, 8)] * 3, 1)
+"""
+
+
+def test_forked_processes_have_the_warmed_kernels_and_threads_of_their_own() -> None:
+    subprocess.run([sys.executable, "-W", "ignore", "-c", FORKED], check=True, timeout=120)
 
 
 def test_without_a_folder_for_the_cache_kernels_still_compile(

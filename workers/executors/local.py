@@ -34,6 +34,7 @@ _PRELOADED = [
     "search_space.activations.fixed",
     "search_space.activations.pwlu",
     "workers.data.tensors",
+    "workers.executors.warm",
     "workers.inside",
     "workers.networks.resnet20",
     "workers.networks.small_cnn",
