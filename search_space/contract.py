@@ -17,6 +17,7 @@ WEIGHTS = "weights.safetensors"
 SHAPES = "shapes.json"
 
 Seconds = Annotated[float, Field(ge=0)]
+NonNegative = Annotated[float, Field(ge=0)]
 Name = Annotated[str, Field(min_length=1, max_length=200)]
 
 
@@ -133,6 +134,84 @@ class Checkpoint(Message):
     sha256: str
 
 
+class Form(Message):
+    """How a candidate was measured; ratios of different forms must not be compared.
+
+    Attributes:
+        batch: Samples in a batch.
+        dtype: That of the arithmetic: `float32`, or a reduced one under autocast.
+        folded: Batch normalisation was folded into the convolutions before it.
+        fused: Activations were computed by their fused kernels, where they have one.
+        device: Its name, for people and for comparison.
+        threads: Of a CPU; 0 on any other device.
+    """
+
+    batch: Annotated[int, Field(ge=1)]
+    dtype: Name = "float32"
+    compiled: bool = False
+    folded: bool = False
+    fused: bool = False
+    device: Name
+    threads: Annotated[int, Field(ge=0)] = 0
+
+
+class Ratio(Message):
+    """A quantity of the candidate over that of the original network on the same device.
+
+    Attributes:
+        value: The median, where it was measured more than once.
+        low: Of the 95 % interval of the median; `value` where the quantity is exact.
+    """
+
+    value: NonNegative
+    low: NonNegative
+    high: NonNegative
+
+
+class Measurements(Message):
+    """What a candidate costs, known before its first epoch.
+
+    Attributes:
+        parameters: Learned numbers of the whole network.
+        flops: Of the forward pass of one sample; a multiplication with its addition counts 2,
+            activations by their entries of the catalogue.
+        ratios: By name: `parameter_ratio`, `flop_ratio`, and where it was asked for
+            `latency_ratio` and `memory_ratio`.
+        latency_seconds: Of the forward pass of one batch, median.
+        memory_bytes: Peak of a training step: weights, gradients, and what the forward and the
+            backward pass keep; not the optimizer's own state.
+    """
+
+    form: Form
+    parameters: Annotated[int, Field(ge=0)]
+    flops: Annotated[int, Field(ge=0)]
+    ratios: dict[Name, Ratio] = Field(max_length=20)
+    latency_seconds: Seconds | None = None
+    memory_bytes: Annotated[int, Field(ge=0)] | None = None
+
+
+class MeasurementsReply(Message):
+    """The answer to measurements: go on, or the trial has ended for the reason given."""
+
+    verdict: Literal["continue", "infeasible"]
+    reason: str | None = None
+
+
+class Measuring(Message):
+    """What shall be measured of a trial beside parameters and FLOPs, and in which form.
+
+    Attributes:
+        batch: Samples in a batch; None: as many as the example batch has.
+    """
+
+    latency: bool = False
+    memory: bool = False
+    batch: Annotated[int, Field(ge=1)] | None = None
+    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+    compiled: bool = False
+    folded: bool = False
+
+
 class Assignment(Message):
     """The right to run one attempt at a trial, and all that is needed to run it.
 
@@ -144,6 +223,8 @@ class Assignment(Message):
         fingerprint: That of the plan the candidate was made for; None for an inspection.
         seed: Everything random in the trial derives from it.
         checkpoint: Resume from it, where there is one.
+        measuring: What shall be measured before the first epoch; None for an inspection.
+        measured: What earlier trials of the same candidate have measured, on any device.
     """
 
     lease: str
@@ -160,6 +241,8 @@ class Assignment(Message):
     fingerprint: str | None
     seed: int
     checkpoint: Checkpoint | None = None
+    measuring: Measuring | None = None
+    measured: list[Measurements] = []
 
 
 class LeaseFile(Message):

@@ -203,6 +203,26 @@ class Confirm(Document):
     epochs: Annotated[int, Field(ge=1)] | None = None
 
 
+class Measure(Document):
+    """What is measured of every candidate before its first epoch, and in which form.
+
+    Parameters and FLOPs always are, a latency or memory that a constraint or an objective
+    names as well.
+
+    Attributes:
+        batch: Samples in a batch; None: as many as the task's example batch has.
+        compiled: Latency is that of the networks compiled.
+        folded: Batch normalisation is folded into the convolutions first.
+    """
+
+    latency: bool = False
+    memory: bool = False
+    batch: Annotated[int, Field(ge=1, le=65536)] | None = None
+    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+    compiled: bool = False
+    folded: bool = False
+
+
 class Budget(Document):
     trials: Annotated[int, Field(ge=1, le=1_000_000)] = 40
     hours: None = None
@@ -230,6 +250,7 @@ class Search(Document):
     hyperparameters: dict[str, Hyperparameter] = {}
     objective: Objective = Objective()
     constraints: dict[str, float] = {}
+    measure: Measure = Measure()
     sampler: Sampler = Sampler()
     pruner: Pruner = Pruner()
     baselines: Baselines = Baselines()

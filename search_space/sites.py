@@ -42,12 +42,14 @@ class Call:
     Attributes:
         in_place: The input is overwritten, and something besides the result reads it.
         device: Where the input is.
+        elements: Numbers in its inputs, over a whole pass of the network on this batch.
     """
 
     site: Site
     place: Place
     in_place: bool
     device: torch.device
+    elements: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,13 +71,13 @@ class Probe:
 def probe(model: nn.Module, example_batch: Any) -> Probe:
     """Run `model` on one batch in both modes and return everything seen."""
     recorders: list[Recorder] = []
-    with _restored(model), torch.compiler.set_stance("force_eager"):
+    with restored(model), torch.compiler.set_stance("force_eager"):
         for training in (True, False):
             model.train(training)
             recorders.append(Recorder(model))
             # As in real use: some networks differentiate within their forward, others have
             # a short cut in evaluation that records no gradients.
-            args, kwargs = _arguments(example_batch)
+            args, kwargs = arguments(example_batch)
             with torch.set_grad_enabled(training):
                 recorders[-1].run(*args, **kwargs)
     sightings, clashing = _union(*recorders)
@@ -96,7 +98,7 @@ def probe(model: nn.Module, example_batch: Any) -> Probe:
     return Probe(plan, calls, callers, frozenset(train.untraceable | evaluation.untraceable))
 
 
-def _arguments(example_batch: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
+def arguments(example_batch: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """Return positional and keyword arguments; copies, as a network may overwrite them."""
     example_batch = tree_map_only(Tensor, _copy, example_batch)
     if isinstance(example_batch, Mapping):
@@ -111,7 +113,7 @@ def _copy(x: Tensor) -> Tensor:
 
 
 @contextmanager
-def _restored(model: nn.Module) -> Iterator[None]:
+def restored(model: nn.Module) -> Iterator[None]:
     """Put modes, buffers and random states back afterwards."""
     modes = [(module, module.training) for module in model.modules()]
     buffers = [
@@ -205,7 +207,7 @@ def _call(sighting: Sighting, stage: str) -> Call:
         stage=stage,
         block=_block(place.path),
     )
-    return Call(site, place, sighting.in_place, sighting.device)
+    return Call(site, place, sighting.in_place, sighting.device, sighting.elements)
 
 
 def _scripted(model: nn.Module) -> list[str]:

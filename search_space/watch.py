@@ -60,6 +60,7 @@ class Sighting:
     Attributes:
         original: What is computed; not the place's function, once it is replaced.
         in_place: The input was overwritten, and something besides the result reads it.
+        elements: Numbers in the inputs of every pass of the owner together.
     """
 
     place: Place
@@ -68,6 +69,7 @@ class Sighting:
     channel_dim: int
     device: torch.device
     in_place: bool = False
+    elements: int = 0
 
     @property
     def channels(self) -> int:
@@ -232,6 +234,7 @@ class Recorder(TorchFunctionMode):
             self.seen[place.id] = seen
         elif seen.channels != x.shape[channel_dim] or seen.channel_dim != channel_dim:
             self.clashing.add(place.id)
+        seen.elements += x.numel()
         return seen
 
     def _apart(self, overwritten: Tensor, sighting: Sighting) -> Tensor:

@@ -15,6 +15,7 @@ from search_space.contract import (
 from service.core import Core, new_id
 from service.errors import Invalid
 from service.life import document_of, fail, set_state, settle
+from service.measurements import known, measuring
 from service.offers import check_against_offers
 from service.proposals import propose, summary
 from service.store import attempts, events, searches, trials, workers
@@ -153,6 +154,8 @@ def _assignment(core: Core, session: Session, attempt: Attempt) -> Assignment:
         candidate=None if trial.candidate is None else read_candidate(trial.candidate),
         fingerprint=search.fingerprint,
         seed=trial.seed,
+        measuring=None if trial.candidate is None else measuring(search),
+        measured=known(session, trial),
         checkpoint=(
             None
             if checkpoint is None

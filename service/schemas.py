@@ -5,7 +5,7 @@ from typing import Annotated, Any, Generic, Literal, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from search_space.contract import FailureClass, TaskOffer, TrialKind, Verdict
+from search_space.contract import FailureClass, Measurements, TaskOffer, TrialKind, Verdict
 from service.access import Scope
 from service.store.models import SearchState, TrialState, Wanted
 
@@ -79,7 +79,10 @@ class SearchAnswer(Answer):
 
 
 class TrialAnswer(Answer):
-    """A trial; curves are under `/reports`, files under `/artifacts`."""
+    """A trial; curves are under `/reports`, files under `/artifacts`.
+
+    `measurements` is what the candidate costs, known before its first epoch.
+    """
 
     id: str
     search_id: str
@@ -93,6 +96,7 @@ class TrialAnswer(Answer):
     step: int | None
     step_seconds: float | None
     test: dict[str, float] | None
+    measurements: Measurements | None
     repeat_of: str | None
     seed: int
     failure: FailureClass | None

@@ -2,11 +2,16 @@
 
 import contextlib
 import hashlib
+import logging
 from pathlib import Path
+
+from pydantic import BaseModel
 
 from search_space.contract import (
     Assignment,
     LeaseFile,
+    Measurements,
+    MeasurementsReply,
     Outcome,
     Report,
     Reports,
@@ -15,6 +20,8 @@ from search_space.contract import (
 )
 from workers.errors import BadArtifact, LeaseLost
 from workers.wire import Wire
+
+logger = logging.getLogger(__name__)
 
 # A restarted service must lose nothing, so a trial outlasts several leases in silence.
 _LEASES_OF_PATIENCE = 10
@@ -55,6 +62,17 @@ class Attempt:
         answer = self._say("POST", "reports", Reports(reports=[report]))
         return ReportsReply.model_validate_json(answer).verdict
 
+    def tell_measurements(self, found: Measurements) -> None:
+        """Tell what the candidate costs.
+
+        Raises:
+            Ended: If it is infeasible, or the attempt was superseded.
+        """
+        answer = MeasurementsReply.model_validate_json(self._say("POST", "measurements", found))
+        if answer.verdict == "infeasible":
+            logger.info("trial %s is infeasible: %s", self.assignment.trial, answer.reason)
+            raise Ended(None)
+
     def upload(self, name: str, data: bytes) -> None:
         """Store a file of the trial. Raises `Ended` if the attempt was superseded."""
         self._say("PUT", f"artifacts/{name}", data)
@@ -82,7 +100,7 @@ class Attempt:
     def close(self) -> None:
         self._wire.close()
 
-    def _say(self, method: str, what: str, body: Reports | bytes) -> bytes:
+    def _say(self, method: str, what: str, body: BaseModel | bytes) -> bytes:
         path = f"/leases/{self.assignment.lease}/{what}"
         try:
             return self._wire.call(method, path, body, timeout=120).content

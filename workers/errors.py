@@ -141,6 +141,17 @@ class MisusedHandle(WorkerError):
         return self.reason
 
 
+class NotMeasurable(WorkerError):
+    """A network cannot be measured in the form that a search asks for."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"cannot be measured: {self.reason}"
+
+
 class BadTaskFile(WorkerError):
     """A file of tasks says something that this worker does not understand."""
 

@@ -14,13 +14,14 @@ from search_space.contract import (
     CHECKPOINT,
     SHAPES,
     WEIGHTS,
+    Measuring,
     Outcome,
     OutcomeKind,
     Report,
     TrialKind,
     Verdict,
 )
-from search_space.sites import find_sites
+from search_space.sites import probe
 from search_space.spec import Candidate, SitePlan
 from workers import checkpoint
 from workers.attempt import Attempt, Ended
@@ -28,6 +29,7 @@ from workers.errors import Diverged, MisusedHandle, NetworkChanged, ServiceAway
 from workers.failures import failed_with
 from workers.handle import Model, Stateful
 from workers.last_words import SERVICE_AWAY
+from workers.measure import look_at, measure
 from workers.phases import Course
 from workers.seeds import seed_everything
 from workers.shapes import learned_shapes
@@ -76,16 +78,23 @@ class Inside:
         return failed_with(error)
 
     def apply(self, model: Model, example_batch: Any, *, fused: bool = False) -> Model:
-        plan = find_sites(model, example_batch)
+        found = probe(model, example_batch)
+        plan = found.plan
         if self._assignment.kind is TrialKind.INSPECTION:
             raise Ended(Outcome(outcome=OutcomeKind.COMPLETED, plan=plan))
         if plan.fingerprint != self._assignment.fingerprint:
             ids = [site.id for site in plan.sites]
             raise NetworkChanged(self._assignment.fingerprint, plan.fingerprint, ids)
+        measuring = self._assignment.measuring or Measuring()
+        original = look_at(model, example_batch, found.calls, measuring)
         # Finding the sites ran the network, so what it drew must not matter from here on.
         seed_everything(self._assignment.seed, "apply")
         apply(model, self._candidate, example_batch, fused=fused)
         self._applied = model, plan, example_batch
+        specs, known = self._candidate.sites, self._assignment.measured
+        self._attempt.tell_measurements(
+            measure(original, model, specs, measuring, fused=fused, known=known)
+        )
         return model
 
     def parameter_groups(

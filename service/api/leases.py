@@ -4,10 +4,18 @@ import asyncio
 
 from fastapi import APIRouter, Request, status
 
-from search_space.contract import Outcome, Reports, ReportsReply, Stored
+from search_space.contract import (
+    Measurements,
+    MeasurementsReply,
+    Outcome,
+    Reports,
+    ReportsReply,
+    Stored,
+)
 from service.api.deps import Lease, Parts
 from service.artifacts import Received, check_name
 from service.core import Core
+from service.measurements import measured
 from service.store import attempts, trials
 from service.words import conclude, report
 
@@ -18,6 +26,12 @@ router = APIRouter(prefix="/leases/{lease}", tags=["attempts"])
 def send_reports(lease: Lease, body: Reports, core: Parts) -> ReportsReply:
     """Report the metrics of epochs; the answer says whether to go on."""
     return ReportsReply(verdict=report(core, lease, body.reports))
+
+
+@router.post("/measurements")
+def send_measurements(lease: Lease, body: Measurements, core: Parts) -> MeasurementsReply:
+    """Tell what the candidate costs; the trial ends here if that breaks a constraint."""
+    return measured(core, lease, body)
 
 
 @router.put(

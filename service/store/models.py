@@ -157,6 +157,7 @@ class Trial(Base):
     step: Mapped[int | None]
     step_seconds: Mapped[float | None]
     test: Mapped[dict[str, float] | None]
+    measurements: Mapped[dict[str, Any] | None]
     failure: Mapped[FailureClass | None]
     reason: Mapped[str | None] = mapped_column(Text)
     created_at: Mapped[float]

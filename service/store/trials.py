@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from sqlalchemy import ColumnElement, and_, case, func, or_, select, update
 from sqlalchemy.orm import InstrumentedAttribute, Session
@@ -13,6 +14,10 @@ from service.store.models import FINISHED, Artifact, Attempt, Report, Trial, Tri
 
 ORIGINAL = "original"
 """The label of the trials that train the network as it came."""
+
+
+# More devices than one search is likely to meet.
+_MOST_MEASUREMENTS = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +101,17 @@ def first_with_key(session: Session, search_id: str, key: str) -> Trial | None:
         .order_by(Trial.number)
         .limit(1)
     ).first()
+
+
+def measurements_of(session: Session, search_id: str, key: str) -> Sequence[dict[str, Any]]:
+    """Return what the trials of a candidate have measured, the first of them first."""
+    found = session.scalars(
+        select(Trial.measurements)
+        .where(Trial.search_id == search_id, Trial.key == key, Trial.measurements.is_not(None))
+        .order_by(Trial.number)
+        .limit(_MOST_MEASUREMENTS)
+    )
+    return [one for one in found if one is not None]
 
 
 def repeats(session: Session, trial_id: str) -> Sequence[Trial]:

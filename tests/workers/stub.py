@@ -12,6 +12,7 @@ from typing import Any
 from search_space.contract import (
     Assignment,
     Checkpoint,
+    Measurements,
     Outcome,
     Report,
     Reports,
@@ -37,6 +38,8 @@ class Stub:
         self.requests: list[tuple[int, int]] = []
         self.beats: list[list[str]] = []
         self.reports: list[Report] = []
+        self.measurements: list[Measurements] = []
+        self.infeasible: str | None = None
         self.artifacts: dict[str, bytes] = {}
         self.outcomes: dict[str, Outcome] = {}
         self.refused: list[str] = []
@@ -143,6 +146,10 @@ class Stub:
                 self.reports += Reports.model_validate_json(body).reports
                 verdict = self.verdicts.get(self.reports[-1].step, Verdict.CONTINUE)
                 return 200, json.dumps({"verdict": verdict}).encode()
+            case ["measurements"]:
+                self.measurements.append(Measurements.model_validate_json(body))
+                verdict = "infeasible" if self.infeasible else "continue"
+                return 200, json.dumps({"verdict": verdict, "reason": self.infeasible}).encode()
             case ["artifacts", name]:
                 self.artifacts[name] = body
                 digest = hashlib.sha256(body).hexdigest()

@@ -1,0 +1,104 @@
+"""What candidates cost: what is asked for, taken in, and which of them are infeasible."""
+
+from collections.abc import Iterator, Mapping
+
+from sqlalchemy.orm import Session
+
+from search_space.contract import (
+    FailureClass,
+    Measurements,
+    MeasurementsReply,
+    Measuring,
+    Outcome,
+    OutcomeKind,
+    TrialKind,
+)
+from search_space.search import Search as Document
+from service.core import Core
+from service.errors import Fault, Invalid
+from service.life import document_of
+from service.store import attempts, trials
+from service.store.models import Search, Trial
+from service.turn import take_turn
+from service.words import end_attempt
+
+
+def measuring(search: Search) -> Measuring:
+    """Return what a search wants measured: what it asks for, limits, or aims at."""
+    document = document_of(search)
+    named = {*document.constraints, *_aims(document)}
+    asked = document.measure
+    return Measuring(
+        latency=asked.latency or "latency_ratio" in named,
+        memory=asked.memory or "memory_ratio" in named,
+        batch=asked.batch,
+        dtype=asked.dtype,
+        compiled=asked.compiled,
+        folded=asked.folded,
+    )
+
+
+def known(session: Session, trial: Trial) -> list[Measurements]:
+    """Return what has been measured of a trial's candidate before."""
+    if trial.key is None:
+        return []
+    found = trials.measurements_of(session, trial.search_id, trial.key)
+    return [Measurements.model_validate(one) for one in found]
+
+
+def measured(core: Core, lease: str, body: Measurements) -> MeasurementsReply:
+    """Take in what a candidate costs, and end the trial if that breaks a constraint.
+
+    The first measurements of a trial stand, so a repeat gets the same answer. The original and
+    confirmations are trained whatever they cost: everything else is compared with them.
+
+    Raises:
+        LeaseLost: If the attempt has ended or was superseded; then nothing changes.
+        Invalid: If a ratio that is limited is missing.
+    """
+    with core.database.read() as session:
+        search_id = attempts.search_of(session, lease)
+    with take_turn(core, search_id) as turn:
+        attempt, trial = attempts.current(turn.session, lease)
+        attempts.spoke(turn.session, attempt, seconds=core.settings.lease_seconds)
+        if trial.measurements is None:
+            _check(document_of(turn.search).constraints, body)
+            trial.measurements = body.model_dump(mode="json")
+        broken = list(violations(turn.search, trial))
+        if not broken or not _may_be_infeasible(trial):
+            return MeasurementsReply(verdict="continue")
+        reason = "; ".join(broken)
+        failure = FailureClass.INFEASIBLE
+        outcome = Outcome(outcome=OutcomeKind.FAILED, failure=failure, message=reason)
+        end_attempt(turn, trial, attempt, outcome)
+    return MeasurementsReply(verdict="infeasible", reason=reason)
+
+
+def violations(search: Search, trial: Trial) -> Iterator[str]:
+    """Yield a sentence for each constraint that a trial's measurements break for sure."""
+    if trial.measurements is None:
+        return
+    ratios = Measurements.model_validate(trial.measurements).ratios
+    for name, limit in document_of(search).constraints.items():
+        ratio = ratios.get(name)
+        # An interval that reaches below the limit leaves open on which side the truth is.
+        if ratio is not None and ratio.low > limit:
+            span = f" ({ratio.low:.3g} to {ratio.high:.3g})" if ratio.low < ratio.high else ""
+            yield f"{name} is {ratio.value:.3g}{span}, over the limit of {limit:g}"
+
+
+def _aims(document: Document) -> list[str]:
+    objective = document.objective
+    return [one.metric for one in (objective if isinstance(objective, list) else [objective])]
+
+
+def _check(limits: Mapping[str, float], body: Measurements) -> None:
+    missing = [name for name in limits if name not in body.ratios]
+    if missing:
+        there = ", ".join(body.ratios) or "none"
+        message = f"{', '.join(missing)} is limited and missing; there are {there}"
+        raise Invalid([Fault("ratios", message)])
+
+
+def _may_be_infeasible(trial: Trial) -> bool:
+    return trial.label != trials.ORIGINAL and trial.kind != TrialKind.CONFIRMATION
