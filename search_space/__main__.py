@@ -3,7 +3,7 @@
 import argparse
 import json
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from importlib.metadata import EntryPoint, entry_points
 from importlib.util import module_from_spec, spec_from_file_location
@@ -13,7 +13,10 @@ from typing import Any
 from search_space.spec import SitePlan
 
 NETWORKS = "activation_search.networks"
-"""Entry points of networks by name: callables of (input channels, classes)."""
+"""Entry points of sources of networks: objects with `build(name, channels, classes, size)`, which
+returns (network, example batch) or raises a `LookupError` that says what there is. Networks of
+the source `built-in` go by their names, those of any other by `SOURCE:NAME`."""
+BUILT_IN = "built-in"
 
 _COLUMNS = ("id", "rank", "channels", "channel_dim", "original", "stage", "block")
 _REFUSED = 2
@@ -94,23 +97,36 @@ def _size(text: str) -> tuple[int, ...]:
 
 
 def _load(network: str, size: tuple[int, ...], classes: int) -> tuple[Any, Any]:
-    file, colon, function = network.rpartition(":")
-    if colon:
-        return _from_file(Path(file), function)
-    known = {point.name: point for point in entry_points(group=NETWORKS)}
-    if network not in known:
-        names = ", ".join(sorted(known)) or "none: the package is not installed"
+    sources = {point.name: point for point in entry_points(group=NETWORKS)}
+    prefix, colon, rest = network.partition(":")
+    if not colon:
+        return _from_source(sources, BUILT_IN, network, size, classes)
+    if prefix in sources:
+        return _from_source(sources, prefix, rest, size, classes)
+    file, _, function = network.rpartition(":")
+    return _from_file(Path(file), function)
+
+
+def _from_source(
+    sources: Mapping[str, EntryPoint], prefix: str, name: str, size: tuple[int, ...], classes: int
+) -> tuple[Any, Any]:
+    if prefix not in sources:
+        raise _Unusable("no networks are known by name: the package is not installed")
+    channels, height, width = size
+    if height != width:
+        raise _Unusable(f"--input: networks known by name take square images, got {size}")
+    try:
+        source = sources[prefix].load()
+    except (ImportError, RuntimeError) as error:
+        raise _Unusable(f"{prefix} cannot be loaded: {error}") from error
+    try:
+        built: tuple[Any, Any] = source.build(name, channels, classes, height)
+    except LookupError as error:
         raise _Unusable(
-            f"no network named {network!r}; there are {names}. A network of your own is "
-            "FILE.py:build, where build() returns (model, example_batch)"
-        )
-    return _from_entry_point(known[network], size, classes)
-
-
-def _from_entry_point(point: EntryPoint, size: tuple[int, ...], classes: int) -> tuple[Any, Any]:
-    import torch
-
-    return point.load()(size[0], classes), torch.zeros(2, *size)
+            f"{error}. A network of your own is FILE.py:build, where build() returns (model, "
+            "example_batch)"
+        ) from None
+    return built
 
 
 def _from_file(file: Path, function: str) -> tuple[Any, Any]:

@@ -1,6 +1,7 @@
 """Errors of a worker, each carrying its facts as fields and building its message in `__str__`."""
 
 from collections.abc import Sequence
+from difflib import get_close_matches
 from pathlib import Path
 
 
@@ -59,6 +60,20 @@ class TooFewSamples(WorkerError):
 
     def __str__(self) -> str:
         return f"train_samples: the training split has {self.available}, not {self.asked}"
+
+
+class UnknownNetwork(WorkerError, LookupError):
+    """A source of networks has none of that name."""
+
+    def __init__(self, source: str, name: str, known: Sequence[str]) -> None:
+        super().__init__(source, name, tuple(known))
+        self.source = source
+        self.name = name
+        self.known = tuple(known)
+
+    def __str__(self) -> str:
+        near = get_close_matches(self.name, self.known, n=5) or self.known[:5]
+        return f"{self.source} has no network {self.name!r}; it has {', '.join(near)} and others"
 
 
 class NetworkChanged(WorkerError):

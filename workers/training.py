@@ -1,19 +1,18 @@
 """Our own training loop, written on the handle that every training script uses."""
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.optim import SGD
-from torch.optim.lr_scheduler import LambdaLR
+from torch.optim import Optimizer
 
 from search_space import kernels
 from workers.errors import Diverged
 from workers.handle import Trial
-from workers.networks.registry import Recipe
+from workers.optimizing import make_optimizer, make_schedule
+from workers.recipe import Recipe
 
 # Faster on a CPU than larger ones, whose activations leave the cache; no matter on a GPU.
 _EVALUATION_BATCH = 128
@@ -85,8 +84,8 @@ def train(
     batch_size = min(batch_size, len(data))
     steps = len(data) // batch_size
     model = trial.apply(model, data.examples(), fused=_fused(data.images.device))
-    optimizer = _optimizer(trial, model, recipe)
-    scheduler = LambdaLR(optimizer, _cosine(steps * epochs))
+    optimizer = make_optimizer(trial, model, recipe)
+    scheduler = make_schedule(optimizer, recipe, steps * epochs)
     precision = Precision(data.images.device)
     for epoch in trial.epochs(
         epochs, model, optimizer, scheduler, precision.scaler, steps_per_epoch=steps
@@ -94,7 +93,7 @@ def train(
         total = torch.zeros((), device=data.images.device)
         for indices in torch.split(_order(len(data)), batch_size)[:steps]:
             x, labels = data.batch(indices, augmented=augmented)
-            total += _step(model, x, labels, optimizer, precision)
+            total += _step(model, x, labels, optimizer, precision, recipe)
             scheduler.step()
         # One look per epoch: a look per step would make the device wait for the host.
         train_loss = total.item() / steps
@@ -134,29 +133,26 @@ def _named(split: str, model: nn.Module, data: Batches, precision: Precision) ->
     return {f"{split}_{name}": value for name, value in evaluate(model, data, precision).items()}
 
 
-def _optimizer(trial: Trial, model: nn.Module, recipe: Recipe) -> SGD:
-    groups = trial.parameter_groups(
-        model, lr=recipe.learning_rate, weight_decay=recipe.weight_decay
-    )
-    return SGD(groups, lr=recipe.learning_rate, momentum=recipe.momentum, nesterov=True)
-
-
-def _cosine(steps: int) -> Callable[[int], float]:
-    return lambda step: 0.5 * (1 + math.cos(math.pi * min(step / steps, 1)))
-
-
 def _order(size: int) -> Tensor:
     # On the CPU, whatever the device: the handle seeded its generator for this epoch.
     return torch.randperm(size)
 
 
 def _step(
-    model: nn.Module, x: Tensor, labels: Tensor, optimizer: SGD, precision: Precision
+    model: nn.Module,
+    x: Tensor,
+    labels: Tensor,
+    optimizer: Optimizer,
+    precision: Precision,
+    recipe: Recipe,
 ) -> Tensor:
     with precision.autocast():
-        loss = F.cross_entropy(model(x), labels)
+        loss = F.cross_entropy(model(x), labels, label_smoothing=recipe.label_smoothing)
     optimizer.zero_grad(set_to_none=True)
     torch.autograd.backward(precision.scaler.scale(loss))
+    if recipe.clip is not None:
+        precision.scaler.unscale_(optimizer)
+        nn.utils.clip_grad_norm_(model.parameters(), recipe.clip)
     precision.scaler.step(optimizer)
     precision.scaler.update()
     return loss.detach()

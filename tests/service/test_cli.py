@@ -311,11 +311,19 @@ def test_sites_of_an_own_network_are_listed(
     assert (site["id"], site["original"], site["channels"]) == ("1", "relu", 6)
 
 
+def test_sites_of_a_known_network_are_listed(
+    start: Callable[..., subprocess.Popen[str]],
+) -> None:
+    out, err = start("sites", "siren", "--json").communicate(timeout=120)
+    assert err == ""
+    assert [site["original"] for site in json.loads(out)["sites"]] == ["sine"] * 4
+
+
 def test_a_network_that_nobody_knows_is_refused(
     start: Callable[..., subprocess.Popen[str]],
 ) -> None:
     process = start("sites", "no-such-net")
     _, err = process.communicate(timeout=60)
     assert process.returncode == 2
-    assert "no network named 'no-such-net'" in err
+    assert "no network 'no-such-net'" in err
     assert "FILE.py:build" in err

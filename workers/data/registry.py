@@ -16,12 +16,14 @@ class DataSet:
 
     Attributes:
         load: From (data root, cache folder).
+        size: Side of the square images in pixels.
         augmented: Training images are shifted and mirrored, which changes no label.
     """
 
     load: Callable[[Path, Path], Images]
     channels: int
     classes: int
+    size: int
     augmented: bool = False
 
 
@@ -48,8 +50,8 @@ def _idx(name: str, folder: Path, cache: Path) -> Images:
 
 
 DATASETS: Mapping[str, DataSet] = {
-    "digits": DataSet(_digits, channels=1, classes=10),
-    "mnist": DataSet(_mnist, channels=1, classes=10),
-    "fashion-mnist": DataSet(_fashion_mnist, channels=1, classes=10),
-    "cifar10": DataSet(_cifar10, channels=3, classes=10, augmented=True),
+    "digits": DataSet(_digits, channels=1, classes=10, size=8),
+    "mnist": DataSet(_mnist, channels=1, classes=10, size=28),
+    "fashion-mnist": DataSet(_fashion_mnist, channels=1, classes=10, size=28),
+    "cifar10": DataSet(_cifar10, channels=3, classes=10, size=32, augmented=True),
 }

@@ -36,7 +36,7 @@ _PRELOADED = [
     "workers.data.tensors",
     "workers.executors.warm",
     "workers.inside",
-    "workers.networks.resnet20",
+    "workers.networks.cifar_resnet",
     "workers.networks.small_cnn",
     "workers.tasks.image_classification",
     "workers.training",

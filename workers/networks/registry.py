@@ -1,21 +1,23 @@
-"""Every network of the image classification task, with the recipe it is trained by.
+"""Every built-in network, with the recipe it is trained by.
 
-Plain data, so that a worker can tell what it offers without loading torch.
+Plain data, so that a worker can tell what it offers without loading torch. A source of
+networks for `actsearch sites`: `names` and `build`.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from workers.errors import UnknownNetwork
+from workers.recipe import Recipe
 
-@dataclass(frozen=True, slots=True)
-class Recipe:
-    """SGD with Nesterov momentum, its rate falling to zero along a cosine, step by step."""
+if TYPE_CHECKING:
+    from torch import Tensor, nn
 
-    learning_rate: float
-    weight_decay: float
-    momentum: float = 0.9
+_SGD = Recipe(learning_rate=0.1, weight_decay=5e-4)
+_SLOW_SGD = Recipe(learning_rate=0.05, weight_decay=4e-5, warm_up=0.05)
+_ADAMW = Recipe(learning_rate=1e-3, weight_decay=0.05, optimizer="adamw", warm_up=0.1, clip=1.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,21 +26,93 @@ class Network:
 
     Attributes:
         target: `module:Class`, constructed from (input channels, classes).
+        recipe: What it is trained by on small images.
+        arguments: Further keywords of the constructor.
+        sized: Whether the constructor also takes `size`, the side of the square images.
     """
 
     target: str
     recipe: Recipe
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    sized: bool = False
 
-    def load(self) -> Any:
+    def build(self, channels: int, classes: int, size: int) -> "nn.Module":
         module, _, attribute = self.target.partition(":")
-        return getattr(import_module(module), attribute)
+        sized = {"size": size} if self.sized else {}
+        built: nn.Module = getattr(import_module(module), attribute)(
+            channels, classes, **sized, **self.arguments
+        )
+        return built
 
 
-NETWORKS: Mapping[str, Network] = {
-    "small-cnn": Network(
-        "workers.networks.small_cnn:SmallCNN", Recipe(learning_rate=0.1, weight_decay=5e-4)
+def _cifar_resnet(depth: int) -> Network:
+    return Network("workers.networks.cifar_resnet:CifarResNet", _SGD, {"depth": depth})
+
+
+def _resnet(depth: int) -> Network:
+    return Network("workers.networks.resnet:ResNet", _SGD, {"depth": depth}, sized=True)
+
+
+def _shufflenet(scale: float) -> Network:
+    target = "workers.networks.shufflenet:ShuffleNetV2"
+    return Network(target, _SLOW_SGD, {"scale": scale}, sized=True)
+
+
+CLASSIFIERS: Mapping[str, Network] = {
+    "mlp": Network(
+        "workers.networks.mlp:MLP", Recipe(learning_rate=0.05, weight_decay=5e-4), sized=True
     ),
-    "resnet20": Network(
-        "workers.networks.resnet20:ResNet20", Recipe(learning_rate=0.1, weight_decay=5e-4)
+    "small-cnn": Network("workers.networks.small_cnn:SmallCNN", _SGD),
+    "resnet20": _cifar_resnet(20),
+    "resnet32": _cifar_resnet(32),
+    "resnet56": _cifar_resnet(56),
+    "resnet18": _resnet(18),
+    "resnet50": _resnet(50),
+    "shufflenet-v2-0.5x": _shufflenet(0.5),
+    "shufflenet-v2-1.5x": _shufflenet(1.5),
+    "mobilenet-v2": Network("workers.networks.mobilenet:MobileNetV2", _SLOW_SGD, sized=True),
+    "vit-tiny": Network("workers.networks.vit:ViT", _ADAMW, sized=True),
+}
+"""Networks of image classification."""
+
+SEGMENTERS: Mapping[str, Network] = {
+    "unet": Network(
+        "workers.networks.unet:UNet",
+        Recipe(learning_rate=2e-3, weight_decay=1e-4, optimizer="adamw", warm_up=0.1),
     ),
 }
+"""Networks of segmentation."""
+
+COORDINATE_NETWORKS: Mapping[str, Network] = {
+    "siren": Network("workers.networks.siren:Siren", Recipe(learning_rate=1e-3, optimizer="adamw")),
+    "coordinate-mlp": Network(
+        "workers.networks.siren:CoordinateMLP", Recipe(learning_rate=2e-3, optimizer="adamw")
+    ),
+}
+"""Networks from coordinates to colours."""
+
+NETWORKS: Mapping[str, Network] = {**CLASSIFIERS, **SEGMENTERS, **COORDINATE_NETWORKS}
+
+
+def names() -> Sequence[str]:
+    """Return the name of every network."""
+    return sorted(NETWORKS)
+
+
+def build(name: str, channels: int, classes: int, size: int) -> "tuple[nn.Module, Tensor]":
+    """Return a network, untrained, and a batch that it takes.
+
+    Args:
+        channels: Of the images; a network of coordinates has two inputs whatever this says.
+        classes: Of the images; the channels of the colour for a network of coordinates.
+
+    Raises:
+        UnknownNetwork: If there is none of this name.
+    """
+    import torch
+
+    if name not in NETWORKS:
+        raise UnknownNetwork("activation-search", name, names())
+    if name in COORDINATE_NETWORKS:
+        return NETWORKS[name].build(2, classes, size), torch.zeros(2, 2)
+    return NETWORKS[name].build(channels, classes, size), torch.zeros(2, channels, size, size)

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from search_space.contract import TaskOffer
 from workers.data.registry import DATASETS
-from workers.networks.registry import NETWORKS, Recipe
+from workers.networks.registry import CLASSIFIERS
+from workers.recipe import Recipe
 from workers.tasks.base import FunctionTask, Place
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ _SETTINGS = {
     "type": "object",
     "properties": {
         "dataset": {"enum": sorted(DATASETS)},
-        "network": {"enum": sorted(NETWORKS)},
+        "network": {"enum": sorted(CLASSIFIERS)},
         "epochs": {"type": "integer", "minimum": 1, "maximum": 1000, "default": 8},
         "batch_size": {"type": "integer", "minimum": 1, "maximum": 65536, "default": 128},
         "train_samples": {
@@ -44,7 +45,7 @@ OFFER = TaskOffer(
         "validation_loss": "minimize",
         "train_loss": "minimize",
     },
-    recipes={name: asdict(network.recipe) for name, network in NETWORKS.items()},
+    recipes={name: asdict(network.recipe) for name, network in CLASSIFIERS.items()},
 )
 
 TASK = FunctionTask(OFFER, "workers.tasks.image_classification:run")
@@ -82,13 +83,13 @@ def prepare(
     from workers.data.tensors import beside, on_device, pick_device
 
     settings = _with_defaults(task)
-    dataset, recipe = DATASETS[settings["dataset"]], NETWORKS[settings["network"]].recipe
+    dataset, network = DATASETS[settings["dataset"]], CLASSIFIERS[settings["network"]]
     images = dataset.load(Path(data_root), cache or Path.home() / ".cache" / "actsearch")
     device = pick_device()
-    network = NETWORKS[settings["network"]].load()(dataset.channels, dataset.classes)
+    model = network.build(dataset.channels, dataset.classes, dataset.size)
     train, validation = on_device(images, device, train_samples=settings["train_samples"])
     test = beside(images.test, train) if with_test else None
-    return Prepared(network.to(device), train, validation, test, recipe)
+    return Prepared(model.to(device), train, validation, test, network.recipe)
 
 
 def run(trial: "Trial", settings: dict[str, Any], place: Place) -> None:
