@@ -1,10 +1,10 @@
 """What activations cost: forward, forward and backward, and what they keep for it.
 
-`python -m tests.benchmarks.activations` prints one table for each device, against SiLU, with ReLU
-and a naive PWLU (index arithmetic and masks) as yardsticks. All sides are run in turn, many
-times, in an order that changes, and the fastest run of each counts, so that a busy machine
-slows all of them; ratios are those of one process. Every fused side is compared with its plain
-one before it is timed.
+`python -m tests.benchmarks.activations` prints one table for each device, with all activations of
+the catalogue or those of `--only`, against SiLU, with ReLU and a naive PWLU (index arithmetic and
+masks) as yardsticks. All sides are run in turn, many times, in an order that changes, and the
+fastest run of each counts, so that a busy machine slows all of them; ratios are those of one
+process. Every fused side is compared with its plain one before it is timed.
 """
 
 import argparse
@@ -23,18 +23,14 @@ from torch.nn import functional as F
 
 from search_space import kernels
 from search_space.activations.pwlu import PWLU
-from search_space.build import build
-from search_space.spec import ActivationSpec, Share
+from search_space.build import build, has_fused_twin
+from search_space.catalog import CATALOG
+from search_space.spec import ActivationSpec
 
 SHAPES = {"cpu": (64, 64, 32, 32), "cuda": (256, 64, 56, 56)}
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-LEARNED: tuple[tuple[str, Share], ...] = (
-    ("pwlu", "channel"),
-    ("pwlu", "layer"),
-    ("acon_c", "channel"),
-    ("acon_c", "layer"),
-    ("meta_acon", "channel"),
-)
+# What ratios are of, measured first; and what torch computes by itself.
+YARDSTICKS = {"silu": F.silu, "relu": F.relu}
 
 
 @dataclass(frozen=True)
@@ -61,7 +57,8 @@ def main() -> None:
         x = torch.randn(shape, device=device, dtype=dtype)
         if options.channels_last:
             x = x.to(memory_format=torch.channels_last)
-        found = measure(list(sides(x, compiled=options.compile)), x, runs=options.runs)
+        competing = list(sides(x, options.only, compiled=options.compile))
+        found = measure(competing, x, runs=options.runs)
         print(table(found))  # noqa: T201
         rows += found
     if options.csv:
@@ -76,6 +73,8 @@ def arguments() -> argparse.Namespace:
     devices = ["cpu", "cuda"] if torch.cuda.is_available() else ["cpu"]
     parser.add_argument("--device", nargs="+", default=devices, choices=["cpu", "cuda"])
     parser.add_argument("--shape", nargs="+", type=int, help="N C and further dimensions")
+    names = [name for name in CATALOG if name not in YARDSTICKS]
+    parser.add_argument("--only", nargs="+", default=names, choices=names, metavar="NAME")
     parser.add_argument("--dtype", choices=DTYPES, help="float32 on CPU, bfloat16 on CUDA")
     parser.add_argument("--channels-last", action="store_true")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
@@ -119,23 +118,28 @@ class Side:
     slow: bool = False
 
 
-def sides(x: Tensor, *, compiled: bool) -> Iterator[Side]:
-    """Yield every side for the input `x`, SiLU first."""
-    yield Side("silu", "torch", F.silu)
-    yield Side("relu", "torch", F.relu)
-    for name, share in LEARNED:
-        spec = ActivationSpec(name, share=share)
-        plain = prepared(spec, x, fused=False)
-        label = f"{name} ({share})" if name != "meta_acon" else name
-        yield Side(label, "plain", plain, slow=True)
-        if compiled:
-            yield Side(label, "compiled", torch.compile(plain), slow=True)
-        if kernels.available(x.device.type):
-            fused = prepared(spec, x, fused=True)
-            fused.load_state_dict(plain.state_dict())
-            torch.testing.assert_close(fused(x), plain(x))
-            yield Side(label, "fused", fused)
+def sides(x: Tensor, names: list[str], *, compiled: bool) -> Iterator[Side]:
+    """Yield every side for the input `x`, SiLU first and the naive PWLU last."""
+    for name, function in YARDSTICKS.items():
+        yield Side(name, "torch", function)
+    for name in names:
+        for share in CATALOG[name].shares or ("channel",):
+            yield from forms(ActivationSpec(name, share=share), x, compiled=compiled)
     yield Side("pwlu (channel)", "naive", NaivePWLU(x.shape[1]).to(x.device), slow=True)
+
+
+def forms(spec: ActivationSpec, x: Tensor, *, compiled: bool) -> Iterator[Side]:
+    """Yield one activation as it stands, compiled, and fused."""
+    label = f"{spec.name} ({spec.share})" if len(CATALOG[spec.name].shares) > 1 else spec.name
+    plain = prepared(spec, x, fused=False)
+    yield Side(label, "plain", plain, slow=True)
+    if compiled:
+        yield Side(label, "compiled", torch.compile(plain), slow=True)
+    if has_fused_twin(spec) and kernels.available(x.device.type):
+        fused = prepared(spec, x, fused=True)
+        fused.load_state_dict(plain.state_dict())
+        torch.testing.assert_close(fused(x), plain(x))
+        yield Side(label, "fused", fused)
 
 
 def prepared(spec: ActivationSpec, x: Tensor, *, fused: bool) -> nn.Module:
