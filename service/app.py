@@ -12,11 +12,21 @@ from fastapi import APIRouter, FastAPI
 from sqlalchemy import text
 
 from service.access import Access
-from service.api import catalogue, events, leases, searches, tokens, trials, workers
+from service.api import (
+    catalogue,
+    events,
+    insight,
+    leases,
+    searches,
+    tokens,
+    trials,
+    workers,
+)
 from service.artifacts import ArtifactStore
 from service.core import Core, signing_key
 from service.dashboard.page import add_page
 from service.guard import Guard
+from service.insight.studio import Studio
 from service.problems import add_problem_handlers
 from service.scheduler import Scheduler, WaitingRoom
 from service.schemas import Problem
@@ -56,7 +66,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.add_middleware(Guard, hosts=settings.hosts, max_body_bytes=MAX_BODY_BYTES)
     add_problem_handlers(app)
     api = APIRouter(prefix="/v1", max_body_size=MAX_BODY_BYTES)
-    for part in (searches, trials, events, workers, leases, catalogue, tokens):
+    for part in (searches, insight, trials, events, workers, leases, catalogue, tokens):
         api.include_router(part.router)
     app.include_router(api)
     app.add_api_route("/healthz", _healthz, tags=["probes"])
@@ -71,7 +81,8 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     settings.home.mkdir(parents=True, exist_ok=True)
     with _only_one(settings.home / "service.lock"):
-        database = Database(settings.database_url or sqlite_url(settings.home))
+        url = settings.database_url or sqlite_url(settings.home)
+        database = Database(url)
         migrate(database.engine)
         with database.write() as session:
             key, started_at = signing_key(session), clock(session)
@@ -85,14 +96,16 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
             work=waiting_room.wake,
         )
         scheduler = Scheduler(core, waiting_room)
+        studio = Studio(database, url, settings.home / "exports")
         core.news.bind(asyncio.get_running_loop())
-        app.state.core, app.state.waiting_room = core, waiting_room
+        app.state.core, app.state.waiting_room, app.state.studio = core, waiting_room, studio
         scheduler.start()
         try:
             yield
         finally:
             app.state.stopping = True
             core.news.publish()
+            await asyncio.to_thread(studio.close)
             await asyncio.to_thread(scheduler.stop)
             database.close()
 

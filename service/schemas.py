@@ -188,6 +188,14 @@ class BestAnswer(Answer):
     ranking: list[RankedAnswer]
 
 
+class PlotAnswer(Answer):
+    """A figure that can be had of a search."""
+
+    name: str
+    description: str
+    url: str
+
+
 class WorkerAnswer(Answer):
     """A worker. It is alive when it gave a sign of life within two lease lengths."""
 

@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 from service.access import SESSION_COOKIE, Access, Caller, Scope
 from service.core import Core
 from service.errors import Forbidden, Unauthorized
+from service.insight.studio import Studio
 from service.scheduler import WaitingRoom
 from service.store import attempts
 from service.store.cursor import Cursor, decode
@@ -26,8 +27,13 @@ def _waiting_room(request: Request) -> WaitingRoom:
     return cast(WaitingRoom, request.app.state.waiting_room)
 
 
+def _studio(request: Request) -> Studio:
+    return cast(Studio, request.app.state.studio)
+
+
 Parts = Annotated[Core, Depends(_core)]
 Work = Annotated[WaitingRoom, Depends(_waiting_room)]
+Pictures = Annotated[Studio, Depends(_studio)]
 
 
 def _reader(core: Parts) -> Iterator[Session]:

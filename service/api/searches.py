@@ -10,8 +10,7 @@ from search_space.spec import ActivationConfig, to_data
 from service import ranking, results
 from service.api.deps import After, Limit, Parts, Reader, reads_or_submits
 from service.core import Core
-from service.errors import NotFound, NotOffered, NotReady
-from service.figures import FIGURES
+from service.errors import NotOffered, NotReady
 from service.intake import submit
 from service.life import cancel, pause, resume, space_of
 from service.schemas import BestAnswer, Page, SearchAnswer
@@ -124,15 +123,6 @@ def read_best_config(
         if trial is None:
             raise NotReady("unconfirmed best", "no candidate has completed")
     return _config(search, finding, trial)
-
-
-@router.get("/{id}/plots/{name}")
-def read_plot(id: str, name: str, session: Reader) -> dict[str, Any]:
-    """Read a Plotly figure: `history`."""
-    search = searches.get(session, id)
-    if name not in FIGURES:
-        raise NotFound("plot", name)
-    return FIGURES[name](session, search)
 
 
 def _read(core: Core, search_id: str) -> SearchAnswer:

@@ -1,0 +1,1 @@
+"""What a search shows to those who look closer: figures, and its trials for other tools."""

@@ -1,0 +1,90 @@
+"""Which choice did well at which site."""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from math import sqrt
+from statistics import mean, stdev
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from search_space.contract import TrialKind
+from service import results
+from service.insight.figure import Figure, figure, note, readable
+from service.life import space_of
+from service.store import trials
+from service.store.models import Search, Trial, TrialState
+
+LEVEL = 0.95
+
+Cell = dict[tuple[str, str], list[float]]
+
+
+def heat(session: Session, search: Search) -> Figure:
+    """Draw the mean value of the completed networks that have a choice at a site.
+
+    Every cell's `customdata` is how many they are, and the ends of the mean's 95 % interval
+    (Student's, null for one network). Other sites differ between them, so a cell says where to
+    look, not what a choice causes.
+    """
+    groups = space_of(search).groups if search.plan is not None else ()
+    first = {group.name: group.sites[0].id for group in groups}
+    cells = _cells(session, search, first)
+    choices = sorted({choice for _, choice in cells})
+    told = [[_told(cells.get((group, choice), [])) for choice in choices] for group in first]
+    metric = search.document["objective"]["metric"]
+    return figure(
+        [
+            {
+                "type": "heatmap",
+                "name": readable(metric),
+                "x": choices,
+                "y": list(first),
+                "z": [[cell[0] for cell in row] for row in told],
+                "customdata": [[cell[1:] for cell in row] for row in told],
+                "colorscale": "Cividis",
+                "colorbar": {"title": {"text": readable(metric)}},
+            }
+        ],
+        x="choice",
+        y="site",
+        yaxis={"autorange": "reversed", "type": "category"},
+        xaxis={"type": "category"},
+        **note(
+            original=results.original_of(session, search).mean,
+            sites={group.name: [site.id for site in group.sites] for group in groups},
+        ),
+    )
+
+
+def _cells(session: Session, search: Search, first: Mapping[str, str]) -> Cell:
+    rows = session.execute(
+        select(Trial.value, Trial.candidate).where(
+            Trial.search_id == search.id,
+            Trial.state == TrialState.COMPLETED,
+            Trial.value.is_not(None),
+            Trial.repeat_of.is_(None),
+            Trial.kind != TrialKind.CONFIRMATION,
+            (Trial.label != trials.ORIGINAL) | Trial.label.is_(None),
+        )
+    )
+    cells: defaultdict[tuple[str, str], list[float]] = defaultdict(list)
+    for value, candidate in rows:
+        for group, site in first.items():
+            cells[group, candidate["sites"][site]["name"]].append(value)
+    return cells
+
+
+def _told(values: Sequence[float]) -> tuple[Any, ...]:
+    """Return the mean, the number of values, and both ends of the mean's interval."""
+    if not values:
+        return None, 0, None, None
+    middle = mean(values)
+    if len(values) == 1:
+        return middle, 1, None, None
+    # scipy takes a while to import and is needed here alone.
+    from scipy.special import stdtrit
+
+    reach = float(stdtrit(len(values) - 1, (1 + LEVEL) / 2)) * stdev(values) / sqrt(len(values))
+    return middle, len(values), middle - reach, middle + reach

@@ -1,0 +1,64 @@
+"""One line a trial, through what it chose and what came of it.
+
+Optuna's own figure is a trace for every trial, which is slow with hundreds of them; this is
+one trace of Plotly's kind for it, with the order of a search's sites.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy.orm import Session
+
+from service import results
+from service.insight.figure import Figure, note, readable, sampled
+from service.insight.study import completed
+from service.life import space_of
+from service.store.models import Search, Trial
+
+_LINES = 400
+
+
+def parallel(session: Session, search: Search) -> Figure:
+    """Draw what trials chose at each group of sites, their hyperparameters, their values."""
+    rows = sampled(completed(session, search), _LINES) if search.plan is not None else []
+    if not rows:
+        return {"data": [], "layout": {}}
+    space = space_of(search)
+    names = [group.name for group in space.groups]
+    names += [f"training/{name}" for name in space.hyperparameters]
+    metric = search.document["objective"]["metric"]
+    values = [row.value for row in rows]
+    return {
+        "data": [
+            {
+                "type": "parcoords",
+                "dimensions": [
+                    *(one for name in names if (one := _dimension(name, rows))),
+                    {"label": readable(metric), "values": values},
+                ],
+                "line": {
+                    "color": values,
+                    "colorscale": "Cividis",
+                    "reversescale": not results.maximizes(search),
+                },
+            }
+        ],
+        "layout": {**note(numbers=[row.number for row in rows])},
+    }
+
+
+def _dimension(name: str, rows: Sequence[Trial]) -> Figure | None:
+    """Return an axis; None for a parameter that not every trial has, or that never varies."""
+    given: list[Any] = [(row.params or {}).get(name) for row in rows]
+    if None in given or len(set(given)) < 2:
+        return None
+    label = name.removeprefix("training/").replace("_", " ")
+    if all(isinstance(one, float) for one in given) and len(set(given)) > 10:
+        return {"label": label, "values": given}
+    choices = sorted(set(given), key=lambda one: (isinstance(one, str), one))
+    return {
+        "label": label,
+        "values": [choices.index(one) for one in given],
+        "tickvals": list(range(len(choices))),
+        "ticktext": [str(one) for one in choices],
+    }

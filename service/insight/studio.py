@@ -1,0 +1,144 @@
+"""Draws figures when they are asked for: each once, kept while no further trial has finished.
+
+Light figures are drawn in a thread of the service; heavy ones, and exports, in a process of
+their own, which starts when it is first needed. One thread waits for it, for everybody.
+"""
+
+import asyncio
+import hashlib
+import shutil
+import time
+from collections import OrderedDict
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from service.errors import NotFound
+from service.insight.child import Child, encode
+from service.insight.plots import PLOTS
+from service.store import searches, trials
+from service.store.database import Database
+from service.store.models import FINISHED, Trial
+
+MOST_KEPT = 256
+EXPORT_KEPT_SECONDS = 60.0
+"""An export is handed out for so long though further trials have finished: else a client that
+fetches one from a fast search would never see it ready."""
+
+Key = tuple[str, str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """A figure as JSON, with a tag that changes when it does."""
+
+    body: bytes
+    tag: str
+
+
+@dataclass(frozen=True, slots=True)
+class Export:
+    """An Optuna database, of so many finished trials."""
+
+    path: Path
+    finished: int
+    made_at: float
+
+
+class Studio:
+    """Lives on the event loop, whose calls alone may change it."""
+
+    def __init__(self, database: Database, url: str, folder: Path) -> None:
+        self._database = database
+        self._url = url
+        self._folder = folder
+        self._kept: OrderedDict[Key, Drawn] = OrderedDict()
+        self._drawing: dict[Key, asyncio.Task[Drawn]] = {}
+        self._exports: dict[str, Export] = {}
+        self._exporting: dict[str, asyncio.Task[Export]] = {}
+        self._child = Child()
+        self._waiter = ThreadPoolExecutor(1, thread_name_prefix="insight")
+        # Exports can be made again, and nobody would delete those of an earlier run.
+        shutil.rmtree(folder, ignore_errors=True)
+
+    async def figure(self, search_id: str, name: str) -> Drawn:
+        """Return a figure, or raise `NotFound`."""
+        if name not in PLOTS:
+            raise NotFound("plot", name)
+        key = (search_id, name, await asyncio.to_thread(self._finished, search_id))
+        if key in self._kept:
+            self._kept.move_to_end(key)
+            return self._kept[key]
+        if key not in self._drawing:
+            self._drawing[key] = asyncio.create_task(self._draw(key))
+        # Shielded: others may wait for it when this one hangs up.
+        return await asyncio.shield(self._drawing[key])
+
+    async def optuna(self, search_id: str, *, wait: float) -> Path | None:
+        """Return a database for Optuna; None while it is still being written after `wait` s."""
+        finished = await asyncio.to_thread(self._finished, search_id)
+        ready = self._exports.get(search_id)
+        if ready is not None and (
+            ready.finished == finished or time.monotonic() < ready.made_at + EXPORT_KEPT_SECONDS
+        ):
+            return ready.path
+        if search_id not in self._exporting:
+            self._exporting[search_id] = asyncio.create_task(self._export(search_id, finished))
+        task = self._exporting[search_id]
+        done, _ = await asyncio.wait([task], timeout=wait)
+        return task.result().path if done else None
+
+    def close(self) -> None:
+        """End the process, with whatever it is doing."""
+        self._child.interrupt()
+        self._waiter.shutdown(cancel_futures=True)
+        self._child.forget()
+
+    async def _draw(self, key: Key) -> Drawn:
+        search_id, name, _ = key
+        try:
+            if PLOTS[name].is_heavy:
+                body = await self._in_child("draw", search=search_id, name=name)
+            else:
+                body = await asyncio.to_thread(self._draw_here, search_id, name)
+            drawn = Drawn(body, f'"{hashlib.sha256(body).hexdigest()[:16]}"')
+            self._keep(key, drawn)
+            return drawn
+        finally:
+            del self._drawing[key]
+
+    async def _export(self, search_id: str, finished: int) -> Export:
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            path = self._folder / f"{search_id}-{finished}.db"
+            await self._in_child("export", search=search_id, path=str(path))
+            before = self._exports.get(search_id)
+            if before is not None:
+                before.path.unlink(missing_ok=True)
+            self._exports[search_id] = Export(path, finished, time.monotonic())
+            return self._exports[search_id]
+        finally:
+            del self._exporting[search_id]
+
+    async def _in_child(self, work: str, **arguments: str) -> bytes:
+        call = partial(self._child.call, work, url=self._url, **arguments)
+        return await asyncio.get_running_loop().run_in_executor(self._waiter, call)
+
+    def _keep(self, key: Key, drawn: Drawn) -> None:
+        search_id, name, finished = key
+        for old in [one for one in self._kept if one[:2] == (search_id, name)]:
+            if old[2] < finished:
+                del self._kept[old]
+        self._kept[key] = drawn
+        while len(self._kept) > MOST_KEPT:
+            self._kept.popitem(last=False)
+
+    def _draw_here(self, search_id: str, name: str) -> bytes:
+        with self._database.read() as session:
+            return encode(PLOTS[name].draw(session, searches.get(session, search_id)))
+
+    def _finished(self, search_id: str) -> int:
+        with self._database.read() as session:
+            searches.get(session, search_id)
+            return trials.count(session, search_id, Trial.state.in_(FINISHED))

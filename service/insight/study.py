@@ -1,0 +1,78 @@
+"""The trials of a search as Optuna has them, read from the rows for figures and exports."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import optuna
+from optuna.distributions import BaseDistribution
+from optuna.trial import FrozenTrial, create_trial
+from sqlalchemy import ColumnElement, select
+from sqlalchemy.orm import Session, defer
+
+from search_space.sample import Space
+from service.insight.figure import sampled
+from service.life import space_of
+from service.store import trials
+from service.store.models import Search, Trial, TrialState
+
+
+class Distributions:
+    """The distribution of every parameter, one object for each, worked out where it is new.
+
+    Optuna compares distributions of trials again and again; equal objects are compared whole,
+    the same object at once.
+    """
+
+    def __init__(self, space: Space) -> None:
+        self._space = space
+        self._known: dict[str, BaseDistribution] = {}
+
+    def of(self, params: Mapping[str, Any]) -> dict[str, BaseDistribution]:
+        """Return the distributions that `params` were drawn from."""
+        if not params.keys() <= self._known.keys():
+            self._known |= self._space.distributions(params)
+        return {name: self._known[name] for name in params}
+
+
+def completed(session: Session, search: Search) -> Sequence[Trial]:
+    """Return the completed trials of the study, repeats aside; at most `MAX_POINTS` of them."""
+    where = (
+        Trial.search_id == search.id,
+        Trial.optuna_number.is_not(None),
+        Trial.state == TrialState.COMPLETED,
+        Trial.value.is_not(None),
+        Trial.repeat_of.is_(None),
+    )
+    numbers = session.scalars(select(Trial.number).where(*where).order_by(Trial.number)).all()
+    return _rows(session, *where, Trial.number.in_(sampled(numbers)))
+
+
+def count_completed(session: Session, search: Search) -> int:
+    return trials.count(
+        session,
+        search.id,
+        Trial.optuna_number.is_not(None),
+        Trial.state == TrialState.COMPLETED,
+        Trial.repeat_of.is_(None),
+    )
+
+
+def make_study(search: Search, rows: Sequence[Trial]) -> optuna.Study:
+    """Return a study that holds completed trials, to be looked at and thrown away."""
+    distributions = Distributions(space_of(search))
+    study = optuna.create_study(direction=search.document["objective"]["direction"])
+    study.add_trials([_frozen(row, distributions) for row in rows])
+    for trial in study.get_trials(deepcopy=False):
+        # The study has copied them; see above why they should be the same objects.
+        trial.distributions = distributions.of(trial.params)
+    return study
+
+
+def _rows(session: Session, *where: ColumnElement[bool]) -> Sequence[Trial]:
+    query = select(Trial).where(*where).order_by(Trial.optuna_number)
+    return session.scalars(query.options(defer(Trial.candidate))).all()
+
+
+def _frozen(row: Trial, distributions: Distributions) -> FrozenTrial:
+    params = dict(row.params or {})
+    return create_trial(value=row.value, params=params, distributions=distributions.of(params))
