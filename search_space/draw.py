@@ -54,3 +54,18 @@ class Replay:
     def suggest_float(self, name: str, low: float, high: float, *, log: bool) -> float:
         self.distributions[name] = FloatDistribution(low, high, log=log)
         return float(self._params[name])
+
+
+class Lowest:
+    """Answers with the first of what it is asked for, and notes the distributions."""
+
+    def __init__(self) -> None:
+        self.distributions: dict[str, BaseDistribution] = {}
+
+    def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
+        self.distributions[name] = CategoricalDistribution(tuple(choices))
+        return choices[0]
+
+    def suggest_float(self, name: str, low: float, high: float, *, log: bool) -> float:
+        self.distributions[name] = FloatDistribution(low, high, log=log)
+        return low

@@ -66,6 +66,19 @@ class NoSuchSite(SearchSpaceError, ValueError):
         return f"{self.field}: {self.pattern!r} matches no site; the nearest are {listed}"
 
 
+class ChoicesClash(SearchSpaceError, ValueError):
+    """What sites are offered by their patterns contradicts itself."""
+
+    field = "sites.choices"
+
+    def __init__(self, what: str) -> None:
+        super().__init__(what)
+        self.what = what
+
+    def __str__(self) -> str:
+        return f"{self.field}: {self.what}"
+
+
 class SitesDiffer(SearchSpaceError, ValueError):
     """A config was made for a network whose sites are not those of the network at hand."""
 

@@ -6,6 +6,7 @@ so that one activation's parameters never mix with another's in the sampler's hi
 
 import hashlib
 import math
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from fnmatch import fnmatchcase
@@ -16,9 +17,11 @@ from typing import Any
 from optuna.distributions import BaseDistribution
 
 from search_space.catalog import Entry, check_fit, hidden_width, initial_for, lookup
-from search_space.draw import Params, Replay, Suggester, contains, draw, first
-from search_space.errors import NoSuchSite
-from search_space.search import HYPERPARAMETERS, Choice, Range, Search
+from search_space.choices import Choice
+from search_space.draw import Lowest, Params, Replay, Suggester, contains, draw, first
+from search_space.errors import ChoicesClash, NoSuchSite
+from search_space.group import Group
+from search_space.search import HYPERPARAMETERS, Range, Search
 from search_space.spec import (
     ActivationSpec,
     Candidate,
@@ -33,21 +36,12 @@ TRIALS_PER_LAYER = 10
 """`per: auto` searches single layers only when the budget allows this many trials a site."""
 
 
-@dataclass(frozen=True, slots=True)
-class Group:
-    """Sites that share one choice."""
-
-    name: str
-    sites: tuple[Site, ...]
-
-
 @dataclass(frozen=True)
 class Space:
     """Every candidate of a search on one network."""
 
     groups: tuple[Group, ...]
     fixed: tuple[Site, ...]
-    choices: tuple[Choice, ...]
     hyperparameters: Mapping[str, Sequence[float] | Range] = field(default_factory=dict)
     initial: str = "original"
 
@@ -59,17 +53,22 @@ class Space:
 
     @cached_property
     def uniforms(self) -> Mapping[str, Candidate]:
-        """For each choice, the network that has it at every searched site."""
-        return {choice.name: self._uniform(choice) for choice in self.choices}
+        """For each choice, the network that has it at every site where there is a choice.
+
+        Where sites have choices of their own, and this is not among them, it keeps their
+        original; where these leave no choice, what is fixed there.
+        """
+        names = [choice.name for group in self.groups for choice in group.choices]
+        return {name: self._uniform(name) for name in dict.fromkeys(names)}
 
     def candidate(self, params: Params) -> Candidate:
         """Return what a set of parameters means."""
         sites = {site.id: site.original_spec for site in self.fixed}
         for group in self.groups:
-            choice = self._chosen(params, group)
+            choice = group.chosen(params)
             options = {
-                option: params.get(_key(group, choice, option), values[0])
-                for option, values in _options(choice).items()
+                option: params.get(group.key(choice, option), values[0])
+                for option, values in choice.options.items()
             }
             sites |= {site.id: self._spec(choice, site, options) for site in group.sites}
         factors = {
@@ -81,17 +80,18 @@ class Space:
     def suggest(self, trial: Suggester) -> dict[str, Any]:
         """Draw a set of parameters from an Optuna trial, in a fixed order."""
         params: dict[str, Any] = {}
-        names = tuple(choice.name for choice in self.choices)
         for group in self.groups:
-            draw(trial, params, group.name, names)
-            chosen = self._chosen(params, group)
-            for option, values in _options(chosen).items():
-                # What is tied over the network has been drawn if another group has it.
-                if _key(group, chosen, option) not in params:
-                    draw(trial, params, _key(group, chosen, option), values)
-        for name, hyperparameter in self.hyperparameters.items():
-            draw(trial, params, f"training/{name}", hyperparameter)
+            group.suggest(trial, params)
+        self._suggest_training(trial, params)
         return params
+
+    def every_distribution(self) -> dict[str, BaseDistribution]:
+        """Return the distribution of every parameter, whatever else is chosen."""
+        drawn, params = Lowest(), dict[str, Any]()
+        for group in self.groups:
+            group.suggest_everything(drawn, params)
+        self._suggest_training(drawn, params)
+        return drawn.distributions
 
     def distributions(self, params: Params) -> dict[str, BaseDistribution]:
         """Return the distribution that each parameter of `params` was drawn from."""
@@ -140,8 +140,8 @@ class Space:
         """Number of different candidates; infinite with a range among the hyperparameters."""
         if any(isinstance(values, Range) for values in self.hyperparameters.values()):
             return math.inf
-        for choice in self.choices:
-            if choice.entry.tied and math.prod(map(len, _options(choice).values())) > 1:
+        for choice in self._choices:
+            if choice.entry.tied and choice.open:
                 return self._size_with(choice)
         everything, unphased, unlearned = (
             math.prod(len(self._distinct(group, skip)) for group in self.groups)
@@ -154,7 +154,7 @@ class Space:
 
     def enumerate(self) -> Iterator[tuple[dict[str, Any], Candidate]]:
         """Yield every set of parameters with its candidate; equal candidates repeat."""
-        axes = [list(self._assignments(group)) for group in self.groups]
+        axes = [list(group.assignments()) for group in self.groups]
         for name, values in self.hyperparameters.items():
             assert not isinstance(values, Range)
             key = f"training/{name}"
@@ -168,30 +168,49 @@ class Space:
     @property
     def has_phases(self) -> bool:
         """Whether any offered choice collects statistics before it trains."""
-        return any(choice.has_phases for choice in self.choices)
+        return any(choice.has_phases for choice in self._choices)
 
     @cached_property
     def _sites(self) -> Mapping[str, Site]:
         searched = (site for group in self.groups for site in group.sites)
         return {site.id: site for site in [*self.fixed, *searched]}
 
+    @property
+    def _choices(self) -> Iterator[Choice]:
+        return (choice for group in self.groups for choice in group.choices)
+
+    def _suggest_training(self, trial: Suggester, params: dict[str, Any]) -> None:
+        for name, hyperparameter in self.hyperparameters.items():
+            draw(trial, params, f"training/{name}", hyperparameter)
+
     def _size_with(self, tied: Choice) -> float:
         """Return the size, where all groups that have one choice have it with the same values.
 
         That is the networks without it, and for each of its values those with it.
         """
-        others = tuple(choice for choice in self.choices if choice is not tied)
-        without = replace(self, choices=others).size if others else 0
-        one = {name: values[:1] for name, values in tied.values.items()}
-        fixed = replace(tied, values=one, shares=tied.shares[:1], initials=tied.initials[:1])
-        ways = math.prod(len(values) for values in _options(tied).values())
-        return without + ways * (replace(self, choices=(*others, fixed)).size - without)
+        without = self._replacing(tied.name, None)
+        fixed = self._replacing(
+            tied.name, tied.narrowed({option: values[0] for option, values in tied.open.items()})
+        )
+        ways = math.prod(map(len, tied.open.values()))
+        rest = without.size if all(group.choices for group in without.groups) else 0
+        return rest + ways * (fixed.size - rest)
+
+    def _replacing(self, name: str, other: Choice | None) -> "Space":
+        """Return the space with another choice in place of one, or with none."""
+        new = () if other is None else (other,)
+        groups = []
+        for group in self.groups:
+            kept = tuple(choice for choice in group.choices if choice.name != name)
+            changed = kept + (new if len(kept) < len(group.choices) else ())
+            groups.append(replace(group, choices=changed))
+        return replace(self, groups=tuple(groups))
 
     def _distinct(self, group: Group, skip: Callable[[ActivationSpec], bool]) -> set[str]:
         """Return the different networks that a group's choices, less the skipped, make of it."""
         return {
             canonical_json([asdict(self._by_width(site, sites[site.id])) for site in group.sites])
-            for params in self._assignments(group)
+            for params in group.assignments()
             for sites in [self.candidate(params).sites]
             if not skip(sites[group.sites[0].id])
         }
@@ -200,10 +219,6 @@ class Space:
         values = self.hyperparameters.get(hyperparameter, [0.0])
         assert not isinstance(values, Range)
         return len(set(values))
-
-    def _chosen(self, params: Params, group: Group) -> Choice:
-        name = params.get(group.name, self.choices[0].name)
-        return next(choice for choice in self.choices if choice.name == name)
 
     def _by_width(self, site: Site, spec: ActivationSpec) -> ActivationSpec:
         """Return the canonical spec, Meta-ACON's reduction read as the width it comes to."""
@@ -220,14 +235,18 @@ class Space:
             params.pop("norm")
         return replace(spec, params=params)
 
-    def _uniform(self, choice: Choice) -> Candidate:
-        defaults = {
-            option: _preferred(choice, option, values)
-            for option, values in _options(choice).items()
-        }
+    def _uniform(self, name: str) -> Candidate:
         sites = {site.id: site.original_spec for site in self.fixed}
         for group in self.groups:
-            sites |= {site.id: self._spec(choice, site, defaults) for site in group.sites}
+            choice = next((choice for choice in group.choices if choice.name == name), None)
+            if len(group.choices) == 1:
+                (choice,) = group.choices
+            for site in group.sites:
+                sites[site.id] = (
+                    site.original_spec
+                    if choice is None
+                    else self._spec(choice, site, _defaults(choice))
+                )
         return Candidate(sites)
 
     def _spec(self, choice: Choice, site: Site, options: Mapping[str, Any]) -> ActivationSpec:
@@ -238,18 +257,10 @@ class Space:
         spec = ActivationSpec(choice.name, params, initial=start)
         return replace(spec, share=options["share"]) if "share" in options else spec
 
-    def _assignments(self, group: Group) -> Iterator[dict[str, Any]]:
-        for choice in self.choices:
-            chosen = {group.name: choice.name} if len(self.choices) > 1 else {}
-            options = {key: values for key, values in _options(choice).items() if len(values) > 1}
-            for values in product(*options.values()):
-                names = (_key(group, choice, option) for option in options)
-                yield chosen | dict(zip(names, values, strict=True))
-
     def _params_of_group(self, group: Group, candidate: Candidate) -> dict[str, Any] | None:
         first = candidate.sites[group.sites[0].id]
-        for params in self._assignments(group):
-            if self._chosen(params, group).name != first.name:
+        for params in group.assignments():
+            if group.chosen(params).name != first.name:
                 continue
             trial = self.candidate(params)
             if all(
@@ -265,17 +276,18 @@ def make_space(search: Search, plan: SitePlan) -> Space:
 
     Raises:
         NoSuchSite: If a pattern of `sites` matches no site.
+        ChoicesClash: If two patterns offer one site different choices, or sites are offered
+            different values of what is tied over the network.
         UnfitActivation: If a choice cannot stand at a searched site.
     """
     searched = select_sites(search, plan)
-    for choice in search.choices:
-        for site in searched:
+    choices = choices_of(search, searched)
+    for site in searched:
+        for choice in choices[site.id]:
             check_fit(choice.entry, site)
-    chosen = {site.id for site in searched}
     return Space(
-        groups=_groups(search, searched),
-        fixed=tuple(site for site in plan.sites if site.id not in chosen),
-        choices=tuple(search.choices),
+        groups=_groups(search, searched, choices),
+        fixed=tuple(site for site in plan.sites if site.id not in choices),
         hyperparameters=search.hyperparameters,
         initial=search.initial,
     )
@@ -304,6 +316,30 @@ def select_sites(search: Search, plan: SitePlan) -> list[Site]:
     return included
 
 
+def choices_of(search: Search, sites: Sequence[Site]) -> dict[str, tuple[Choice, ...]]:
+    """Return what each site is offered: what its pattern says, else the search's own choices.
+
+    Raises:
+        NoSuchSite: If a pattern matches none of the sites.
+        ChoicesClash: As in `make_space`.
+    """
+    offered = {site.id: tuple(search.choices) for site in sites}
+    named: dict[str, str] = {}
+    for pattern, choices in search.sites.choices.items():
+        matching = [site.id for site in sites if fnmatchcase(site.id, pattern)]
+        if not matching:
+            raise NoSuchSite("sites.choices", pattern, list(offered))
+        for id in matching:
+            if id in named and offered[id] != tuple(choices):
+                raise ChoicesClash(f"{named[id]!r} and {pattern!r} differ, and both match {id!r}")
+            named[id], offered[id] = pattern, tuple(choices)
+    tied: dict[str, Choice] = {}
+    for choice in (one for some in offered.values() for one in some if one.entry.tied):
+        if tied.setdefault(choice.name, choice) != choice:
+            raise ChoicesClash(f"{choice.name} is one for the network, so are its values")
+    return offered
+
+
 def _named_gates(search: Search, plan: SitePlan) -> list[Site]:
     """Return the gates that patterns match which match no site."""
     naming = [
@@ -314,11 +350,15 @@ def _named_gates(search: Search, plan: SitePlan) -> list[Site]:
     return [gate for gate in plan.gates if any(fnmatchcase(gate.id, p) for p in naming)]
 
 
-def _groups(search: Search, sites: Sequence[Site]) -> tuple[Group, ...]:
+def _groups(
+    search: Search, sites: Sequence[Site], choices: Mapping[str, tuple[Choice, ...]]
+) -> tuple[Group, ...]:
+    """Tie sites together. Sites with different choices are never tied."""
     per = search.sites.per
     if per == "auto":
-        per = "layer" if search.budget.trials >= TRIALS_PER_LAYER * len(sites) else "stage"
-    members: dict[str, list[Site]] = {}
+        open_sites = sum(_is_open(choices[site.id]) for site in sites)
+        per = "layer" if search.budget.trials >= TRIALS_PER_LAYER * open_sites else "stage"
+    members: dict[tuple[str, tuple[str, ...]], list[Site]] = {}
     for site in sites:
         names = {
             "network": "network",
@@ -326,14 +366,22 @@ def _groups(search: Search, sites: Sequence[Site]) -> tuple[Group, ...]:
             "block": f"block {site.block}",
             "layer": site.id,
         }
-        members.setdefault(names[per], []).append(site)
-    return tuple(Group(name, tuple(group)) for name, group in members.items())
+        label = tuple(map(repr, choices[site.id]))
+        members.setdefault((names[per], label), []).append(site)
+    counts = Counter(name for name, _ in members)
+    return tuple(
+        Group(
+            name if counts[name] == 1 else f"{name} from {tied[0].id}",
+            tuple(tied),
+            choices[tied[0].id],
+            search.sampler.encoding,
+        )
+        for (name, _), tied in members.items()
+    )
 
 
-def _key(group: Group, choice: Choice, option: str) -> str:
-    """Return the name, in the study, of an option of a group's choice."""
-    scope = choice.entry.tied or group.name
-    return f"{scope}/{choice.name}/{option}"
+def _is_open(choices: Sequence[Choice]) -> bool:
+    return len(choices) > 1 or any(choice.open for choice in choices)
 
 
 def _entry(spec: ActivationSpec) -> Entry:
@@ -344,17 +392,8 @@ def _learned(spec: ActivationSpec) -> bool:
     return lookup(spec.name).learned
 
 
-def _options(choice: Choice) -> dict[str, tuple[Scalar, ...]]:
-    """Return the values of everything that a choice leaves open or fixes."""
-    options: dict[str, tuple[Scalar, ...]] = {
-        parameter.name: choice.values.get(parameter.name, (parameter.default,))
-        for parameter in choice.entry.parameters
-    }
-    if choice.entry.shares:
-        options["share"] = choice.shares or choice.entry.shares[:1]
-    if choice.initials:
-        options["initial"] = choice.initials
-    return options
+def _defaults(choice: Choice) -> dict[str, Scalar]:
+    return {option: _preferred(choice, option, values) for option, values in choice.options.items()}
 
 
 def _preferred(choice: Choice, option: str, values: Sequence[Scalar]) -> Scalar:

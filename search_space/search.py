@@ -3,24 +3,31 @@
 What the document language has but this version does not offer is refused here, by name.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import (
     BaseModel,
-    BeforeValidator,
     ConfigDict,
+    Discriminator,
     Field,
-    PlainSerializer,
-    WithJsonSchema,
+    Tag,
+    ValidationInfo,
     field_validator,
     model_validator,
 )
 
-from search_space.catalog import CATALOG, Entry, check, lookup
-from search_space.errors import BadParameter
-from search_space.spec import ActivationSpec, Scalar, Share
+from search_space.catalog import CATALOG
+from search_space.choices import Choice, ChoicesField, OneOrMore
+
+Encoding = Literal["conditional", "flat"]
+DEFAULT_ENCODING: Encoding = "conditional"
+
+RATIOS = ("latency_ratio", "parameter_ratio", "memory_ratio")
+"""What is measured of a candidate before it is trained, over the original on the same device."""
+
+ONE, SEVERAL = BRANCHES = ("(one)", "(several)")
+"""Names of alternatives, which stand in the paths of pydantic's errors; no user writes them."""
 
 MAX_REALIGN_AFTER = 0.2
 """A phased activation may spend at most this share of training on statistics."""
@@ -48,102 +55,21 @@ class Task(Document):
 
 
 class Sites(Document):
-    """Which sites are searched, and which share one choice. Patterns are shell-style globs."""
+    """Which sites are searched, and which share one choice. Patterns are shell-style globs.
+
+    Attributes:
+        choices: By pattern, what is offered at those sites in place of the search's own
+            choices: a list, or a single choice, which fixes them if it leaves nothing open.
+    """
 
     per: Literal["network", "stage", "block", "layer", "auto"] = "auto"
     include: str | list[str] = "*"
     exclude: list[str] = []
+    choices: dict[str, OneOrMore] = {}
 
     @property
     def included(self) -> list[str]:
         return [self.include] if isinstance(self.include, str) else self.include
-
-
-@dataclass(frozen=True, slots=True)
-class Choice:
-    """An activation with the values of its parameters; more than one value is searched."""
-
-    name: str
-    values: Mapping[str, tuple[Scalar, ...]] = field(default_factory=dict)
-    shares: tuple[Share, ...] = ()
-    initials: tuple[str, ...] = ()
-
-    @property
-    def entry(self) -> Entry:
-        return lookup(self.name)
-
-    @property
-    def has_phases(self) -> bool:
-        """Whether some values of its parameters let it collect statistics."""
-        entry = self.entry
-        return entry.phases and (
-            entry.unphased_by is None or None in self.values.get(entry.unphased_by, (None,))
-        )
-
-
-def _parse_choice(given: Any) -> Choice:
-    """Read `relu` or `{name: pwlu, segments: [4, 8], share: layer}`, checked by the catalogue."""
-    if isinstance(given, Choice):
-        return given
-    if isinstance(given, str):
-        given = {"name": given}
-    if not isinstance(given, Mapping) or not isinstance(given.get("name"), str):
-        raise ValueError(f"each choice is a name or an object with a name, got {given!r}")
-    fields = {key: _as_values(given["name"], key, value) for key, value in given.items()}
-    (name,) = fields.pop("name")
-    share, initial = fields.pop("share", ()), fields.pop("initial", ())
-    entry = lookup(name)
-    for parameter, values in fields.items():
-        for value in values:
-            entry.parameter(parameter).check(name, value)
-    _check_share(entry, share)
-    for start in initial:
-        check(ActivationSpec(name, initial=start))
-    return Choice(name, fields, share, initial)
-
-
-def _write_choice(choice: Choice) -> dict[str, Any]:
-    """Return the object that `_parse_choice` reads back."""
-    options = {"share": choice.shares, "initial": choice.initials, **choice.values}
-    return {"name": choice.name} | {key: list(values) for key, values in options.items() if values}
-
-
-def _check_share(entry: Entry, shares: tuple[Any, ...]) -> None:
-    for share in shares:
-        if share not in entry.shares:
-            expected = f"one of {', '.join(entry.shares)}" if entry.shares else "left out"
-            raise BadParameter(entry.name, "share", share, expected)
-
-
-def _as_values(name: str, key: str, value: Any) -> tuple[Any, ...]:
-    values = tuple(value) if isinstance(value, list) else (value,)
-    if not values:
-        raise ValueError(f"{name}: {key} needs at least one value, got an empty list")
-    kinds = (bool | int | float | str) if key in ("name", "share", "initial") else Scalar
-    if not all(isinstance(one, kinds) for one in values):
-        raise ValueError(f"{name}: {key} must be a value or a list of values, got {value!r}")
-    if len(set(values)) < len(values):
-        raise ValueError(f"{name}: {key} names a value twice: {value!r}")
-    return values
-
-
-ChoiceField = Annotated[
-    Choice,
-    BeforeValidator(_parse_choice),
-    PlainSerializer(_write_choice),
-    WithJsonSchema(
-        {
-            "anyOf": [
-                {"type": "string", "enum": list(CATALOG)},
-                {
-                    "type": "object",
-                    "properties": {"name": {"type": "string", "enum": list(CATALOG)}},
-                    "required": ["name"],
-                },
-            ]
-        }
-    ),
-]
 
 
 class Range(Document):
@@ -165,19 +91,63 @@ HYPERPARAMETERS = ("learning_rate_factor", "activation_learning_rate_factor", "r
 
 
 class Objective(Document):
+    """A number that is to be large or small: a reported metric, or one of `RATIOS`."""
+
     metric: Annotated[str, Field(min_length=1)] = "validation_accuracy"
     direction: Literal["maximize", "minimize"] = "maximize"
     reduce: Literal["last"] = "last"
 
+    @model_validator(mode="after")
+    def _a_ratio_is_to_be_small(self) -> "Objective":
+        if self.is_ratio and self.direction != "minimize":
+            raise ValueError(f"{self.metric} is to minimize, got direction {self.direction!r}")
+        return self
+
+    @property
+    def is_ratio(self) -> bool:
+        """Whether it is measured before the first epoch, not reported."""
+        return self.metric in RATIOS
+
+
+def _one_or_several(given: Any) -> str:
+    return ONE if isinstance(given, Mapping | Objective) else SEVERAL
+
+
+Objectives = Annotated[
+    Annotated[Objective, Tag(ONE)]
+    | Annotated[list[Objective], Field(min_length=1, max_length=4), Tag(SEVERAL)],
+    Discriminator(_one_or_several),
+]
+
+
+class Constraints(Document):
+    """Upper limits of what a candidate may cost, over the original on the same device.
+
+    A candidate is infeasible when the whole interval of its ratio lies over the limit.
+    """
+
+    latency_ratio: Positive | None = None
+    parameter_ratio: Positive | None = None
+    memory_ratio: Positive | None = None
+
+    @property
+    def limits(self) -> dict[str, float]:
+        """The limits that are set, by the name of their ratio."""
+        limits = {ratio: getattr(self, ratio) for ratio in RATIOS}
+        return {ratio: limit for ratio, limit in limits.items() if limit is not None}
+
 
 class Sampler(Document):
-    name: Literal["tpe", "random", "grid"] = "tpe"
-    seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
+    """Who proposes.
 
-    @field_validator("name", mode="before")
-    @classmethod
-    def _offered(cls, name: Any) -> Any:
-        return _refuse(name, later=("qmc", "nsga2"), offered=("tpe", "random", "grid"))
+    Attributes:
+        encoding: How a choice with parameters is put to it: `conditional`, each parameter on its
+            own where its activation was chosen, or `flat`, one variant such as `pwlu-8`.
+    """
+
+    name: Literal["tpe", "random", "qmc", "grid", "nsga2"] = "tpe"
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
+    encoding: Encoding = DEFAULT_ENCODING
 
 
 class Pruner(Document):
@@ -242,14 +212,14 @@ class Search(Document):
     name: Annotated[str, Field(max_length=200)] = ""
     task: Task
     sites: Sites = Sites()
-    choices: Annotated[list[ChoiceField], Field(min_length=1)] = Field(
+    choices: ChoicesField = Field(
         default_factory=lambda: [Choice(e.name) for e in CATALOG.values() if e.standard]
     )
     initial: Literal["original", "paper"] = "original"
     start: Literal["scratch"] = "scratch"
     hyperparameters: dict[str, Hyperparameter] = {}
-    objective: Objective = Objective()
-    constraints: dict[str, float] = {}
+    objective: Objectives = Objective()
+    constraints: Constraints = Constraints()
     measure: Measure = Measure()
     sampler: Sampler = Sampler()
     pruner: Pruner = Pruner()
@@ -260,18 +230,6 @@ class Search(Document):
     parallel: Annotated[int, Field(ge=1, le=10_000)] = 2
     confirm: Confirm | None = Confirm()
     priority: Annotated[int, Field(ge=-1000, le=1000)] = 0
-
-    @field_validator("choices")
-    @classmethod
-    def _each_choice_once(cls, choices: list[Choice]) -> list[Choice]:
-        names = [choice.name for choice in choices]
-        twice = sorted({name for name in names if names.count(name) > 1})
-        if twice:
-            raise ValueError(
-                f"{', '.join(twice)} is offered more than once; "
-                "list the values of its parameters in one entry"
-            )
-        return choices
 
     @field_validator("hyperparameters")
     @classmethod
@@ -294,11 +252,6 @@ class Search(Document):
     def _start_is_offered(cls, value: Any) -> Any:
         return _only("scratch", value, "starting from weights")
 
-    @field_validator("constraints", mode="before")
-    @classmethod
-    def _constraints_are_offered(cls, value: Any) -> Any:
-        return _only({}, value, "constraints")
-
     @model_validator(mode="after")
     def _a_grid_has_points(self) -> "Search":
         ranges = [
@@ -308,22 +261,72 @@ class Search(Document):
             raise ValueError(f"sampler grid needs lists of values, and {ranges[0]} is a range")
         return self
 
-    @field_validator("objective", mode="before")
+    @model_validator(mode="before")
     @classmethod
-    def _one_objective(cls, value: Any) -> Any:
-        if isinstance(value, list):
-            raise ValueError("several objectives are not offered yet; give one")
-        return value
+    def _several_objectives_have_their_own_defaults(cls, data: Any) -> Any:
+        if isinstance(data, Mapping) and isinstance(data.get("objective"), list):
+            return {"pruner": {"name": "none"}, "confirm": None, **data}
+        return data
+
+    @field_validator("objective")
+    @classmethod
+    def _objectives_can_be_searched(cls, given: Objective | list[Objective]) -> Any:
+        if isinstance(given, Objective):
+            given = [given]
+        metrics = [one.metric for one in given]
+        if len(set(metrics)) < len(metrics):
+            raise ValueError(f"each metric is one objective, got {', '.join(metrics)}")
+        if given[0].is_ratio:
+            raise ValueError(f"the first objective is a reported metric, got {metrics[0]}")
+        return given[0] if len(given) == 1 else given
+
+    @field_validator("pruner")
+    @classmethod
+    def _a_pruner_compares_one_value(cls, pruner: Pruner, info: ValidationInfo) -> Pruner:
+        if isinstance(info.data.get("objective"), list) and pruner.name != "none":
+            raise ValueError(f"several objectives have pruner none, got {pruner.name}")
+        return pruner
+
+    @field_validator("confirm")
+    @classmethod
+    def _a_front_has_no_winner(
+        cls, confirm: Confirm | None, info: ValidationInfo
+    ) -> Confirm | None:
+        if isinstance(info.data.get("objective"), list) and confirm is not None:
+            raise ValueError(
+                "several objectives have a front and no single winner to confirm: must be null"
+            )
+        return confirm
+
+    @property
+    def objectives(self) -> Sequence[Objective]:
+        """All objectives. The first is the one that curves, luck and pruners speak of."""
+        return self.objective if isinstance(self.objective, list) else [self.objective]
+
+    @property
+    def offered(self) -> Sequence[Choice]:
+        """Every choice of the document, those of single patterns after the general ones."""
+        return [*self.choices, *(one for some in self.sites.choices.values() for one in some)]
+
+    @property
+    def metric(self) -> str:
+        """The metric of the first objective."""
+        return self.objectives[0].metric
+
+
+def objectives_in(document: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the objectives of a stored search document."""
+    objective = document["objective"]
+    return objective if isinstance(objective, list) else [objective]
+
+
+def metric_in(document: Mapping[str, Any]) -> str:
+    """Return the metric of the first objective of a stored search document."""
+    return str(objectives_in(document)[0]["metric"])
 
 
 def _highest(values: Hyperparameter) -> float:
     return values.high if isinstance(values, Range) else max(values)
-
-
-def _refuse(name: Any, *, later: tuple[str, ...], offered: tuple[str, ...]) -> Any:
-    if name in later:
-        raise ValueError(f"{name} is not offered yet; choose one of {', '.join(offered)}")
-    return name
 
 
 def _only(allowed: Any, value: Any, what: str) -> Any:

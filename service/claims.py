@@ -3,13 +3,14 @@
 from collections.abc import Sequence
 
 from search_space.contract import test_metric
+from search_space.search import metric_in
 from service.store.models import Search
 from service.verdict import Comparison
 
 
 def say(search: Search, comparisons: Sequence[Comparison], *, seeds: int) -> str:
     """Say what the winner's comparisons show, and what they do not."""
-    metric = test_metric(search.document["objective"]["metric"])
+    metric = test_metric(metric_in(search.document))
     over_original, *others = comparisons
     parts = [f"{_clause(over_original, metric)} on test data, {_cost(search, seeds)}"]
     parts += [_clause(other, metric) for other in others]

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 
 from search_space.contract import TrialKind, read_candidate, test_metric
 from search_space.sample import Space
-from search_space.search import Confirm
+from search_space.search import Confirm, metric_in
 from search_space.spec import Candidate
 from service import results
 from service.entry import enter_trial
@@ -57,7 +57,7 @@ def samples(session: Session, search: Search) -> dict[str, Sample]:
     done = [t for t in trials.confirmations(session, search.id) if t.label != SHORTLIST]
     if any(trial.state not in FINISHED for trial in done):
         return {}
-    metric = test_metric(search.document["objective"]["metric"])
+    metric = test_metric(metric_in(search.document))
     values: dict[str, list[float]] = {}
     for trial in done:
         if trial.state == TrialState.COMPLETED and trial.test:

@@ -12,6 +12,7 @@ from search_space.contract import (
     TrialKind,
     read_candidate,
 )
+from search_space.search import metric_in
 from service.core import Core, new_id
 from service.errors import Invalid
 from service.life import document_of, fail, set_state, settle
@@ -150,7 +151,7 @@ def _assignment(core: Core, session: Session, attempt: Attempt) -> Assignment:
         attempt=attempt.number,
         lease_seconds=core.settings.lease_seconds,
         task=_task_of(search, trial),
-        metric=search.document["objective"]["metric"],
+        metric=metric_in(search.document),
         candidate=None if trial.candidate is None else read_candidate(trial.candidate),
         fingerprint=search.fingerprint,
         seed=trial.seed,

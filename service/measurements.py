@@ -13,7 +13,6 @@ from search_space.contract import (
     OutcomeKind,
     TrialKind,
 )
-from search_space.search import Search as Document
 from service.core import Core
 from service.errors import Fault, Invalid
 from service.life import document_of
@@ -26,7 +25,8 @@ from service.words import end_attempt
 def measuring(search: Search) -> Measuring:
     """Return what a search wants measured: what it asks for, limits, or aims at."""
     document = document_of(search)
-    named = {*document.constraints, *_aims(document)}
+    aims = (objective.metric for objective in document.objectives)
+    named = {*document.constraints.limits, *aims}
     asked = document.measure
     return Measuring(
         latency=asked.latency or "latency_ratio" in named,
@@ -62,7 +62,7 @@ def measured(core: Core, lease: str, body: Measurements) -> MeasurementsReply:
         attempt, trial = attempts.current(turn.session, lease)
         attempts.spoke(turn.session, attempt, seconds=core.settings.lease_seconds)
         if trial.measurements is None:
-            _check(document_of(turn.search).constraints, body)
+            _check(document_of(turn.search).constraints.limits, body)
             trial.measurements = body.model_dump(mode="json")
         broken = list(violations(turn.search, trial))
         if not broken or not _may_be_infeasible(trial):
@@ -79,17 +79,12 @@ def violations(search: Search, trial: Trial) -> Iterator[str]:
     if trial.measurements is None:
         return
     ratios = Measurements.model_validate(trial.measurements).ratios
-    for name, limit in document_of(search).constraints.items():
+    for name, limit in document_of(search).constraints.limits.items():
         ratio = ratios.get(name)
         # An interval that reaches below the limit leaves open on which side the truth is.
         if ratio is not None and ratio.low > limit:
             span = f" ({ratio.low:.3g} to {ratio.high:.3g})" if ratio.low < ratio.high else ""
             yield f"{name} is {ratio.value:.3g}{span}, over the limit of {limit:g}"
-
-
-def _aims(document: Document) -> list[str]:
-    objective = document.objective
-    return [one.metric for one in (objective if isinstance(objective, list) else [objective])]
 
 
 def _check(limits: Mapping[str, float], body: Measurements) -> None:

@@ -11,10 +11,11 @@ from sqlalchemy.orm import Session
 from search_space.contract import TaskOffer
 from search_space.errors import SearchSpaceError
 from search_space.sample import make_space
+from search_space.search import RATIOS
 from search_space.search import Search as Document
 from service.errors import Fault, Invalid
+from service.samplers import pinned_arguments
 from service.store import searches
-from service.studies import pinned_arguments
 
 
 def check_against_offers(session: Session, document: Document, offers: Sequence[TaskOffer]) -> None:
@@ -40,7 +41,7 @@ def check_against_offers(session: Session, document: Document, offers: Sequence[
 
 def pin(document: Document, offers: Sequence[TaskOffer]) -> dict[str, Any]:
     """Return every argument of a search's sampler and pruner, by what is known now."""
-    has_phases = any(choice.entry.phases for choice in document.choices)
+    has_phases = any(choice.entry.phases for choice in document.offered)
     epochs = _epochs_of(document, offers)
     return pinned_arguments(document, has_phases=has_phases, epochs=epochs)
 
@@ -79,13 +80,19 @@ def _read_fault(error: ValidationError) -> Fault:
 
 
 def _metric_faults(document: Document, offer: TaskOffer) -> list[Fault]:
-    metric, direction = document.objective.metric, document.objective.direction
-    if metric not in offer.metrics:
-        return [_unknown("objective.metric", metric, list(offer.metrics))]
-    if offer.metrics[metric] != direction:
-        message = f"{metric} is to {offer.metrics[metric]}, got {direction!r}"
-        return [Fault("objective.direction", message, direction)]
-    return []
+    several = len(document.objectives) > 1
+    faults = []
+    for place, objective in enumerate(document.objectives):
+        where = f"objective.{place}" if several else "objective"
+        metric, direction = objective.metric, objective.direction
+        if objective.is_ratio:
+            continue
+        if metric not in offer.metrics:
+            faults.append(_unknown(f"{where}.metric", metric, [*offer.metrics, *RATIOS]))
+        elif offer.metrics[metric] != direction:
+            message = f"{metric} is to {offer.metrics[metric]}, got {direction!r}"
+            faults.append(Fault(f"{where}.direction", message, direction))
+    return faults
 
 
 def _unknown(field: str, given: Any, known: Sequence[str]) -> Fault:

@@ -9,6 +9,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from search_space.search import BRANCHES
 from service.errors import Fault, Invalid, ServiceError
 
 MEDIA_TYPE = "application/problem+json"
@@ -66,7 +67,8 @@ async def _http_error(request: Request, error: Exception) -> Response:
 
 def _fault(error: Any) -> Fault:
     """Read one of pydantic's errors: the field as a user would write it, what was given."""
-    where = [str(part) for part in error["loc"] if part not in ("body", "query", "header", "path")]
+    places = ("body", "query", "header", "path", *BRANCHES)
+    where = [str(part) for part in error["loc"] if part not in places]
     message = error["msg"].removeprefix("Value error, ")
     given = None if error["type"] in ("missing", "json_invalid") else error.get("input")
     return Fault(".".join(where) or "body", message, given)

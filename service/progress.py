@@ -9,6 +9,7 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
+from search_space.search import metric_in
 from service.client import Client, has_stopped
 from service.schemas import SearchAnswer
 from service.store.models import SearchState
@@ -114,7 +115,7 @@ def _counts(search: SearchAnswer) -> str:
 
 def _findings(search: SearchAnswer) -> str:
     """Say what is best so far, beside what luck alone would show."""
-    metric, best, parts = search.document["objective"]["metric"], search.best, []
+    metric, best, parts = metric_in(search.document), search.best, []
     if best is not None:
         name = trial_name(best.number, best.label)
         parts.append(f"best so far {value_text(metric, best.value)} ({name})")

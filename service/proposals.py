@@ -11,12 +11,14 @@ import numpy as np
 from optuna.trial import TrialState as StudyState
 from sqlalchemy.orm import Session
 
-from search_space.contract import FailureClass, TrialKind
+from search_space.contract import TrialKind
 from search_space.sample import Space
 from search_space.search import Range
+from service.constraints import INFEASIBLE, violations
 from service.core import Core
 from service.entry import enter_trial
 from service.life import document_of, is_exhausted, space_of
+from service.objectives import means
 from service.store import events, searches, trials
 from service.store.database import now
 from service.store.models import Search, Trial, TrialState, Wanted
@@ -27,8 +29,6 @@ Given = TypeVar("Given")
 
 MAX_REPEATS_IN_A_ROW = 20
 RANDOM_DRAWS = 1000
-
-_INFEASIBLE = (FailureClass.OUT_OF_MEMORY, FailureClass.DIVERGED, FailureClass.INFEASIBLE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,25 +42,27 @@ class Proposal:
 def study_of(core: Core, held: Held, search: Search) -> LiveStudy:
     """Return a search's live study, rebuilt from the rows where there is none."""
 
-    def remember() -> list[Memory]:
+    def rebuild() -> LiveStudy:
         with core.database.read() as session:
-            return memories(session, search.id)
+            remembered = memories(session, search)
+        document, space = document_of(search), space_of(search)
+        return LiveStudy(document, space, search.pinned, search.study_attributes, remembered)
 
-    return held.get(document_of(search), space_of(search), search.pinned, remember)
+    return held.get(rebuild)
 
 
-def memories(session: Session, search_id: str) -> list[Memory]:
+def memories(session: Session, search: Search) -> list[Memory]:
     """Return what the rows know of every trial of the study."""
-    reports = trials.told_reports(session, search_id)
-    originals = trials.values_of(trials.originals(session, search_id))
+    reports = trials.told_reports(session, search.id)
+    results = trials.results_by_key(session, search.id)
     return [
         Memory(
             params=dict(trial.params or {}),
             attrs=dict(trial.optuna_attrs),
             reports=reports.get(trial.id, []),
-            told=None if trial.told is None else told_of(trial, originals),
+            told=None if trial.told is None else told_of(search, trial, results),
         )
-        for trial in trials.in_study(session, search_id)
+        for trial in trials.in_study(session, search.id)
     ]
 
 
@@ -126,22 +128,19 @@ def _is_new(session: Session, search: Search, key: str) -> bool:
     return trials.first_with_key(session, search.id, key) is None
 
 
-def told_of(trial: Trial, originals: trials.Values) -> Told:
+def told_of(search: Search, trial: Trial, results: trials.Results) -> Told:
     """Return what the study is told of a trial that has ended.
 
-    What cannot be trained is told as pruned with a violated constraint: from a failure the
-    sampler would learn nothing.
+    A completed candidate's value is the mean over its trainings. What cannot be trained is told
+    as pruned with a violated constraint: from a failure the sampler would learn nothing. Every
+    constraint is set in every trial.
     """
-    if trial.label == trials.ORIGINAL:
-        mean = originals.mean
-        return Told(StudyState.FAIL) if mean is None else Told(StudyState.COMPLETE, mean)
-    if trial.state == TrialState.COMPLETED:
-        return Told(StudyState.COMPLETE, trial.value)
-    if trial.state == TrialState.STOPPED:
-        return Told(StudyState.PRUNED, trial.value)
-    if trial.failure in _INFEASIBLE:
-        return Told(StudyState.PRUNED, infeasible=True)
-    return Told(StudyState.FAIL)
+    constraints, mean = violations(search, trial), means(results.get(trial.key or "", ()))
+    if mean and (trial.state == TrialState.COMPLETED or trial.label == trials.ORIGINAL):
+        return Told(StudyState.COMPLETE, mean, constraints)
+    if trial.state == TrialState.STOPPED or trial.failure in INFEASIBLE:
+        return Told(StudyState.PRUNED, (), constraints)
+    return Told(StudyState.FAIL, (), constraints)
 
 
 def tell(turn: Turn, trial: Trial) -> None:
@@ -155,7 +154,8 @@ def tell(turn: Turn, trial: Trial) -> None:
             return
     if trial.optuna_number is None:
         return
-    live.tell(trial.optuna_number, told_of(trial, trials.values_of(originals)))
+    results = trials.results_by_key(turn.session, turn.search.id, trial.key)
+    live.tell(trial.optuna_number, told_of(turn.search, trial, results))
     _note_told(turn, live, trial)
     for repeat in trials.repeats(turn.session, trial.id):
         tell_repeat(turn, live, repeat, trial)
@@ -164,11 +164,12 @@ def tell(turn: Turn, trial: Trial) -> None:
 def tell_repeat(turn: Turn, live: LiveStudy, repeat: Trial, earlier: Trial) -> None:
     """End a repeat with what the earlier trial of the same candidate came to."""
     assert repeat.optuna_number is not None
-    originals = trials.values_of(trials.originals(turn.session, turn.search.id))
-    told = told_of(earlier, originals)
+    results = trials.results_by_key(turn.session, turn.search.id, earlier.key)
+    told = told_of(turn.search, earlier, results)
     repeat.state = earlier.state
     repeat.failure = earlier.failure
-    repeat.value = told.value
+    repeat.value = told.values[0] if told.values else earlier.value
+    repeat.values = list(told.values) if earlier.values else None
     repeat.step = earlier.step
     repeat.reason = f"the same network as trial {earlier.number}"
     repeat.ended_at = now()
@@ -209,6 +210,7 @@ def _ask(session: Session, search: Search, space: Space, live: LiveStudy, repeat
 def _insert(turn: Turn, space: Space, live: LiveStudy, proposal: Proposal) -> Trial:
     candidate = space.candidate(proposal.params)
     key = space.key(candidate)
+    turn.search.study_attributes = live.attributes
     earlier = trials.first_with_key(turn.session, turn.search.id, key)
     return enter_trial(
         turn,

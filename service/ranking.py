@@ -9,7 +9,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from search_space.contract import TrialKind
-from search_space.search import Confirm
+from search_space.search import Confirm, metric_in, objectives_in
 from service import claims, confirmation, results
 from service.schemas import (
     Best,
@@ -65,8 +65,8 @@ def best(session: Session, search: Search) -> BestAnswer:
         claim=finding.claim,
         trial=None if finding.trial is None else finding.trial.id,
         comparisons=[ComparisonAnswer.model_validate(one) for one in finding.comparisons],
-        metric=search.document["objective"]["metric"],
-        direction=search.document["objective"]["direction"],
+        metric=metric_in(search.document),
+        direction=objectives_in(search.document)[0]["direction"],
         original=OriginalAnswer(
             mean=original.mean,
             spread=original.spread,

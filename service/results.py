@@ -8,6 +8,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from search_space.contract import TrialKind
+from search_space.search import objectives_in
 from service.store import trials
 from service.store.models import Search, Trial, TrialState
 
@@ -100,4 +101,5 @@ def ranked(
 
 
 def maximizes(search: Search) -> bool:
-    return bool(search.document["objective"]["direction"] == "maximize")
+    """Whether the first objective is to be large."""
+    return bool(objectives_in(search.document)[0]["direction"] == "maximize")

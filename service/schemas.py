@@ -81,6 +81,7 @@ class SearchAnswer(Answer):
 class TrialAnswer(Answer):
     """A trial; curves are under `/reports`, files under `/artifacts`.
 
+    `value` is that of the first objective; where there are several, `values` has all of them.
     `measurements` is what the candidate costs, known before its first epoch.
     """
 
@@ -93,6 +94,7 @@ class TrialAnswer(Answer):
     attempt: int
     candidate: dict[str, Any] | None
     value: float | None
+    values: list[float] | None
     step: int | None
     step_seconds: float | None
     test: dict[str, float] | None

@@ -6,40 +6,35 @@ user rebuilds it from the rows.
 """
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from threading import Lock, RLock
-from typing import Any, Protocol
+from typing import Any
 
 import optuna
-from optuna.pruners import (
-    BasePruner,
-    HyperbandPruner,
-    MedianPruner,
-    NopPruner,
-    SuccessiveHalvingPruner,
-)
-from optuna.samplers import BaseSampler, RandomSampler, TPESampler
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from search_space.sample import Space
-from search_space.search import MAX_REALIGN_AFTER, Search
+from search_space.search import Search
+from service.samplers import first_attributes, lasting, make_pruner, make_sampler, reseed
 
 STUDY_NAME = "search"
 """Optuna derives decisions from a study's name, so it is the same for all."""
 
-INFEASIBLE = "infeasible"
-"""The constraint that a candidate which cannot be trained violates; set in every trial."""
-
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """What the study is told at a trial's end. `value` is None where there is none."""
+    """What the study is told at a trial's end.
+
+    Attributes:
+        values: One for each objective, of a completed trial.
+        constraints: Every constraint of the search, violated above 0.
+    """
 
     state: TrialState
-    value: float | None = None
-    infeasible: bool = False
+    values: tuple[float, ...] = ()
+    constraints: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,70 +47,44 @@ class Memory:
     told: Told | None
 
 
-class Remember(Protocol):
-    """Reads the memories of one search, in the order of their numbers in the study."""
-
-    def __call__(self) -> Sequence[Memory]: ...
-
-
-def pinned_arguments(search: Search, *, has_phases: bool, epochs: int | None) -> dict[str, Any]:
-    """Return every argument of the sampler and the pruner of a search, and what they rest on."""
-    return {
-        "epochs": epochs,
-        "sampler": {"name": search.sampler.name, **_sampler_arguments(search)},
-        "pruner": {
-            "name": search.pruner.name,
-            **_pruner_arguments(search, first_rung(has_phases=has_phases, epochs=epochs), epochs),
-        },
-    }
-
-
-def first_rung(*, has_phases: bool, epochs: int | None) -> int:
-    """Return the first epoch after which a trial may be stopped.
-
-    It lies after the longest phase of any offered choice, for all trials alike: until then a
-    phased activation has not trained, and would be judged for what it is not.
-    """
-    if not has_phases or epochs is None:
-        return 1
-    return int(MAX_REALIGN_AFTER * epochs) + 1
-
-
 class LiveStudy:
     """One search's study. Not thread-safe: its users hold the search's lock."""
 
     def __init__(
-        self, search: Search, space: Space, pinned: dict[str, Any], memories: Sequence[Memory]
+        self,
+        search: Search,
+        space: Space,
+        pinned: Mapping[str, Any],
+        attributes: Mapping[str, Any],
+        memories: Sequence[Memory],
     ) -> None:
         self._seed = search.sampler.seed
         self._space = space
-        self._sampler = _make_sampler(pinned["sampler"])
+        self._sampler = make_sampler(pinned["sampler"], space)
+        self._first_attributes = first_attributes(pinned["sampler"])
         self._study = optuna.create_study(
             study_name=STUDY_NAME,
-            direction=search.objective.direction,
+            directions=[objective.direction for objective in search.objectives],
             sampler=self._sampler,
-            pruner=_make_pruner(pinned["pruner"]),
+            pruner=make_pruner(pinned["pruner"]),
         )
+        for key, value in attributes.items():
+            self._study._storage.set_study_system_attr(self._study._study_id, key, value)
         for memory in memories:
-            self._study.add_trial(_frozen(memory, space))
+            self._study.add_trial(_frozen(memory, space, self._first_attributes))
 
     def __len__(self) -> int:
         return len(self._study.get_trials(deepcopy=False))
 
     def ask(self) -> dict[str, Any]:
         """Propose parameters. The same rows always give the same proposal."""
-        _reseed(self._sampler, seed_of(self._seed, "ask", len(self)))
+        reseed(self._sampler, seed_of(self._seed, "ask", len(self)))
         return self._space.suggest(self._study.ask())
 
     def add(self, params: dict[str, Any]) -> None:
         """Enter a trial with parameters that the sampler did not propose."""
-        self._study.add_trial(
-            create_trial(
-                state=TrialState.RUNNING,
-                params=params,
-                distributions=self._space.distributions(params),
-            )
-        )
+        memory = Memory(params=params, attrs={}, reports=(), told=None)
+        self._study.add_trial(_frozen(memory, self._space, self._first_attributes))
 
     def report(self, number: int, step: int, value: float, *, may_stop: bool) -> bool:
         """Enter a report; return whether the pruner, if it is asked, would stop the trial."""
@@ -126,13 +95,23 @@ class LiveStudy:
     def tell(self, number: int, told: Told) -> None:
         """Enter a trial's end."""
         trial = self._trial(number)
-        trial.set_constraint(INFEASIBLE, float(told.infeasible))
-        value = told.value if told.state is TrialState.COMPLETE else None
-        self._study.tell(number, value, state=told.state)
+        for name, value in told.constraints.items():
+            trial.set_constraint(name, value)
+        self._study.tell(number, list(told.values) or None, state=told.state)
 
     def attrs(self, number: int) -> dict[str, Any]:
         """Return the study's own notes on a trial, which a rebuild needs."""
         return dict(self._frozen(number).system_attrs)
+
+    @property
+    def attributes(self) -> dict[str, Any]:
+        """The study's own notes on itself, which a rebuild needs."""
+        return lasting(self._study._storage.get_study_system_attrs(self._study._study_id))
+
+    @property
+    def has_several_objectives(self) -> bool:
+        """Whether Optuna keeps no curves: it has none for several objectives."""
+        return len(self._study.directions) > 1
 
     def _frozen(self, number: int) -> FrozenTrial:
         return self._study.get_trials(deepcopy=False)[number]
@@ -177,13 +156,11 @@ class Held:
     def live(self) -> LiveStudy | None:
         return self._studies._live.get(self._search_id)
 
-    def get(
-        self, search: Search, space: Space, pinned: dict[str, Any], remember: Remember
-    ) -> LiveStudy:
+    def get(self, rebuild: Callable[[], LiveStudy]) -> LiveStudy:
         """Return the live study, rebuilt from the rows where there is none."""
         live = self.live
         if live is None:
-            live = LiveStudy(search, space, pinned, remember())
+            live = rebuild()
             self._studies._live[self._search_id] = live
         return live
 
@@ -194,82 +171,19 @@ def seed_of(search_seed: int, purpose: str, number: int) -> int:
     return int.from_bytes(digest[:4], "big") >> 1
 
 
-def _sampler_arguments(search: Search) -> dict[str, Any]:
-    if search.sampler.name in ("random", "grid"):
-        return {"seed": search.sampler.seed}
-    return {
-        "seed": search.sampler.seed,
-        "n_startup_trials": 10,
-        "n_ei_candidates": 24,
-        "multivariate": True,
-        "group": False,
-        "constant_liar": True,
-    }
-
-
-def _pruner_arguments(search: Search, first: int, epochs: int | None) -> dict[str, Any]:
-    if search.pruner.name == "median":
-        return {
-            "n_startup_trials": 5,
-            "n_warmup_steps": first,
-            "interval_steps": 1,
-            "n_min_trials": 1,
-        }
-    if search.pruner.name == "asha":
-        return {
-            "min_resource": first,
-            "reduction_factor": 3,
-            "min_early_stopping_rate": 0,
-            "bootstrap_count": 0,
-        }
-    if search.pruner.name == "hyperband":
-        longest = "auto" if epochs is None else max(epochs, first)
-        return {"min_resource": first, "max_resource": longest, "reduction_factor": 3}
-    return {}
-
-
-def _make_sampler(pinned: dict[str, Any]) -> BaseSampler:
-    arguments = {key: value for key, value in pinned.items() if key != "name"}
-    # The grid is enumerated by ourselves; what the study has for a sampler is never asked.
-    samplers: dict[str, type[BaseSampler]] = {
-        "tpe": TPESampler,
-        "random": RandomSampler,
-        "grid": RandomSampler,
-    }
-    return samplers[pinned["name"]](**arguments)
-
-
-def _make_pruner(pinned: dict[str, Any]) -> BasePruner:
-    arguments = {key: value for key, value in pinned.items() if key != "name"}
-    pruners: dict[str, type[BasePruner]] = {
-        "none": NopPruner,
-        "median": MedianPruner,
-        "asha": SuccessiveHalvingPruner,
-        "hyperband": HyperbandPruner,
-    }
-    return pruners[pinned["name"]](**arguments)
-
-
-def _reseed(sampler: BaseSampler, seed: int) -> None:
-    # Optuna can only reseed from the system's randomness; a new sampler for every ask would
-    # cost twice the time, since it would forget the search space that it has worked out.
-    sampler._rng.rng.seed(seed)  # type: ignore[attr-defined]
-    if isinstance(sampler, TPESampler):
-        sampler._random_sampler._rng.rng.seed(seed)
-
-
-def _frozen(memory: Memory, space: Space) -> FrozenTrial:
+def _frozen(memory: Memory, space: Space, attributes: Mapping[str, Any]) -> FrozenTrial:
+    """Return a trial as the study held it."""
     told = memory.told
-    value = None
+    values: list[float] | None = None
     if told is not None and told.state is TrialState.COMPLETE:
-        value = told.value
+        values = list(told.values)
     elif told is not None and told.state is TrialState.PRUNED and memory.reports:
-        value = memory.reports[-1][1]
+        values = [memory.reports[-1][1]]
     return create_trial(
         state=TrialState.RUNNING if told is None else told.state,
-        value=value,
+        values=values,
         params=memory.params,
         distributions=space.distributions(memory.params),
         intermediate_values=dict(memory.reports),
-        system_attrs=memory.attrs,
+        system_attrs={**attributes, **memory.attrs},
     )

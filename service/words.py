@@ -15,9 +15,11 @@ from search_space.contract import (
     Verdict,
     test_metric,
 )
+from search_space.search import metric_in
 from service.core import Core
 from service.errors import Fault, Invalid, LeaseLost
 from service.life import SEARCH_CANCELLED, document_of, fail, plan, settle, stop_for_a_while
+from service.objectives import unmeasured, values
 from service.proposals import study_of, summary, tell
 from service.store import attempts, events, searches, trials, workers
 from service.store.database import now
@@ -109,8 +111,11 @@ def end_attempt(turn: Turn, trial: Trial, attempt: Attempt, outcome: Outcome) ->
             reason = "ended without a single report"
             _fail_trial(turn, trial, FailureClass.USER_ERROR, reason)
         case OutcomeKind.COMPLETED if _lacks_test_data(turn, trial, outcome):
-            metric = test_metric(turn.search.document["objective"]["metric"])
+            metric = test_metric(metric_in(turn.search.document))
             reason = f"a confirmation reports {metric}: call t.report_test({metric}=...)"
+            _fail_trial(turn, trial, FailureClass.USER_ERROR, reason)
+        case OutcomeKind.COMPLETED if missing := unmeasured(turn.search, trial):
+            reason = f"{', '.join(missing)} is an objective and was not measured"
             _fail_trial(turn, trial, FailureClass.USER_ERROR, reason)
         case OutcomeKind.COMPLETED | OutcomeKind.STOPPED:
             trial.test = outcome.test or None
@@ -125,7 +130,7 @@ def end_attempt(turn: Turn, trial: Trial, attempt: Attempt, outcome: Outcome) ->
 
 
 def _lacks_test_data(turn: Turn, trial: Trial, outcome: Outcome) -> bool:
-    metric = test_metric(turn.search.document["objective"]["metric"])
+    metric = test_metric(metric_in(turn.search.document))
     return trial.kind == TrialKind.CONFIRMATION and metric not in outcome.test
 
 
@@ -145,15 +150,16 @@ def _take_in(turn: Turn, trial: Trial, one: Report) -> Verdict:
     known = session.get(ReportRow, (trial.id, one.step, trial.attempt))
     if known is not None:
         return known.verdict
-    metric = document_of(search).objective.metric
-    if metric not in one.metrics:
-        there = ", ".join(one.metrics)
-        raise Invalid([Fault("reports.metrics", f"{metric!r} is missing; there are {there}")])
+    reported = [goal.metric for goal in document_of(search).objectives if not goal.is_ratio]
+    for metric in reported:
+        if metric not in one.metrics:
+            there = ", ".join(one.metrics)
+            raise Invalid([Fault("reports.metrics", f"{metric!r} is missing; there are {there}")])
     row = ReportRow(
         trial_id=trial.id,
         step=one.step,
         attempt=trial.attempt,
-        value=one.metrics[metric],
+        value=one.metrics[reported[0]],
         metrics=dict(one.metrics),
         step_seconds=one.step_seconds,
         verdict=Verdict.RELEASE if search.wanted == Wanted.PAUSE else Verdict.CONTINUE,
@@ -176,9 +182,9 @@ def _show_the_study(turn: Turn, trial: Trial, row: ReportRow) -> None:
 
     After the last epoch there is nothing left to save, and the pruner is not asked.
     """
-    if trial.optuna_number is None:
-        return
     live = study_of(turn.core, turn.held, turn.search)
+    if trial.optuna_number is None or live.has_several_objectives:
+        return
     epochs = turn.search.pinned["epochs"]
     is_last = epochs is not None and row.step >= epochs
     prune = live.report(trial.optuna_number, row.step, row.value, may_stop=not is_last)
@@ -273,6 +279,10 @@ def _fail_trial(turn: Turn, trial: Trial, failure: FailureClass, reason: str) ->
 
 
 def _finish(turn: Turn, trial: Trial, state: TrialState) -> None:
+    if state == TrialState.COMPLETED and trial.step is not None:
+        last = trials.first_report(turn.session, trial.id, trial.step)
+        assert last is not None
+        trial.values = values(turn.search, trial, last.metrics)
     trial.state = state
     trial.ended_at = now()
     turn.session.flush()

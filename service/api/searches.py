@@ -6,6 +6,7 @@ from fastapi import APIRouter, Header, Query, Response, status
 
 from search_space.contract import read_candidate, read_plan
 from search_space.search import Search as Document
+from search_space.search import metric_in
 from search_space.spec import ActivationConfig, to_data
 from service import ranking, results
 from service.api.deps import After, Limit, Parts, Reader, reads_or_submits
@@ -151,7 +152,7 @@ def _config(search: Search, finding: ranking.Finding, trial: Trial | None) -> di
             "number": trial.number,
             "label": trial.label,
             "seed": trial.seed,
-            "metrics": {search.document["objective"]["metric"]: trial.value, **(trial.test or {})},
+            "metrics": {metric_in(search.document): trial.value, **(trial.test or {})},
         }
     else:
         provenance["label"] = trials.ORIGINAL

@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from search_space.catalog import CATALOG
+from search_space.search import metric_in
 from service.progress import is_fraction, value_text
 from service.schemas import ActivationAnswer, BestAnswer, ParameterAnswer, SearchAnswer
 
@@ -176,7 +177,7 @@ def _spec_text(spec: Mapping[str, Any]) -> str:
 def _best_text(search: SearchAnswer) -> str:
     if search.best is None:
         return ""
-    value = value_text(search.document["objective"]["metric"], search.best.value)
+    value = value_text(metric_in(search.document), search.best.value)
     return f"{value} (trial {search.best.number})"
 
 

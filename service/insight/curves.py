@@ -7,6 +7,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from search_space.contract import TrialKind
+from search_space.search import metric_in
 from service import results
 from service.insight.figure import Figure, figure, readable, sampled, scatter
 from service.store.models import Report, Search, Trial, TrialState
@@ -34,7 +35,7 @@ def intermediate(session: Session, search: Search) -> Figure:
             _trace("the best", leaders, curves),
         ],
         x="epoch",
-        y=readable(search.document["objective"]["metric"]),
+        y=readable(metric_in(search.document)),
     )
 
 

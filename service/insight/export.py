@@ -16,6 +16,7 @@ from optuna.trial import TrialState as StudyState
 from sqlalchemy import Connection, MetaData, create_engine, insert
 from sqlalchemy.orm import Session
 
+from search_space.search import objectives_in
 from service import proposals
 from service.insight.study import Distributions
 from service.life import space_of
@@ -40,7 +41,7 @@ def export(session: Session, search: Search, path: Path) -> None:
     study = optuna.create_study(
         study_name=search.name,
         storage=storage,
-        direction=search.document["objective"]["direction"],
+        directions=[one["direction"] for one in objectives_in(search.document)],
     )
     study.set_user_attr("search", search.id)
     study.set_user_attr("document", search.document)
@@ -80,12 +81,13 @@ def _rows(session: Session, search: Search, study_id: int) -> Rows:
         return rows
     distributions = Distributions(space_of(search))
     reports = trials.told_reports(session, search.id)
-    originals = trials.values_of(trials.originals(session, search.id))
+    results = trials.results_by_key(session, search.id)
     for number, trial in enumerate(told):
-        end = proposals.told_of(trial, originals)
-        value = end.value if end.state is not StudyState.FAIL else None
+        end = proposals.told_of(search, trial, results)
         key = {"trial_id": number + 1}
         curve = reports.get(trial.id, [])
+        # Optuna itself gives what was pruned the value of its last report.
+        values = [at for _, at in curve[-1:]] if end.state is StudyState.PRUNED else end.values
         rows["trials"].append(
             {
                 **key,
@@ -96,10 +98,10 @@ def _rows(session: Session, search: Search, study_id: int) -> Rows:
                 "datetime_complete": _time(trial.ended_at),
             }
         )
-        if value is not None:
-            rows["trial_values"].append(
-                {**key, "objective": 0, "value": value, "value_type": _FINITE}
-            )
+        rows["trial_values"] += [
+            {**key, "objective": objective, "value": value, "value_type": _FINITE}
+            for objective, value in enumerate(values)
+        ]
         rows["trial_params"] += [
             {**key, **one} for one in _params(trial.params or {}, distributions)
         ]

@@ -10,6 +10,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from search_space.contract import TrialKind
+from search_space.search import metric_in
 from service import results
 from service.insight.figure import Figure, figure, note, readable
 from service.life import space_of
@@ -33,7 +34,7 @@ def heat(session: Session, search: Search) -> Figure:
     cells = _cells(session, search, first)
     choices = sorted({choice for _, choice in cells})
     told = [[_told(cells.get((group, choice), [])) for choice in choices] for group in first]
-    metric = search.document["objective"]["metric"]
+    metric = metric_in(search.document)
     return figure(
         [
             {

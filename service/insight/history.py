@@ -7,6 +7,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from search_space.contract import TrialKind
+from search_space.search import metric_in
 from service import results
 from service.insight.figure import Figure, figure, readable, sampled, scatter
 from service.store import trials
@@ -35,7 +36,7 @@ def history(session: Session, search: Search) -> Figure:
             _luck_line(original, proposed, maximize=maximize),
         ],
         x="trial",
-        y=readable(search.document["objective"]["metric"]),
+        y=readable(metric_in(search.document)),
     )
 
 

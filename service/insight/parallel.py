@@ -9,6 +9,7 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
+from search_space.search import metric_in
 from service import results
 from service.insight.figure import Figure, note, readable, sampled
 from service.insight.study import completed
@@ -26,7 +27,7 @@ def parallel(session: Session, search: Search) -> Figure:
     space = space_of(search)
     names = [group.name for group in space.groups]
     names += [f"training/{name}" for name in space.hyperparameters]
-    metric = search.document["objective"]["metric"]
+    metric = metric_in(search.document)
     values = [row.value for row in rows]
     return {
         "data": [

@@ -7,6 +7,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from search_space.contract import TrialKind
+from search_space.search import metric_in
 from service import results
 from service.insight.figure import Figure, figure, readable, sampled, scatter
 from service.store.models import Search, Trial, TrialState
@@ -34,7 +35,7 @@ def pareto(session: Session, search: Search) -> Figure:
     return figure(
         [_dots("other networks", others), _dots("not beaten in both", front[-_FRONT:])],
         x="time of a training step in ms",
-        y=readable(search.document["objective"]["metric"]),
+        y=readable(metric_in(search.document)),
     )
 
 

@@ -10,6 +10,7 @@ from sqlalchemy import ColumnElement, select
 from sqlalchemy.orm import Session, defer
 
 from search_space.sample import Space
+from search_space.search import objectives_in
 from service.insight.figure import sampled
 from service.life import space_of
 from service.store import trials
@@ -60,7 +61,7 @@ def count_completed(session: Session, search: Search) -> int:
 def make_study(search: Search, rows: Sequence[Trial]) -> optuna.Study:
     """Return a study that holds completed trials, to be looked at and thrown away."""
     distributions = Distributions(space_of(search))
-    study = optuna.create_study(direction=search.document["objective"]["direction"])
+    study = optuna.create_study(direction=objectives_in(search.document)[0]["direction"])
     study.add_trials([_frozen(row, distributions) for row in rows])
     for trial in study.get_trials(deepcopy=False):
         # The study has copied them; see above why they should be the same objects.

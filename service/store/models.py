@@ -77,6 +77,7 @@ class Base(DeclarativeBase):
     type_annotation_map: ClassVar[dict[Any, Any]] = {
         dict[str, Any]: JSON,
         dict[str, float]: JSON,
+        list[float]: JSON,
         list[str]: JSON,
         str: String(200),
         **{
@@ -95,7 +96,10 @@ class Base(DeclarativeBase):
 
 
 class Search(Base):
-    """A search. `events` and `tells` count what was numbered under this row's lock."""
+    """A search. `events` and `tells` count what was numbered under this row's lock.
+
+    `study_attributes` are its live study's own notes on itself.
+    """
 
     __tablename__ = "searches"
     __table_args__ = (Index(None, "state"), Index(None, "created_at", "id"))
@@ -115,6 +119,7 @@ class Search(Base):
     failures_in_a_row: Mapped[int] = mapped_column(default=0)
     events: Mapped[int] = mapped_column(default=0)
     tells: Mapped[int] = mapped_column(default=0)
+    study_attributes: Mapped[dict[str, Any]] = mapped_column(default=dict)
     created_at: Mapped[float]
     started_at: Mapped[float | None]
     ended_at: Mapped[float | None]
@@ -125,6 +130,7 @@ class Trial(Base):
 
     `optuna_number` is its place in the live study and `optuna_attrs` the study's own notes on
     it; `told` is its place among the search's tells. A repeat names the trial it repeats.
+    `value` is that of the first objective; where there are several, `values` has all of them.
     """
 
     __tablename__ = "trials"
@@ -154,6 +160,7 @@ class Trial(Base):
     told: Mapped[int | None]
     repeat_of: Mapped[str | None] = mapped_column(ForeignKey("trials.id", ondelete="CASCADE"))
     value: Mapped[float | None]
+    values: Mapped[list[float] | None]
     step: Mapped[int | None]
     step_seconds: Mapped[float | None]
     test: Mapped[dict[str, float] | None]

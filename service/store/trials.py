@@ -1,6 +1,6 @@
 """Reads and writes of trials. Every function takes the session of an open transaction."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +18,9 @@ ORIGINAL = "original"
 
 # More devices than one search is likely to meet.
 _MOST_MEASUREMENTS = 20
+
+Results = Mapping[str, Sequence[tuple[float | None, Sequence[float] | None]]]
+"""(value, values) of each completed training, by the key of its candidate."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +149,26 @@ def values_of(trials: Sequence[Trial]) -> Values:
     return Values(
         tuple(t.value for t in trials if t.state == TrialState.COMPLETED and t.value is not None)
     )
+
+
+def results_by_key(session: Session, search_id: str, key: str | None = None) -> Results:
+    """Return what the trainings of each candidate, or of one, came to; confirmations aside."""
+    query = (
+        select(Trial.key, Trial.value, Trial.values)
+        .where(
+            Trial.search_id == search_id,
+            Trial.state == TrialState.COMPLETED,
+            Trial.kind.not_in((TrialKind.INSPECTION, TrialKind.CONFIRMATION)),
+            Trial.repeat_of.is_(None),
+        )
+        .order_by(Trial.number)
+    )
+    if key is not None:
+        query = query.where(Trial.key == key)
+    found: dict[str, list[tuple[float | None, Sequence[float] | None]]] = {}
+    for of, value, values in session.execute(query):
+        found.setdefault(of or "", []).append((value, values))
+    return found
 
 
 def in_study(session: Session, search_id: str) -> Sequence[Trial]:
