@@ -20,7 +20,12 @@ def test_only_the_task_is_required_and_every_default_is_written_out() -> None:
     assert written["budget"]["trials"] == 40
     standard = [name for name, entry in CATALOG.items() if entry.standard]
     assert [choice["name"] for choice in written["choices"]] == standard
-    assert written["sites"] == {"per": "auto", "include": "*", "exclude": []}
+    assert written["sites"] == {
+        "per": "auto",
+        "include": "*",
+        "exclude": [],
+        "choices": {},
+    }
 
 
 CHOICES = st.lists(

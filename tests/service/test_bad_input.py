@@ -8,6 +8,8 @@ import pytest
 from tests.support.player import SEARCH, Player
 from tests.support.serving import Served
 
+LOSS = {"metric": "validation_loss", "direction": "minimize"}
+
 CASES: list[tuple[dict[str, Any], str, str]] = [
     ({"task": {"name": "image-clasification"}}, "task.name", "did you mean 'image-classification'"),
     ({"task.dataset": "digit"}, "task.dataset", "there are digits, fashion-mnist"),
@@ -43,13 +45,33 @@ CASES: list[tuple[dict[str, Any], str, str]] = [
         "objective.direction",
         "validation_loss is to minimize",
     ),
-    ({"objective": [{"metric": "validation_accuracy"}]}, "objective", "several objectives"),
+    ({"objective": []}, "objective", "at least 1 item"),
+    ({"objective": {"direction": "up"}}, "objective.direction", "'maximize' or 'minimize'"),
+    ({"objective": [{}, {"metric": "loss"}]}, "objective.1.metric", "there are validation_acc"),
+    (
+        {"objective": [{}, {"metric": "validation_loss"}]},
+        "objective.1.direction",
+        "validation_loss is to minimize",
+    ),
+    ({"objective": [{}, {}]}, "objective", "each metric is one objective"),
+    ({"objective": [{"metric": "latency_ratio"}]}, "objective.0", "latency_ratio is to minimize"),
+    (
+        {"objective": {"metric": "memory_ratio", "direction": "minimize"}},
+        "objective",
+        "the first objective is a reported metric, got memory_ratio",
+    ),
+    (
+        {"objective": [{}, LOSS], "confirm": None, "pruner": {"name": "asha"}},
+        "pruner",
+        "several objectives have pruner none, got asha",
+    ),
+    ({"objective": [{}, LOSS], "confirm": {"seeds": 4}}, "confirm", "must be null"),
     ({"hyperparameters": {"momentum": [0.9]}}, "hyperparameters", "there are learning_rate_factor"),
     ({"hyperparameters": {"realign_after": [0.3]}}, "hyperparameters", "at most 0.2, got 0.3"),
     ({"hyperparameters": {"learning_rate_factor": []}}, "hyperparameters", "at least one value"),
     ({"hyperparameters": {"learning_rate_factor": [-1]}}, "hyperparameters", "greater than 0"),
-    ({"sampler": {"name": "nsga2"}}, "sampler.name", "nsga2 is not offered yet"),
-    ({"sampler": {"name": "tpee"}}, "sampler.name", "'tpe', 'random' or 'grid'"),
+    ({"sampler": {"name": "tpee"}}, "sampler.name", "'qmc', 'grid' or 'nsga2'"),
+    ({"sampler": {"encoding": "dense"}}, "sampler.encoding", "'conditional' or 'flat'"),
     ({"sampler": {"seed": -1}}, "sampler.seed", "greater than or equal to 0"),
     ({"pruner": {"name": "hyperbend"}}, "pruner.name", "'asha' or 'hyperband'"),
     (
@@ -62,7 +84,10 @@ CASES: list[tuple[dict[str, Any], str, str]] = [
     ),
     ({"confirm": {"seeds": 1}}, "confirm.seeds", "greater than or equal to 2"),
     ({"start": {"weights": "a1"}}, "start", "starting from weights is not offered yet"),
-    ({"constraints": {"latency_ratio": 1.1}}, "constraints", "constraints is not offered yet"),
+    ({"constraints": {"latency_ratio": 0}}, "constraints.latency_ratio", "greater than 0"),
+    ({"constraints": {"latency": 1.1}}, "constraints.latency", "not permitted"),
+    ({"sites": {"choices": {"a.*": []}}}, "sites.choices.a.*", "at least 1 item"),
+    ({"sites": {"choices": {"a.*": "swosh"}}}, "sites.choices.a.*.0", "no activation named"),
     ({"stall": 0}, "stall", "greater than 0"),
     ({"colour": "blue"}, "colour", "not permitted"),
     ({"sites": {"per": "column"}}, "sites.per", "'network', 'stage', 'block', 'layer' or 'auto'"),
