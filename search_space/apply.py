@@ -12,10 +12,9 @@ from search_space.activations.learned import learned_parameters
 from search_space.build import build, has_fused_twin
 from search_space.errors import NoSuchSite, SitesDiffer
 from search_space.originals import module_spec
-from search_space.sites import Call, Probe, probe
+from search_space.placing import put, shield
+from search_space.sites import Call, probe
 from search_space.spec import ActivationConfig, ActivationSpec, Candidate, Site, SitePlan
-from search_space.substitution import CONTAINER, PerCall, Substitution
-from search_space.watch import Place
 
 Assignment = Mapping[str, ActivationSpec] | Candidate | ActivationConfig
 
@@ -51,12 +50,12 @@ def apply(
         catalog.check_fit(catalog.check(spec), found.calls[site].site)
     changed = {id: spec for id, spec in specs.items() if _differs(spec, found.calls[id].site)}
     dtype = _floating_dtype(model)
-    for id, spec in changed.items():
-        call = found.calls[id]
-        _place(model, found, call, _module(spec, call, dtype, fused=fused))
-    _shield(model, found.callers)
-    if changed:
-        _close_short_cuts(model)
+    modules = {
+        id: _module(spec, found.calls[id], dtype, fused=fused) for id, spec in changed.items()
+    }
+    put(model, modules, [call.site for call in found.calls.values()])
+    # Activation modules call functions, too.
+    shield(model, lambda path, module: path in found.callers or module_spec(module) is not None)
     return model
 
 
@@ -128,78 +127,3 @@ def _module(spec: ActivationSpec, call: Call, dtype: torch.dtype, *, fused: bool
         fused=fused and has_fused_twin(spec),
     )
     return module.to(call.device, dtype)
-
-
-def _place(model: nn.Module, found: Probe, call: Call, module: nn.Module) -> None:
-    """Let `module` compute what `call` computes."""
-    owner = model.get_submodule(call.place.owner)
-    module.train(owner.training)
-    twins = [c for c in found.calls.values() if _same_target(c.place, call.place)]
-    count = max(c.place.number for c in twins)
-    if call.place.target is None:
-        covering = Substitution.covering(owner)
-        covering.traceable &= (call.place.owner, call.place.function) not in found.untraceable
-        covering.replace(
-            call.place.function, call.place.number, count, module, overwrite=call.in_place
-        )
-        return
-    current = model.get_submodule(call.place.target)
-    if count == 1 and not call.in_place and not isinstance(current, PerCall):
-        _swap(model, found, call.place, current, module)
-        return
-    if not isinstance(current, PerCall):
-        shared = PerCall([current] * count).train(owner.training)
-        _swap(model, found, call.place, current, shared)
-        Substitution.covering(owner).shared.append(shared)
-        current = shared
-    current.replace(call.place.number, module, overwrite=call.in_place)
-
-
-def _same_target(one: Place, other: Place) -> bool:
-    """Whether two calls are counted together."""
-    if one.target is None or other.target is None:
-        same_kind = one.target is other.target
-        return same_kind and (one.owner, one.function) == (other.owner, other.function)
-    return one.target == other.target
-
-
-def _swap(
-    model: nn.Module, found: Probe, place: Place, current: nn.Module, module: nn.Module
-) -> None:
-    """Set `module` where `current` is, under all its names that are not another call's."""
-    assert place.target is not None
-    targets = {call.place.target for call in found.calls.values()}
-    prefix = f"{place.owner}." if place.owner else ""
-    for path, other in list(model.named_modules(remove_duplicate=False)):
-        alias = path.startswith(prefix) and path not in targets
-        if other is current and (path == place.target or alias):
-            model.set_submodule(path, module)
-
-
-def _shield(model: nn.Module, callers: frozenset[str]) -> None:
-    """Cover whatever calls an activation function inside an owner that counts such calls."""
-    inner = [
-        (path, module)
-        for path, module in model.named_modules()
-        if (path in callers or module_spec(module)) and CONTAINER not in path.split(".")
-    ]
-    for outer, owner in list(model.named_modules()):
-        covering = owner.__dict__.get("forward")
-        if isinstance(covering, Substitution) and covering.table:
-            prefix = f"{outer}." if outer else ""
-            for path, module in inner:
-                if path != outer and path.startswith(prefix):
-                    Substitution.covering(module).shields = True
-
-
-def _close_short_cuts(model: nn.Module) -> None:
-    """Keep transformers from computing in fused kernels, which know ReLU and GELU alone.
-
-    They do so in evaluation, whatever has replaced the activation. All layers are told: an
-    encoder decides from its first layer, and when built, what tensors all layers are given.
-    """
-    for module in model.modules():
-        if isinstance(module, nn.TransformerEncoderLayer):
-            module.activation_relu_or_gelu = 0
-        elif isinstance(module, nn.TransformerEncoder):
-            module.use_nested_tensor = False

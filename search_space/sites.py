@@ -7,7 +7,7 @@ loop whose length depends on the data. `README.md` says how calls get their ids.
 import random
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 from typing import Any
 
@@ -19,7 +19,7 @@ from torch.utils._pytree import tree_map_only
 from search_space.catalog import lookup
 from search_space.originals import NATIVE
 from search_space.spec import Site, SitePlan
-from search_space.watch import Place, Recorder, Sighting
+from search_space.watch import Recorder, Sighting
 
 
 def find_sites(model: nn.Module, example_batch: Any) -> SitePlan:
@@ -37,17 +37,15 @@ def find_sites(model: nn.Module, example_batch: Any) -> SitePlan:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A site, and where to find it in the network.
+    """A site, and what its input was.
 
     Attributes:
-        in_place: The input is overwritten, and something besides the result reads it.
+        site: With its place.
         device: Where the input is.
         elements: Numbers in its inputs, over a whole pass of the network on this batch.
     """
 
     site: Site
-    place: Place
-    in_place: bool
     device: torch.device
     elements: int
 
@@ -59,13 +57,11 @@ class Probe:
     Attributes:
         calls: The call behind each site and gate of the plan, by its id, in order.
         callers: Paths of the modules within whose forward an activation function was called.
-        untraceable: Those of them, with the function, whose call a compiler would not see.
     """
 
     plan: SitePlan
     calls: Mapping[str, Call]
     callers: frozenset[str]
-    untraceable: frozenset[tuple[str, str]]
 
 
 def probe(model: nn.Module, example_batch: Any) -> Probe:
@@ -80,12 +76,14 @@ def probe(model: nn.Module, example_batch: Any) -> Probe:
             args, kwargs = arguments(example_batch)
             with torch.set_grad_enabled(training):
                 recorders[-1].run(*args, **kwargs)
-    sightings, clashing = _union(*recorders)
+    train, evaluation = recorders
+    sightings, clashing = _union(train, evaluation)
     gates = {s.place.id for s in sightings if lookup(s.original.name).gate}
     # Gates are on no way through the network, so they are in no stage of it.
     stages = _stages(s for s in sightings if s.place.id not in gates)
+    hidden = train.untraceable | evaluation.untraceable
     calls = {
-        s.place.id: _call(s, _component(s) if s.place.id in gates else next(stages))
+        s.place.id: _call(s, _component(s) if s.place.id in gates else next(stages), hidden)
         for s in sightings
     }
     plan = SitePlan(
@@ -93,9 +91,7 @@ def probe(model: nn.Module, example_batch: Any) -> Probe:
         unreachable=(*_scripted(model), *sorted(clashing)),
         gates=tuple(calls[id].site for id in calls if id in gates),
     )
-    train, evaluation = recorders
-    callers = frozenset(train.callers | evaluation.callers)
-    return Probe(plan, calls, callers, frozenset(train.untraceable | evaluation.untraceable))
+    return Probe(plan, calls, frozenset(train.callers | evaluation.callers))
 
 
 def arguments(example_batch: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
@@ -195,8 +191,14 @@ def _block(path: str) -> str:
     return ".".join(parts[: numbers[-1] + 1] if numbers else parts[:-1]) or "root"
 
 
-def _call(sighting: Sighting, stage: str) -> Call:
-    place = sighting.place
+def _call(sighting: Sighting, stage: str, hidden: set[tuple[str, str]]) -> Call:
+    seen = sighting.place
+    functional = seen.target is None
+    place = replace(
+        seen,
+        in_place=sighting.in_place,
+        traceable=not (functional and (seen.owner, seen.function) in hidden),
+    )
     site = Site(
         id=place.id,
         rank=len(sighting.shape),
@@ -206,8 +208,9 @@ def _call(sighting: Sighting, stage: str) -> Call:
         original_params=sighting.original.params,
         stage=stage,
         block=_block(place.path),
+        place=place,
     )
-    return Call(site, place, sighting.in_place, sighting.device, sighting.elements)
+    return Call(site, sighting.device, sighting.elements)
 
 
 def _scripted(model: nn.Module) -> list[str]:

@@ -32,6 +32,41 @@ class ActivationSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class Place:
+    """Where in a network a call of an activation is; with it, it is replaced without a search.
+
+    Attributes:
+        owner: Path of the module whose forward passes number the calls.
+        target: Path of the activation module; None for a functional call.
+        function: Catalogue name of the function that the network itself calls.
+        number: Which call of the target, or of the function, in a pass of the owner; from 1.
+        in_place: The input is overwritten, and something besides the result reads it.
+        traceable: A compiler sees the call.
+    """
+
+    __pydantic_config__: ClassVar[Any] = {"extra": "forbid"}
+
+    owner: str
+    target: str | None
+    function: str
+    number: int
+    in_place: bool = False
+    traceable: bool = True
+
+    @property
+    def id(self) -> str:
+        """The site's id."""
+        if self.target is None:
+            return f"{self.owner}:{self.function}@{self.number}"
+        return self.target if self.number == 1 else f"{self.target}@{self.number}"
+
+    @property
+    def path(self) -> str:
+        """The path of the module called, or of the one that calls a function."""
+        return self.owner if self.target is None else self.target
+
+
+@dataclass(frozen=True, slots=True)
 class Site:
     """One call of an activation in a network.
 
@@ -46,6 +81,7 @@ class Site:
         stage: Index of the maximal run of sites of equal spatial size, as text, or the first
             path component where there is no space.
         block: The site's path up to its last number.
+        place: Where the call is; None where nobody has looked.
     """
 
     __pydantic_config__: ClassVar[Any] = {"extra": "forbid"}
@@ -58,6 +94,7 @@ class Site:
     stage: str
     block: str
     original_params: Mapping[str, Scalar] = field(default_factory=dict)
+    place: Place | None = None
 
     @property
     def original_spec(self) -> ActivationSpec:

@@ -14,43 +14,8 @@ from torch.utils.hooks import RemovableHandle
 
 from search_space.layout import Layouts
 from search_space.originals import UNTRACEABLE, function_spec, module_spec, overwrites
-from search_space.spec import ActivationSpec
+from search_space.spec import ActivationSpec, Place
 from search_space.substitution import PerCall, Substitution
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where in a network a call is.
-
-    Attributes:
-        id: The site's.
-        owner: Path of the module whose forward passes number the calls.
-        target: Path of the activation module; None for a functional call.
-        function: Catalogue name of the function that the network itself calls.
-        number: Which call of the target, or of the function, in a pass of the owner; from 1.
-    """
-
-    id: str
-    owner: str
-    target: str | None
-    function: str
-    number: int
-
-    @staticmethod
-    def of_module(owner: str, target: str, function: str, number: int) -> "Place":
-        """Return the place of a call of the module at `target`."""
-        suffix = "" if number == 1 else f"@{number}"
-        return Place(f"{target}{suffix}", owner, target, function, number)
-
-    @staticmethod
-    def of_function(owner: str, function: str, number: int) -> "Place":
-        """Return the place of a functional call in the forward of `owner`."""
-        return Place(f"{owner}:{function}@{number}", owner, None, function, number)
-
-    @property
-    def path(self) -> str:
-        """The path of the module called, or of the one that calls a function."""
-        return self.owner if self.target is None else self.target
 
 
 @dataclass(slots=True)
@@ -203,7 +168,7 @@ class Recorder(TorchFunctionMode):
             owner = self._owner(path)
             owner.counts[path] += 1
             number = owner.counts[path]
-        return self._see(Place.of_module(owner.path, path, spec.name, number), spec, x)
+        return self._see(Place(owner.path, path, spec.name, number), spec, x)
 
     def _see_function(
         self, func: Any, spec: ActivationSpec, args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -216,7 +181,7 @@ class Recorder(TorchFunctionMode):
             self.untraceable.add((frame.path, spec.name))
         key = f":{spec.name}"
         frame.counts[key] += 1
-        place = Place.of_function(frame.path, spec.name, frame.counts[key])
+        place = Place(frame.path, None, spec.name, frame.counts[key])
         covering = self._model.get_submodule(frame.path).__dict__.get("forward")
         if isinstance(covering, Substitution):
             module, _ = covering.standing_in(spec.name, place.number)

@@ -1,25 +1,12 @@
-"""When activations with phases stop watching their input and begin to learn."""
+"""Counting the steps of a trial, whose activations switch phases at the right one."""
 
-import math
 import time
 from typing import Any
 
 from torch import nn
 from torch.optim import Optimizer
 
-from search_space.activations.learned import phased_modules
-
-_LEAST_STEPS = 50
-_LARGEST_PART = 5
-
-
-def switch_step(share: float, total: int) -> int:
-    """Return the optimizer step after which the phase ends.
-
-    It lasts `share` of all steps, raised to 50, which the statistics need, but never above a
-    fifth of the training, which the parameters need.
-    """
-    return max(1, min(max(math.ceil(share * total), _LEAST_STEPS), total // _LARGEST_PART))
+from search_space.phases import LARGEST_PART, LEAST_STEPS, switch, switch_step
 
 
 class Course:
@@ -74,18 +61,10 @@ class Course:
     def _switch_if_due(self) -> None:
         at = None if self._switched else self._switch_at()
         if at is not None and self.steps >= at:
-            self._switch()
+            self._switched = True
+            switch(self._model, self._optimizer)
 
     def _switch_at(self) -> int | None:
         if self.steps_per_epoch is not None:
             return switch_step(self._share, self.steps_per_epoch * self._epochs)
-        return _LEAST_STEPS if self._epochs < _LARGEST_PART else None
-
-    def _switch(self) -> None:
-        self._switched = True
-        for module in phased_modules(self._model):
-            if module.collecting:
-                module.realign()
-                # Momentum gathered for the old values would push the new ones astray.
-                for parameter in module.parameters():
-                    self._optimizer.state.pop(parameter, None)
+        return LEAST_STEPS if self._epochs < LARGEST_PART else None
