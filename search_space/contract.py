@@ -292,6 +292,12 @@ class Outcome(Message):
     test: dict[Name, float] = {}
 
 
+class LogReply(Message):
+    """How much of an attempt's output the service has: the next piece begins at byte `next`."""
+
+    next: Annotated[int, Field(ge=0)]
+
+
 class Stored(Message):
     """An artifact, as the service keeps it."""
 

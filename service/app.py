@@ -97,7 +97,8 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         )
         scheduler = Scheduler(core, waiting_room)
         studio = Studio(database, url, settings.home / "exports")
-        core.news.bind(asyncio.get_running_loop())
+        for news in (core.news, core.log_news):
+            news.bind(asyncio.get_running_loop())
         app.state.core, app.state.waiting_room, app.state.studio = core, waiting_room, studio
         scheduler.start()
         try:
@@ -105,6 +106,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         finally:
             app.state.stopping = True
             core.news.publish()
+            core.log_news.publish()
             await asyncio.to_thread(studio.close)
             await asyncio.to_thread(scheduler.stop)
             database.close()

@@ -20,6 +20,7 @@ from service.schemas import (
     ActivationAnswer,
     ArtifactAnswer,
     BestAnswer,
+    LogAnswer,
     NewTokenAnswer,
     ReportAnswer,
     SearchAnswer,
@@ -34,6 +35,7 @@ from service.wire import JSON, Bell, ClientError, Event, Wire
 __all__ = ["Client", "ClientError", "Event", "has_stopped"]
 
 _LOOK_ANYWAY_SECONDS = 10.0
+_LOG_WAIT_SECONDS = 15
 
 Answer = TypeVar("Answer", bound=BaseModel)
 Result = TypeVar("Result")
@@ -84,6 +86,36 @@ class Client:
     def reports(self, trial: str) -> Sequence[ReportAnswer]:
         """Return a trial's curve."""
         return _many(ReportAnswer, self._get("trials", trial, "reports"))
+
+    def log(
+        self,
+        trial: str,
+        *,
+        attempt: int | None = None,
+        tail: int | None = None,
+        follow: bool = False,
+    ) -> Iterator[str]:
+        """Yield what a trial has printed, piece by piece.
+
+        Args:
+            attempt: None: the last one; followed, those after it too.
+            tail: Begin so many lines before the end.
+            follow: Go on until the trial's last attempt has ended.
+        """
+        params = {"attempt": attempt, "tail": tail}
+        while True:
+            page = _one(LogAnswer, self._get("trials", trial, "logs", params=_given(params)))
+            if page.text:
+                yield page.text
+            elif not follow or (page.ended and page.attempt in (attempt, page.attempts)):
+                return
+            # The output of the attempt that follows has a beginning of its own.
+            follows = page.ended and not page.text
+            params = {
+                "attempt": page.attempt + follows,
+                "offset": 0 if follows else page.next,
+                "wait": _LOG_WAIT_SECONDS if follow else 0,
+            }
 
     def best(self, id: str) -> BestAnswer:
         """Return the ranking, and what may be claimed."""
@@ -208,6 +240,10 @@ class Client:
 def has_stopped(search: SearchAnswer) -> bool:
     """Whether nothing more happens in a search unless somebody acts."""
     return search.state in (*ENDED_STATES, SearchState.PAUSED)
+
+
+def _given(params: Mapping[str, Any]) -> dict[str, str]:
+    return {name: str(value) for name, value in params.items() if value is not None}
 
 
 def _path(*parts: str) -> str:

@@ -55,6 +55,7 @@ class Core:
         key: Signs the tokens of attempts.
         started_at: By the database's clock. Nothing is taken from a silent worker before one
             lease length after it: the workers could not renew while the service was away.
+        log_news: Of output of trials, which would wake the followers of events for nothing.
         work: Says to the scheduler that there may be work; it does not block.
     """
 
@@ -72,6 +73,7 @@ class Core:
     work: Callable[[], None]
     studies: Studies = field(default_factory=Studies)
     news: News = field(default_factory=News)
+    log_news: News = field(default_factory=News)
 
     def attempt_token(self, lease: str) -> str:
         """Return the token that is valid for one attempt."""

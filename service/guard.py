@@ -39,10 +39,11 @@ class Guard:
             return BadHost(host)
         if scope["method"] in WRITES:
             is_file = "/artifacts/" in scope["path"]
+            is_bytes = is_file or scope["path"].endswith("/logs")
             declared = headers.get("content-length", "0")
             if not is_file and declared.isdigit() and int(declared) > self._max_body_bytes:
                 return TooLarge(self._max_body_bytes)
-            expected = "application/octet-stream" if is_file else "application/json"
+            expected = "application/octet-stream" if is_bytes else "application/json"
             given = headers.get("content-type", "").partition(";")[0].strip().lower()
             if given != expected:
                 return BadContentType(given, expected)

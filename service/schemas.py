@@ -128,6 +128,23 @@ class ArtifactAnswer(Answer):
     created_at: Time
 
 
+class LogAnswer(Answer):
+    """Some of what an attempt has printed.
+
+    `text` begins at byte `offset` of its output, and what follows is at `next`; `offset` is
+    higher than was asked for where older output is not kept any more. `ended` says that the
+    attempt prints no more and this is all of it; the trial has had `attempts` of them, and is
+    over itself where `ended` is said of the last.
+    """
+
+    attempt: int
+    attempts: int
+    offset: int
+    next: int
+    text: str
+    ended: bool
+
+
 class OriginalAnswer(Answer):
     """The network as it came: its value over seeds. `spread` is the standard deviation."""
 

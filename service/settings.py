@@ -20,6 +20,7 @@ class Settings(BaseSettings):
             which is refused off loopback.
         allowed_hosts: Further names by which clients may address the service.
         max_artifact_bytes: Largest file that a trial may store.
+        max_log_bytes: So much of the output of an attempt is kept, the newest.
     """
 
     model_config = SettingsConfigDict(env_prefix="ACTSEARCH_", frozen=True)
@@ -32,6 +33,7 @@ class Settings(BaseSettings):
     admin_token_file: Path | None = None
     allowed_hosts: list[str] = []
     max_artifact_bytes: int = Field(2 * 1024**3, gt=0)
+    max_log_bytes: int = Field(8 * 1024**2, gt=0)
 
     @property
     def exposure(self) -> str | None:

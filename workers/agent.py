@@ -24,6 +24,7 @@ from search_space.contract import (
 from workers.errors import LeaseLost, NotKnown, ServiceError
 from workers.executors.base import Executor, Order, Running
 from workers.last_words import failed, outcome_of, preempted
+from workers.logs import LogStream
 from workers.tasks.base import Task
 from workers.wire import Wire
 
@@ -208,12 +209,17 @@ class Agent:
         """Return what is to be said should the process have said nothing."""
         settings = dict(work.assignment.task)
         name = settings.pop("name", None)
-        files.write_lease(LeaseFile(url=self._url, assignment=work.assignment))
+        told = LeaseFile(url=self._url, assignment=work.assignment)
+        files.write_lease(told)
         task = self._tasks.get(str(name))
         if task is None:
             return failed(FailureClass.ENVIRONMENT, f"this worker offers no task named {name!r}")
+        with LogStream(told, files.log):
+            return self._wait_for_process(work, slot, Order(task, settings, files.lease, files.log))
+
+    def _wait_for_process(self, work: _Work, slot: int, order: Order) -> Outcome:
         try:
-            running = self._executor.start(Order(task, settings, files.lease, files.log), slot=slot)
+            running = self._executor.start(order, slot=slot)
         except OSError as error:
             return failed(FailureClass.ENVIRONMENT, f"the process could not be started: {error}")
         work.running = running
@@ -226,7 +232,7 @@ class Agent:
         logger.info("trial %s: the process ended with %d", work.assignment.trial, code)
         if self._stop.is_set():
             return preempted()
-        return outcome_of(code, work.assignment.kind, files.log)
+        return outcome_of(code, work.assignment.kind, order.log)
 
     def _tell(self, assignment: Assignment, outcome: Outcome) -> None:
         logger.info("trial %s: %s: %s", assignment.trial, outcome.failure, outcome.message[:200])

@@ -1,6 +1,7 @@
 """What went wrong with an attempt, in the classes that the service acts on."""
 
 import errno
+import os
 import traceback
 
 import torch
@@ -8,6 +9,7 @@ import torch
 from search_space.contract import FailureClass, Outcome
 from workers.errors import BadArtifact, BadData, DataMissing, Diverged, NoDiskSpace
 from workers.last_words import failed
+from workers.masking import Mask
 
 LONGEST_MESSAGE = 8000
 
@@ -50,4 +52,4 @@ def describe(error: BaseException) -> str:
     """Return the exception's own sentence, and under it the end of its traceback."""
     sentence = "".join(traceback.format_exception_only(error)).strip()
     trace = "".join(traceback.format_exception(error)).strip()
-    return f"{sentence[:LONGEST_MESSAGE]}\n\n{trace[-LONGEST_MESSAGE:]}"
+    return Mask(os.environ).text(f"{sentence[:LONGEST_MESSAGE]}\n\n{trace[-LONGEST_MESSAGE:]}")

@@ -1,9 +1,11 @@
 """What an agent says for a process that ended without having said how."""
 
+import os
 import signal
 from pathlib import Path
 
 from search_space.contract import FailureClass, Outcome, OutcomeKind, TrialKind
+from workers.masking import Mask
 
 # What a trial exits with when the service was away for too long to be told anything.
 SERVICE_AWAY = 75
@@ -46,4 +48,4 @@ def _tail(log: Path) -> str:
         data = log.read_bytes()[-_LOG_BYTES:]
     except FileNotFoundError:
         return ""
-    return data.decode(errors="replace")
+    return Mask(os.environ)(data).decode(errors="replace")

@@ -1,10 +1,12 @@
 """What one attempt says: reports, files, the last word."""
 
 import asyncio
+from typing import Annotated
 
-from fastapi import APIRouter, Request, status
+from fastapi import APIRouter, Query, Request, status
 
 from search_space.contract import (
+    LogReply,
     Measurements,
     MeasurementsReply,
     Outcome,
@@ -15,6 +17,7 @@ from search_space.contract import (
 from service.api.deps import Lease, Parts
 from service.artifacts import Received, check_name
 from service.core import Core
+from service.logs import MAX_PIECE_BYTES, append
 from service.measurements import measured
 from service.store import attempts, trials
 from service.words import conclude, report
@@ -32,6 +35,28 @@ def send_reports(lease: Lease, body: Reports, core: Parts) -> ReportsReply:
 def send_measurements(lease: Lease, body: Measurements, core: Parts) -> MeasurementsReply:
     """Tell what the candidate costs; the trial ends here if that breaks a constraint."""
     return measured(core, lease, body)
+
+
+@router.post(
+    "/logs",
+    max_body_size=MAX_PIECE_BYTES,
+    openapi_extra={
+        "requestBody": {
+            "required": True,
+            "content": {"application/octet-stream": {"schema": {"format": "binary"}}},
+        }
+    },
+)
+async def append_log(
+    lease: Lease, offset: Annotated[int, Query(ge=0, lt=2**62)], request: Request, core: Parts
+) -> LogReply:
+    """Append to the attempt's output, also after its end: it decides nothing.
+
+    A piece that is there already is left alone, and one that would leave a gap is not taken;
+    the answer says where the next piece begins.
+    """
+    data = await request.body()
+    return LogReply(next=await asyncio.to_thread(append, core, lease, offset, data))
 
 
 @router.put(

@@ -1,12 +1,17 @@
 """Trials: their curves and their files."""
 
-from fastapi import APIRouter
+import asyncio
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request
 from fastapi.responses import FileResponse
 
 from service.api.deps import After, Limit, Parts, ReadableTrial, Reader, reads
 from service.artifacts import check_name
+from service.core import Core
 from service.errors import NotFound
-from service.schemas import ArtifactAnswer, Page, ReportAnswer, TrialAnswer
+from service.logs import LOOK_ANYWAY_SECONDS, read
+from service.schemas import ArtifactAnswer, LogAnswer, Page, ReportAnswer, TrialAnswer
 from service.store import searches, trials
 from service.store.cursor import Cursor
 
@@ -40,6 +45,30 @@ def read_reports(id: str, session: Reader) -> list[ReportAnswer]:
     return [ReportAnswer.model_validate(report) for report in trials.reports(session, id)]
 
 
+@router.get("/trials/{id}/logs", dependencies=READS)
+async def read_log(
+    id: str,
+    request: Request,
+    core: Parts,
+    attempt: Annotated[int | None, Query(ge=1, le=2**31 - 1, description="None: the last.")] = None,
+    offset: Annotated[int, Query(ge=0, lt=2**62)] = 0,
+    tail: Annotated[
+        int | None, Query(ge=1, le=10_000, description="The last lines, whatever the offset.")
+    ] = None,
+    wait: Annotated[float, Query(ge=0, le=30, description="Seconds to wait for more.")] = 0,
+) -> LogAnswer:
+    """Read what a trial has printed. Holds neither thread nor session while it waits."""
+    clock = asyncio.get_running_loop().time
+    deadline = clock() + wait
+    while True:
+        news = core.log_news.next()
+        answer = await asyncio.to_thread(_read_log, core, id, attempt, offset, tail)
+        left = deadline - clock()
+        if answer.text or answer.ended or left <= 0 or request.app.state.stopping:
+            return answer
+        await core.log_news.wait(news, min(left, LOOK_ANYWAY_SECONDS))
+
+
 @router.get("/trials/{id}/artifacts", dependencies=READS)
 def list_artifacts(id: str, session: Reader) -> list[ArtifactAnswer]:
     """List a trial's files."""
@@ -59,3 +88,10 @@ def download_artifact(id: ReadableTrial, name: str, core: Parts, session: Reader
         filename=row.name,
         headers={"ETag": f'"{row.sha256}"'},
     )
+
+
+def _read_log(
+    core: Core, trial_id: str, attempt: int | None, offset: int, tail: int | None
+) -> LogAnswer:
+    with core.database.read() as session:
+        return read(session, trials.get(session, trial_id), attempt, offset=offset, tail=tail)

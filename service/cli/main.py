@@ -6,7 +6,7 @@ from typing import Any
 
 import typer
 
-from service.cli import processes, searches, tokens
+from service.cli import logs, processes, searches, tokens
 from service.cli.common import FAILED, REFUSED, CommandError, complain
 from service.client import ClientError
 
@@ -21,6 +21,7 @@ _COMMANDS: Sequence[Callable[..., None]] = (
     searches.resume,
     searches.cancel,
     searches.activations,
+    logs.logs,
 )
 _PASSED_ON: Sequence[Callable[..., None]] = (
     processes.worker,

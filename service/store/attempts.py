@@ -27,6 +27,18 @@ def find(session: Session, lease: str) -> Attempt | None:
     return session.get(Attempt, lease)
 
 
+def locked(session: Session, lease: str) -> Attempt | None:
+    """Return an attempt, ended or not, whose row nobody else changes meanwhile."""
+    return session.get(Attempt, lease, with_for_update=True)
+
+
+def numbered(session: Session, trial_id: str, number: int) -> Attempt | None:
+    """Return an attempt of a trial by its number, which counts from 1."""
+    return session.scalars(
+        select(Attempt).where(Attempt.trial_id == trial_id, Attempt.number == number)
+    ).one_or_none()
+
+
 def current(session: Session, lease: str) -> tuple[Attempt, Trial]:
     """Return an attempt that may still speak, with its trial, or raise `LeaseLost`."""
     attempt = session.get(Attempt, lease, with_for_update=True)

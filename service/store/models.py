@@ -9,10 +9,12 @@ from typing import Any, ClassVar
 
 from sqlalchemy import (
     JSON,
+    BigInteger,
     CheckConstraint,
     Enum,
     ForeignKey,
     Index,
+    LargeBinary,
     MetaData,
     String,
     Text,
@@ -231,6 +233,20 @@ class Artifact(Base):
     sha256: Mapped[str]
     size: Mapped[int]
     created_at: Mapped[float]
+
+
+class LogPiece(Base):
+    """Some of what an attempt has printed: bytes `offset` to `end` of its output."""
+
+    __tablename__ = "log_pieces"
+
+    trial_id: Mapped[str] = mapped_column(
+        ForeignKey(Trial.id, ondelete="CASCADE"), primary_key=True
+    )
+    attempt: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    offset: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    end: Mapped[int] = mapped_column(BigInteger)
+    data: Mapped[bytes] = mapped_column(LargeBinary)
 
 
 class Event(Base):

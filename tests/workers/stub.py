@@ -38,6 +38,7 @@ class Stub:
         self.requests: list[tuple[int, int]] = []
         self.beats: list[list[str]] = []
         self.reports: list[Report] = []
+        self.logs: dict[str, bytes] = {}
         self.measurements: list[Measurements] = []
         self.infeasible: str | None = None
         self.artifacts: dict[str, bytes] = {}
@@ -137,7 +138,17 @@ class Stub:
             return _NOTHING
         return 200, self.queue.popleft().model_dump_json().encode()
 
+    def _log(self, lease: str, query: str, body: bytes) -> tuple[int, bytes]:
+        there = self.logs.get(lease, b"")
+        offset = int(query.removeprefix("offset="))
+        if offset <= len(there):
+            there += body[len(there) - offset :]
+            self.logs[lease] = there
+        return 200, json.dumps({"next": len(there)}).encode()
+
     def _attempt(self, lease: str, rest: list[str], body: bytes) -> tuple[int, bytes]:
+        if rest[0].startswith("logs?"):
+            return self._log(lease, rest[0].removeprefix("logs?"), body)
         if lease in self.ended or lease in self.outcomes:
             self.refused.append("/".join(rest))
             return 409, b'{"detail": "the attempt has ended"}'

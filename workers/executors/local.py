@@ -17,7 +17,7 @@ from multiprocessing import connection, get_context, parent_process
 from multiprocessing.context import ForkServerProcess
 from typing import Any
 
-from workers.environment import DATA_ROOT, LEASE_FILE
+from workers.environment import DATA_ROOT, LEASE_FILE, TOKEN
 from workers.executors.base import Order
 from workers.tasks.base import CommandTask, FunctionTask, Place
 
@@ -139,6 +139,8 @@ def _main(order: Order, place: Place, environment: dict[str, str]) -> None:
     """Run in the trial's process."""
     os.setsid()
     threading.Thread(target=_die_with_agent, daemon=True).start()
+    # A trial has its attempt's token, and no business with that of its worker.
+    os.environ.pop(TOKEN, None)
     os.environ.update(environment)
     _write_output_to(order.log)
     match order.task:
