@@ -12,14 +12,16 @@ class WorkerError(Exception):
 class Diverged(WorkerError):
     """Training produced a number that is not finite."""
 
-    def __init__(self, epoch: int, metric: str, value: float) -> None:
-        super().__init__(epoch, metric, value)
+    def __init__(self, epoch: int, metric: str, value: float, where: str | None = None) -> None:
+        super().__init__(epoch, metric, value, where)
         self.epoch = epoch
         self.metric = metric
         self.value = value
+        self.where = where
 
     def __str__(self) -> str:
-        return f"diverged: {self.metric} is {self.value} after epoch {self.epoch}"
+        place = f" ({self.where})" if self.where else ""
+        return f"diverged: {self.metric} is {self.value} after epoch {self.epoch}{place}"
 
 
 class DataMissing(WorkerError):

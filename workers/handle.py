@@ -80,6 +80,10 @@ class Trial(Protocol):
         """
         ...
 
+    def warn(self, remark: str) -> None:
+        """Keep a remark on the training, which its outcome will carry for people to read."""
+        ...
+
     @property
     def is_confirmation(self) -> bool:
         """Whether the trial confirms a winner: only then may test data be looked at."""

@@ -26,7 +26,7 @@ from search_space.spec import Candidate, SitePlan
 from workers import checkpoint
 from workers.attempt import Attempt, Ended
 from workers.errors import Diverged, MisusedHandle, NetworkChanged, ServiceAway
-from workers.failures import failed_with
+from workers.failures import LONGEST_MESSAGE, failed_with
 from workers.handle import Model, Stateful
 from workers.last_words import SERVICE_AWAY
 from workers.measure import look_at, measure
@@ -46,6 +46,7 @@ class Inside:
         self._applied: tuple[nn.Module, SitePlan, Any] | None = None
         self._training: _Training | None = None
         self._test: dict[str, float] = {}
+        self._remarks: list[str] = []
 
     def __enter__(self) -> Self:
         seed_everything(self._assignment.seed, "start")
@@ -143,6 +144,10 @@ class Inside:
         verdict = self._attempt.report(Report(step=epoch + 1, metrics=plain, step_seconds=seconds))
         self._obey(verdict, training)
 
+    def warn(self, remark: str) -> None:
+        logger.warning("%s", remark)
+        self._remarks.append(remark)
+
     @property
     def is_confirmation(self) -> bool:
         return self._assignment.kind is TrialKind.CONFIRMATION
@@ -170,7 +175,7 @@ class Inside:
     def _obey(self, verdict: Verdict, training: "_Training") -> None:
         match verdict:
             case Verdict.STOP:
-                raise Ended(Outcome(outcome=OutcomeKind.STOPPED))
+                raise Ended(Outcome(outcome=OutcomeKind.STOPPED, message=self._warnings()))
             case Verdict.CANCEL:
                 raise Ended(None)
             case Verdict.RELEASE:
@@ -191,7 +196,12 @@ class Inside:
             self._attempt.upload(SHAPES, shapes)
         except Ended as superseded:
             return superseded.outcome
-        return Outcome(outcome=OutcomeKind.COMPLETED, test=self._test)
+        message = self._warnings()
+        return Outcome(outcome=OutcomeKind.COMPLETED, message=message, test=self._test)
+
+    def _warnings(self) -> str:
+        """Return the remarks as one text, bounded."""
+        return "\n".join(self._remarks)[:LONGEST_MESSAGE]
 
 
 class _Training:

@@ -30,3 +30,18 @@ class Recipe:
     label_smoothing: float = 0.0
     clip: float | None = None
     average: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Augmentation:
+    """What is done to training images that leaves their classes what they are.
+
+    Attributes:
+        shift: Every image is moved by up to so many pixels each way; what moves in is reflected.
+        mirror: Half of the images are mirrored in one epoch, and the other half in the next.
+        cutout: Side in pixels of a square at a random place that is set to the mean colour.
+    """
+
+    shift: int = 0
+    mirror: bool = False
+    cutout: int = 0

@@ -1,127 +1,113 @@
 """Our own training loop, written on the handle that every training script uses."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 from torch.optim import Optimizer
 
 from search_space import kernels
+from workers.averaging import Average
+from workers.batches import Data
 from workers.errors import Diverged
-from workers.handle import Trial
+from workers.evaluation import evaluate
+from workers.goals import Goal, classification
+from workers.handle import Model, Trial
 from workers.optimizing import make_optimizer, make_schedule
+from workers.precision import Precision
 from workers.recipe import Recipe
-
-# Faster on a CPU than larger ones, whose activations leave the cache; no matter on a GPU.
-_EVALUATION_BATCH = 128
-_EXAMPLES = 64
-_SHIFT = 4
-
-
-@dataclass(frozen=True, slots=True)
-class Batches:
-    """A split on the training device: bytes `(N, C, H, W)`, labels, statistics `(C, 1, 1)`."""
-
-    images: Tensor
-    labels: Tensor
-    mean: Tensor
-    deviation: Tensor
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    def normalised(self, images: Tensor) -> Tensor:
-        return (images.float() - self.mean) / self.deviation
-
-    def examples(self) -> Tensor:
-        """Return a first few images as a network sees them."""
-        return self.normalised(self.images[:_EXAMPLES])
-
-    def batch(self, indices: Tensor, *, augmented: bool) -> tuple[Tensor, Tensor]:
-        indices = indices.to(self.labels.device)
-        images = self.images[indices]
-        x = shifted_and_mirrored(images) if augmented else images
-        return self.normalised(x), self.labels[indices]
-
-
-class Precision:
-    """Full precision on a CPU; on a GPU bfloat16, or float16 with scaled gradients."""
-
-    def __init__(self, device: torch.device) -> None:
-        self._device = device.type
-        self._reduced = device.type == "cuda"
-        bfloat = self._reduced and torch.cuda.is_bf16_supported(including_emulation=False)
-        self._dtype = torch.bfloat16 if bfloat else torch.float16
-        self.scaler = torch.amp.GradScaler(
-            self._device, enabled=self._reduced and self._dtype is torch.float16
-        )
-
-    def autocast(self) -> torch.autocast:
-        return torch.autocast(self._device, dtype=self._dtype, enabled=self._reduced)
+from workers.rounding import rounding_remark
+from workers.watching import Watch
 
 
 def train(
     trial: Trial,
     model: nn.Module,
-    data: Batches,
-    validation: Batches,
+    data: Data,
+    validation: Data,
     recipe: Recipe,
     *,
     epochs: int,
     batch_size: int,
-    augmented: bool = False,
-    test: Batches | None = None,
+    goal: Goal | None = None,
+    test: Data | None = None,
+    compiled: bool = False,
 ) -> None:
-    """Train `model` as one trial. Everything is on one device already.
+    """Train `model` as one trial. Within an epoch the host never waits for the device.
 
     Args:
-        batch_size: The last images of an epoch that do not fill a batch sit it out.
-        augmented: Shift and mirror the training images at random.
+        model: On the device of the data.
+        batch_size: The last samples of an epoch that do not fill a batch sit it out.
+        goal: None: classification, with the recipe's label smoothing.
         test: Looked at once, after the last epoch, and only in a confirmation.
+        compiled: Train by `torch.compile`, which pays in long trainings on a GPU.
+
+    Raises:
+        Diverged: If the training loss of an epoch is no finite number.
     """
+    device = data.device
+    goal = goal or classification(recipe.label_smoothing)
     batch_size = min(batch_size, len(data))
     steps = len(data) // batch_size
-    model = trial.apply(model, data.examples(), fused=_fused(data.images.device))
+    examples = data.examples()
+    model = _laid_out(trial.apply(model, examples, fused=_fused(device)), device)
+    precision = Precision(device)
+    if precision.dtype is not torch.float32:
+        _warn(trial, rounding_remark(model, examples, precision.autocast()))
     optimizer = make_optimizer(trial, model, recipe)
     scheduler = make_schedule(optimizer, recipe, steps * epochs)
-    precision = Precision(data.images.device)
-    for epoch in trial.epochs(
-        epochs, model, optimizer, scheduler, precision.scaler, steps_per_epoch=steps
-    ):
-        total = torch.zeros((), device=data.images.device)
-        for indices in torch.split(_order(len(data)), batch_size)[:steps]:
-            x, labels = data.batch(indices, augmented=augmented)
-            total += _step(model, x, labels, optimizer, precision, recipe)
-            scheduler.step()
-        # One look per epoch: a look per step would make the device wait for the host.
+    average = Average(model, recipe.average)
+    watch = Watch(model, live=not compiled)
+    forward = torch.compile(model) if compiled else model
+    step = _Step(model, forward, goal, optimizer, precision, recipe.clip)
+    stateful = scheduler, precision.scaler, average
+    for epoch in trial.epochs(epochs, model, optimizer, *stateful, steps_per_epoch=steps):
+        total = torch.zeros((), device=device)
+        with watch.epoch():
+            for x, targets in data.epoch(epoch, batch_size):
+                total += step(x, targets)
+                scheduler.step()
+                average.update()
+                watch.after_step()
+        # The first look at any number since the epoch began.
         train_loss = total.item() / steps
         if not math.isfinite(train_loss):
-            raise Diverged(epoch + 1, "train_loss", train_loss)
-        trial.report(
-            epoch, train_loss=train_loss, **_named("validation", model, validation, precision)
-        )
+            raise Diverged(epoch + 1, "train_loss", train_loss, watch.origin())
+        _warn(trial, *watch.look(examples, precision, train_loss))
+        with average.in_place():
+            metrics = evaluate(model, validation, precision, goal)
+        trial.report(epoch, train_loss=train_loss, **_named("validation", metrics))
+    average.swap()
     if test is not None:
-        trial.report_test(**_named("test", model, test, precision))
+        metrics = evaluate(model, test, precision, goal)
+        trial.report_test(**_named("test", metrics))
 
 
-def evaluate(
-    model: nn.Module, data: Batches, precision: Precision | None = None
-) -> dict[str, float]:
-    """Return accuracy (a fraction) and mean loss, in batches of a fixed size."""
-    precision = precision or Precision(data.images.device)
-    model.eval()
-    hits = torch.zeros((), device=data.images.device)
-    loss = torch.zeros((), device=data.images.device)
-    with torch.no_grad(), precision.autocast():
-        for indices in torch.split(torch.arange(len(data)), _EVALUATION_BATCH):
-            x, labels = data.batch(indices, augmented=False)
-            outputs = model(x).float()
-            hits += (outputs.argmax(dim=1) == labels).sum()
-            loss += F.cross_entropy(outputs, labels, reduction="sum")
-    model.train()
-    return {"accuracy": hits.item() / len(data), "loss": loss.item() / len(data)}
+@dataclass(frozen=True, slots=True)
+class _Step:
+    """One step of the optimizer; returns the loss, on the device."""
+
+    model: nn.Module
+    forward: Callable[[Tensor], Tensor]
+    goal: Goal
+    optimizer: Optimizer
+    precision: Precision
+    clip: float | None
+
+    def __call__(self, x: Tensor, targets: Tensor) -> Tensor:
+        scaler = self.precision.scaler
+        with self.precision.autocast():
+            loss = self.goal.loss(self.forward(x), targets)
+        self.optimizer.zero_grad(set_to_none=True)
+        torch.autograd.backward(scaler.scale(loss))
+        if self.clip is not None:
+            scaler.unscale_(self.optimizer)
+            nn.utils.clip_grad_norm_(self.model.parameters(), self.clip)
+        scaler.step(self.optimizer)
+        scaler.update()
+        return loss.detach()
 
 
 def _fused(device: torch.device) -> bool:
@@ -129,48 +115,18 @@ def _fused(device: torch.device) -> bool:
     return device.type == "cpu" and kernels.available("cpu")
 
 
-def _named(split: str, model: nn.Module, data: Batches, precision: Precision) -> dict[str, float]:
-    return {f"{split}_{name}": value for name, value in evaluate(model, data, precision).items()}
+def _laid_out(model: Model, device: torch.device) -> Model:
+    """Return the model with images channels-last where that is faster."""
+    if device.type != "cuda":
+        return model
+    return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 
 
-def _order(size: int) -> Tensor:
-    # On the CPU, whatever the device: the handle seeded its generator for this epoch.
-    return torch.randperm(size)
+def _warn(trial: Trial, *remarks: str | None) -> None:
+    for remark in remarks:
+        if remark is not None:
+            trial.warn(remark)
 
 
-def _step(
-    model: nn.Module,
-    x: Tensor,
-    labels: Tensor,
-    optimizer: Optimizer,
-    precision: Precision,
-    recipe: Recipe,
-) -> Tensor:
-    with precision.autocast():
-        loss = F.cross_entropy(model(x), labels, label_smoothing=recipe.label_smoothing)
-    optimizer.zero_grad(set_to_none=True)
-    torch.autograd.backward(precision.scaler.scale(loss))
-    if recipe.clip is not None:
-        precision.scaler.unscale_(optimizer)
-        nn.utils.clip_grad_norm_(model.parameters(), recipe.clip)
-    precision.scaler.step(optimizer)
-    precision.scaler.update()
-    return loss.detach()
-
-
-def shifted_and_mirrored(images: Tensor) -> Tensor:
-    """Return the images `(N, C, H, W)`, each moved by up to 4 pixels, half of them mirrored.
-
-    What moves in is reflected. Drawn from torch's CPU generator.
-    """
-    n, _, height, width = images.shape
-    padded = F.pad(images.float(), (_SHIFT,) * 4, mode="reflect")
-    shifts = torch.randint(0, 2 * _SHIFT + 1, (2, n, 1))
-    rows = shifts[0] + torch.arange(height)
-    columns = shifts[1] + torch.arange(width)
-    mirrored = torch.rand(n, 1) < 0.5
-    columns = torch.where(mirrored, columns.flip(1), columns)
-    at = (index.to(images.device) for index in (torch.arange(n), rows, columns))
-    sample, row, column = at
-    picked = padded.permute(0, 2, 3, 1)[sample[:, None, None], row[:, :, None], column[:, None]]
-    return picked.permute(0, 3, 1, 2)
+def _named(split: str, metrics: dict[str, float]) -> dict[str, float]:
+    return {f"{split}_{name}": value for name, value in metrics.items()}

@@ -1,5 +1,6 @@
 """The handle in a training loop, where no trial has to be served; and the choice between both."""
 
+import logging
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +15,8 @@ from search_space.spec import Training
 from workers.environment import LEASE_FILE
 from workers.handle import Model, Stateful, Trial
 from workers.phases import Course
+
+logger = logging.getLogger(__name__)
 
 
 def trial() -> Trial:
@@ -80,6 +83,9 @@ class Outside:
 
     def report(self, epoch: int, *, step_seconds: float | None = None, **metrics: float) -> None:
         pass
+
+    def warn(self, remark: str) -> None:
+        logger.warning("%s", remark)
 
     @property
     def is_confirmation(self) -> bool:

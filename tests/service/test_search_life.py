@@ -36,6 +36,17 @@ def test_a_search_runs_from_inspection_to_its_end(player: Player) -> None:
     assert ended["progress"]["finished"] == ended["progress"]["total"] == 5
 
 
+def test_what_a_worker_remarks_on_a_training_stands_with_the_trial(player: Player) -> None:
+    search = player.submit()
+    player.inspect()
+    assignment = player.work()
+    player.report(assignment, 1, 0.5)
+    remark = "act: 60% of the units are dead"
+    assert player.end(assignment, message=remark).status_code == 204
+    (trial,) = (t for t in player.trials(search["id"]) if t["id"] == assignment["trial"])
+    assert (trial["state"], trial["reason"]) == ("completed", remark)
+
+
 def test_the_budget_is_exact_with_many_slots(served: Served) -> None:
     player = Player(served)
     search = player.submit(budget={"trials": 7}, choices=["relu", "silu", "gelu", "acon_c"])

@@ -16,8 +16,9 @@ from actsearch import apply, load_config
 from service.client import Client
 from workers.data import digits
 from workers.data.tensors import on_device
+from workers.evaluation import evaluate
 from workers.networks.small_cnn import SmallCNN
-from workers.training import Precision, evaluate
+from workers.precision import Precision
 
 pytestmark = pytest.mark.slow
 
@@ -88,7 +89,7 @@ def test_the_saved_network_is_as_accurate_as_was_said(demo: Seen) -> None:
     config = load_config(demo.folder / "activations.json")
     data, validation = on_device(digits.load(), torch.device("cpu"), train_samples=None)
     model = SmallCNN(channels=1, classes=10)
-    apply(model, config, data.normalised(data.images[:8]))
+    apply(model, config, data.examples())
     model.load_state_dict(load_file(demo.folder / "weights.safetensors"))
 
     accuracy = evaluate(model, validation, Precision(torch.device("cpu")))["accuracy"]

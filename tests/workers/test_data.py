@@ -138,12 +138,12 @@ def test_fewer_samples_are_the_first_of_the_same_order() -> None:
     train, validation = on_device(images(), CPU, train_samples=20)
     everything, _ = on_device(images(), CPU, train_samples=None)
     assert (len(train), len(validation), len(everything)) == (20, 5, 45)
-    assert torch.equal(train.labels, everything.labels[:20])
+    assert torch.equal(train.targets, everything.targets[:20])
 
 
 def test_training_images_are_normalised() -> None:
     train, _ = on_device(images(), CPU, train_samples=None)
-    x = train.normalised(train.images)
+    ((x, _),) = train.ordered(len(train))
     torch.testing.assert_close(x.mean(dim=(0, 2, 3)), torch.zeros(2), atol=1e-5, rtol=0)
     torch.testing.assert_close(x.var(dim=(0, 2, 3), correction=0), torch.ones(2))
 

@@ -1,6 +1,8 @@
 """The built-in loop."""
 
+import contextlib
 import math
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -8,13 +10,20 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from search_space.contract import CHECKPOINT, WEIGHTS, OutcomeKind, Verdict
+from search_space.sites import find_sites
+from search_space.spec import ActivationSpec, Candidate, Training
+from tests.workers.conftest import Serve
+from tests.workers.stub import Stub
+from workers.batches import Batches
 from workers.errors import Diverged
+from workers.evaluation import evaluate
 from workers.networks.registry import NETWORKS
-from workers.recipe import Recipe
+from workers.recipe import Augmentation, Recipe
 from workers.tasks import image_classification
 from workers.tasks.base import Place
-from workers.training import Batches, shifted_and_mirrored, train
-from workers.trial import Outside
+from workers.training import train
+from workers.trial import Outside, trial
 
 RECIPE = Recipe(learning_rate=0.1, weight_decay=5e-4)
 
@@ -24,6 +33,10 @@ class Watched(Outside):
 
     def __init__(self) -> None:
         self.reports: list[dict[str, float]] = []
+        self.remarks: list[str] = []
+
+    def warn(self, remark: str) -> None:
+        self.remarks.append(remark)
 
     def report(
         self,
@@ -71,27 +84,117 @@ class Broken(nn.Module):
 
 
 def test_a_loss_that_is_not_a_number_ends_the_training() -> None:
-    with pytest.raises(Diverged, match="train_loss is nan after epoch 1"):
-        run(Broken(), batches(16))
+    model = nn.Sequential(Broken(), nn.Tanh())
+    place = r"train_loss is nan after epoch 1 \(first in the output of 1, at step 1\)"
+    with pytest.raises(Diverged, match=place):
+        run(model, batches(16))
+
+
+def test_what_is_wrong_with_a_training_is_remarked_upon() -> None:
+    model = NETWORKS["mlp"].build(1, 10, 8)
+    with torch.no_grad():
+        model.layers[1].bias.fill_(-1e6)
+    assert run(model, batches(16)).remarks == [
+        "layers.2: 100% of the units are dead: constant over the example batch",
+        "layers.4: 100% of the units are dead: constant over the example batch",
+    ]
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+def test_every_part_of_a_recipe_takes_part(optimizer: Any) -> None:
+    torch.manual_seed(0)
+    model = NETWORKS["small-cnn"].build(1, 10, 8)
+    recipe = Recipe(
+        learning_rate=0.01,
+        weight_decay=1e-4,
+        optimizer=optimizer,
+        schedule="one_cycle",
+        warm_up=0.2,
+        label_smoothing=0.1,
+        clip=1.0,
+        average=0.9,
+    )
+    handle = Watched()
+    data = batches(64)
+    train(handle, model, data, data, recipe, epochs=8, batch_size=16)
+    losses = [report["train_loss"] for report in handle.reports]
+    assert losses[-1] < losses[0]
+    # The weights that stay are those that were judged last.
+    assert evaluate(model, data)["loss"] == pytest.approx(handle.reports[-1]["validation_loss"])
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:While compiling, we found certain side effects:UserWarning")
+def test_a_compiled_training_is_the_same_training() -> None:
+    losses = []
+    for compiled in (False, True):
+        torch.manual_seed(0)
+        handle = Watched()
+        model = NETWORKS["mlp"].build(1, 10, 8)
+        data = batches(64)
+        train(handle, model, data, data, RECIPE, epochs=2, batch_size=16, compiled=compiled)
+        losses.append(handle.reports[-1]["train_loss"])
+    assert losses[0] == pytest.approx(losses[1], rel=1e-3)
+
+
+@pytest.mark.gpu
+def test_within_an_epoch_nobody_waits_for_the_gpu() -> None:
+    if not torch.cuda.is_available():
+        pytest.skip("no CUDA device")
+    device = torch.device("cuda")
+    images = torch.randint(0, 256, (64, 3, 32, 32), dtype=torch.uint8, device=device)
+    how = Augmentation(shift=4, mirror=True, cutout=8)
+    one = torch.ones(3, 1, 1, device=device)
+    labels = torch.randint(0, 10, (64,), device=device)
+
+    class Strict(Batches):
+        def epoch(self, epoch: int, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
+            # The first steps prepare what lasts: libraries, workspaces, the optimizer's state.
+            torch.cuda.set_sync_debug_mode("error" if epoch else "default")
+            yield from super().epoch(epoch, batch_size)
+            torch.cuda.set_sync_debug_mode("default")
+
+    data = Strict(images, labels, 128 * one, 64 * one, how)
+    handle = Watched()
+    recipe = Recipe(learning_rate=0.1, clip=1.0, average=0.99)
+    model = NETWORKS["resnet20"].build(3, 10, 32).to(device)
+    train(handle, model, data, data, recipe, epochs=3, batch_size=16)
+    assert len(handle.reports) == 3
 
 
 @pytest.mark.parametrize(("images", "batch_size"), [(16, 8), (19, 8), (5, 8)])
 def test_any_number_of_images_can_be_trained_on(images: int, batch_size: int) -> None:
     model = NETWORKS["small-cnn"].build(1, 10, 8)
-    handle = run(model, batches(images), batch_size=batch_size, augmented=True)
+    handle = run(model, batches(images), batch_size=batch_size)
     assert len(handle.reports) == 2
 
 
-def test_augmented_images_are_shifted_by_at_most_four_pixels_or_mirrored() -> None:
+def test_our_training_resumes_bit_for_bit(stub: Stub, serve: Serve) -> None:
+    recipe = Recipe(learning_rate=0.05, average=0.9, clip=1.0, warm_up=0.1)
     torch.manual_seed(0)
-    # Every pixel has its own value, column in the units and row in the tens.
-    image = (torch.arange(10)[:, None] * 10 + torch.arange(10)).to(torch.uint8)
-    made = shifted_and_mirrored(image.repeat(64, 1, 1, 1))
-    middle = made[:, 0, 5, 5]
-    assert made.shape == (64, 1, 10, 10)
-    assert len(middle.unique()) > 20
-    steps = made[:, 0, 5, 6] - middle
-    assert {-1.0, 1.0} <= set(steps.tolist())
-    rows = middle // 10
-    assert rows.min() >= 1
-    assert rows.max() <= 9
+    images = torch.randint(0, 256, (64, 3, 8, 8), dtype=torch.uint8)
+    labels, one = torch.randint(0, 10, (64,)), torch.ones(3, 1, 1)
+    how = Augmentation(shift=2, mirror=True, cutout=3)
+    data = Batches(images, labels, 128 * one, 64 * one, how)
+
+    def work(**more: Any) -> Any:
+        plan = find_sites(NETWORKS["small-cnn"].build(3, 10, 8), data.examples())
+        names = ("pwlu", "acon_c", "silu")
+        sites = {s.id: ActivationSpec(n) for s, n in zip(plan.sites, names, strict=True)}
+        given = stub.assignment(
+            {"name": "t"}, Candidate(sites, Training()), fingerprint=plan.fingerprint, **more
+        )
+        serve(given)
+        with contextlib.suppress(SystemExit), trial() as handle:
+            model = NETWORKS["small-cnn"].build(3, 10, 8)
+            train(handle, model, data, data, recipe, epochs=6, batch_size=16)
+        return stub.outcomes[given.lease].outcome
+
+    assert work() is OutcomeKind.COMPLETED
+    straight = stub.artifacts.pop(WEIGHTS)
+    stub.verdicts = {3: Verdict.RELEASE}
+    assert work() is OutcomeKind.RELEASED
+    stub.verdicts = {}
+    assert work(checkpoint=stub.checkpoint(CHECKPOINT), attempt=2) is OutcomeKind.COMPLETED
+    assert stub.artifacts[WEIGHTS] == straight

@@ -1,5 +1,6 @@
 """The handle in a training loop, against a service over HTTP."""
 
+import contextlib
 import errno
 import json
 import math
@@ -233,6 +234,16 @@ def test_a_verdict_ends_the_process_and_nothing_runs_after_it(
     assert not after
     assert stub.outcomes[given.lease].outcome is outcome
     assert len(stub.reports) == 2
+
+
+@pytest.mark.parametrize("verdict", [Verdict.CONTINUE, Verdict.STOP])
+def test_remarks_are_told_with_the_outcome(stub: Stub, serve: Serve, verdict: Verdict) -> None:
+    stub.verdicts = {2: verdict}
+    given = assignment(stub)
+    serve(given)
+    with contextlib.suppress(SystemExit), trial() as t:
+        train(t, epochs=2, each_epoch=lambda epoch: t.warn(f"seen in epoch {epoch}"))
+    assert stub.outcomes[given.lease].message == "seen in epoch 0\nseen in epoch 1"
 
 
 def test_cancel_ends_the_process_without_another_word(stub: Stub, serve: Serve) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from workers.data import cifar, digits, idx
 from workers.data.cache import cached, identity
 from workers.data.images import Images
+from workers.recipe import Augmentation
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,14 +18,14 @@ class DataSet:
     Attributes:
         load: From (data root, cache folder).
         size: Side of the square images in pixels.
-        augmented: Training images are shifted and mirrored, which changes no label.
+        augmentation: What changes no label.
     """
 
     load: Callable[[Path, Path], Images]
     channels: int
     classes: int
     size: int
-    augmented: bool = False
+    augmentation: Augmentation | None = None
 
 
 def _digits(data_root: Path, cache: Path) -> Images:  # noqa: ARG001
@@ -49,9 +50,13 @@ def _idx(name: str, folder: Path, cache: Path) -> Images:
     return cached(cache, name, identity(paths), lambda: idx.load(paths))
 
 
+_CROP_AND_FLIP = Augmentation(shift=4, mirror=True)
+
 DATASETS: Mapping[str, DataSet] = {
     "digits": DataSet(_digits, channels=1, classes=10, size=8),
     "mnist": DataSet(_mnist, channels=1, classes=10, size=28),
     "fashion-mnist": DataSet(_fashion_mnist, channels=1, classes=10, size=28),
-    "cifar10": DataSet(_cifar10, channels=3, classes=10, size=32, augmented=True),
+    "cifar10": DataSet(
+        _cifar10, channels=3, classes=10, size=32, augmentation=Augmentation(shift=4, mirror=True)
+    ),
 }

@@ -2,9 +2,12 @@
 
 import torch
 
+from workers.batches import Batches
 from workers.data.images import Images, Split
 from workers.errors import TooFewSamples
-from workers.training import Batches
+from workers.recipe import Augmentation
+
+_IMAGES = 4
 
 
 def pick_device() -> torch.device:
@@ -13,22 +16,35 @@ def pick_device() -> torch.device:
 
 
 def on_device(
-    images: Images, device: torch.device, *, train_samples: int | None
+    images: Images,
+    device: torch.device,
+    *,
+    train_samples: int | None,
+    augmentation: Augmentation | None = None,
 ) -> tuple[Batches, Batches]:
     """Return training and validation data, both normalised by the training images used."""
     train = _first(images.train, train_samples)
-    pixels = torch.from_numpy(train.images).to(device)
-    deviation, mean = torch.std_mean(pixels.float(), dim=(0, 2, 3), keepdim=True, correction=0)
+    inputs = _inputs(train, device)
+    others = [dimension for dimension in range(inputs.dim()) if dimension != 1]
+    deviation, mean = torch.std_mean(inputs.float(), dim=others, keepdim=True, correction=0)
     labels = torch.from_numpy(train.labels).to(device)
-    batches = Batches(pixels, labels, mean[0], deviation[0])
+    how = augmentation or Augmentation()
+    batches = Batches(inputs, labels, mean[0], deviation[0], how)
     return batches, beside(images.validation, batches)
 
 
 def beside(split: Split, train: Batches) -> Batches:
     """Return a split on the device of the training data, normalised as that is."""
-    device = train.images.device
-    images, labels = torch.from_numpy(split.images), torch.from_numpy(split.labels)
-    return Batches(images.to(device), labels.to(device), train.mean, train.deviation)
+    labels = torch.from_numpy(split.labels).to(train.device)
+    return Batches(_inputs(split, train.device), labels, train.mean, train.deviation)
+
+
+def _inputs(split: Split, device: torch.device) -> torch.Tensor:
+    inputs = torch.from_numpy(split.images).to(device)
+    if device.type == "cuda" and inputs.dim() == _IMAGES:
+        # As the network computes; what is picked from these stays so.
+        return inputs.contiguous(memory_format=torch.channels_last)
+    return inputs
 
 
 def _first(split: Split, samples: int | None) -> Split:

@@ -14,8 +14,8 @@ from workers.tasks.base import FunctionTask, Place
 if TYPE_CHECKING:
     from torch import nn
 
+    from workers.batches import Batches
     from workers.handle import Trial
-    from workers.training import Batches
 
 _SETTINGS = {
     "$schema": "https://json-schema.org/draft/2020-12/schema",
@@ -87,7 +87,12 @@ def prepare(
     images = dataset.load(Path(data_root), cache or Path.home() / ".cache" / "actsearch")
     device = pick_device()
     model = network.build(dataset.channels, dataset.classes, dataset.size)
-    train, validation = on_device(images, device, train_samples=settings["train_samples"])
+    train, validation = on_device(
+        images,
+        device,
+        train_samples=settings["train_samples"],
+        augmentation=dataset.augmentation,
+    )
     test = beside(images.test, train) if with_test else None
     return Prepared(model.to(device), train, validation, test, network.recipe)
 
@@ -111,7 +116,6 @@ def run(trial: "Trial", settings: dict[str, Any], place: Place) -> None:
         prepared.recipe,
         epochs=settings["epochs"],
         batch_size=settings["batch_size"],
-        augmented=DATASETS[settings["dataset"]].augmented,
         test=prepared.test,
     )
 
