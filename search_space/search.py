@@ -23,6 +23,9 @@ from search_space.choices import Choice, ChoicesField, OneOrMore
 Encoding = Literal["conditional", "flat"]
 DEFAULT_ENCODING: Encoding = "conditional"
 
+DEFAULT_REPLICATES = 0.1
+"""Share of the trials that repeat leaders."""
+
 RATIOS = ("latency_ratio", "parameter_ratio", "memory_ratio")
 """What is measured of a candidate before it is trained, over the original on the same device."""
 
@@ -151,7 +154,29 @@ class Sampler(Document):
 
 
 class Pruner(Document):
+    """Who stops trials early.
+
+    Attributes:
+        run_on: Share of the stopped trials that run on to their end, so that it is known how
+            often stopping is wrong. The sampler takes them for stopped all the same.
+    """
+
     name: Literal["none", "median", "asha", "hyperband"] = "asha"
+    run_on: Annotated[float, Field(ge=0, le=1)] = 0.05
+
+
+class Replicates(Document):
+    """Leaders trained again on new seeds, so that the search does not follow luck.
+
+    Attributes:
+        share: Of the budget's trials, at most.
+        leaders: So many of the best candidates are eligible.
+        seeds: On so many seeds, the first included.
+    """
+
+    share: Annotated[float, Field(ge=0, le=0.2)] = DEFAULT_REPLICATES
+    leaders: Annotated[int, Field(ge=1, le=100)] = 3
+    seeds: Annotated[int, Field(ge=2, le=100)] = 3
 
 
 class Baselines(Document):
@@ -223,6 +248,7 @@ class Search(Document):
     measure: Measure = Measure()
     sampler: Sampler = Sampler()
     pruner: Pruner = Pruner()
+    replicates: Replicates = Replicates()
     baselines: Baselines = Baselines()
     budget: Budget = Budget()
     timeout: Positive | None = None
@@ -265,7 +291,12 @@ class Search(Document):
     @classmethod
     def _several_objectives_have_their_own_defaults(cls, data: Any) -> Any:
         if isinstance(data, Mapping) and isinstance(data.get("objective"), list):
-            return {"pruner": {"name": "none"}, "confirm": None, **data}
+            return {
+                "pruner": {"name": "none"},
+                "replicates": {"share": 0},
+                "confirm": None,
+                **data,
+            }
         return data
 
     @field_validator("objective")
@@ -286,6 +317,13 @@ class Search(Document):
         if isinstance(info.data.get("objective"), list) and pruner.name != "none":
             raise ValueError(f"several objectives have pruner none, got {pruner.name}")
         return pruner
+
+    @field_validator("replicates")
+    @classmethod
+    def _a_front_has_no_leaders(cls, replicates: Replicates, info: ValidationInfo) -> Replicates:
+        if isinstance(info.data.get("objective"), list) and replicates.share > 0:
+            raise ValueError("several objectives have a front and no leaders: share must be 0")
+        return replicates
 
     @field_validator("confirm")
     @classmethod

@@ -36,10 +36,10 @@ def go_on(turn: Turn, space: Space, confirm: Confirm) -> bool:
     if not best or any(trial.label == WINNER for trial in done):
         return False
     if len(best) > 1 and not done:
-        for trial in best:
-            _enter(turn, space, SHORTLIST, read_candidate(trial.candidate))
+        for one in best:
+            _enter(turn, space, SHORTLIST, read_candidate(one.trial.candidate))
         return True
-    winner = _winner(done, results.maximizes(search)) or best[0]
+    winner = _winner(done, results.maximizes(search)) or best[0].trial
     for label, candidate in _rivals(session, search, space, winner).items():
         for _ in range(confirm.seeds):
             _enter(turn, space, label, candidate)
@@ -102,7 +102,7 @@ def _rivals(
     wanted = {WINNER: chosen, ORIGINAL: original, TUNED: tuned}
     uniform = results.best_uniform(session, search)
     if uniform is not None:
-        wanted[UNIFORM] = read_candidate(uniform.candidate)
+        wanted[UNIFORM] = read_candidate(uniform.trial.candidate)
     return {
         label: candidate
         for place, (label, candidate) in enumerate(wanted.items())

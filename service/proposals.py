@@ -19,6 +19,7 @@ from service.core import Core
 from service.entry import enter_trial
 from service.life import document_of, is_exhausted, space_of
 from service.objectives import means
+from service.replicates import due, enter_replicate
 from service.store import events, searches, trials
 from service.store.database import now
 from service.store.models import Search, Trial, TrialState, Wanted
@@ -82,8 +83,8 @@ def propose(
 ) -> Given | None:
     """Enter a new trial and hand it out in the same transaction, or return None.
 
-    The ask itself happens outside any transaction. Repeats of earlier candidates are entered
-    on the way, told, and cost no budget.
+    Now and then it is a leader on a new seed. Otherwise the study is asked, outside any
+    transaction; repeats of earlier candidates are entered on the way, told, and cost no budget.
     """
     for repeats in range(MAX_REPEATS_IN_A_ROW + 1):
         with core.database.read() as session:
@@ -91,8 +92,12 @@ def propose(
             if not may_propose(session, search):
                 return None
             space, live = space_of(search), study_of(core, held, search)
-            proposal = _ask(session, search, space, live, repeats)
+            leader = due(session, search)
+            proposal = None if leader else _ask(session, search, space, live, repeats)
         with take_turn(core, search_id) as turn:
+            if leader is not None:
+                return hand_out(turn, enter_replicate(turn, space, leader))
+            assert proposal is not None
             trial = _insert(turn, space, live, proposal)
             if trial.repeat_of is None:
                 return hand_out(turn, trial)
@@ -136,6 +141,8 @@ def told_of(search: Search, trial: Trial, results: trials.Results) -> Told:
     constraint is set in every trial.
     """
     constraints, mean = violations(search, trial), means(results.get(trial.key or "", ()))
+    if trial.stopped_at is not None:
+        return Told(StudyState.PRUNED, (), constraints)
     if mean and (trial.state == TrialState.COMPLETED or trial.label == trials.ORIGINAL):
         return Told(StudyState.COMPLETE, mean, constraints)
     if trial.state == TrialState.STOPPED or trial.failure in INFEASIBLE:
@@ -152,13 +159,20 @@ def tell(turn: Turn, trial: Trial) -> None:
         trial = originals[0]
         if any(one.ended_at is None for one in originals) or not _enter(turn, live, trial):
             return
+    if trial.replicate_of is not None:
+        _tell_mean(turn, live, trial)
     if trial.optuna_number is None:
         return
-    results = trials.results_by_key(turn.session, turn.search.id, trial.key)
-    live.tell(trial.optuna_number, told_of(turn.search, trial, results))
-    _note_told(turn, live, trial)
+    if trial.told is None:
+        _tell_end(turn, live, trial)
     for repeat in trials.repeats(turn.session, trial.id):
         tell_repeat(turn, live, repeat, trial)
+
+
+def tell_stop(turn: Turn, trial: Trial, step: int) -> None:
+    """Tell the study that a trial was stopped which runs on to its end."""
+    trial.stopped_at = step
+    _tell_end(turn, study_of(turn.core, turn.held, turn.search), trial)
 
 
 def tell_repeat(turn: Turn, live: LiveStudy, repeat: Trial, earlier: Trial) -> None:
@@ -168,6 +182,7 @@ def tell_repeat(turn: Turn, live: LiveStudy, repeat: Trial, earlier: Trial) -> N
     told = told_of(turn.search, earlier, results)
     repeat.state = earlier.state
     repeat.failure = earlier.failure
+    repeat.stopped_at = earlier.stopped_at
     repeat.value = told.values[0] if told.values else earlier.value
     repeat.values = list(told.values) if earlier.values else None
     repeat.step = earlier.step
@@ -234,6 +249,23 @@ def _enter(turn: Turn, live: LiveStudy, original: Trial) -> bool:
     original.optuna_number = len(live)
     live.add(params)
     return True
+
+
+def _tell_end(turn: Turn, live: LiveStudy, trial: Trial) -> None:
+    assert trial.optuna_number is not None
+    results = trials.results_by_key(turn.session, turn.search.id, trial.key)
+    live.tell(trial.optuna_number, told_of(turn.search, trial, results))
+    _note_told(turn, live, trial)
+
+
+def _tell_mean(turn: Turn, live: LiveStudy, replicate: Trial) -> None:
+    """Give a candidate in the study the mean over all of its trainings."""
+    assert replicate.key is not None
+    results = trials.results_by_key(turn.session, turn.search.id, replicate.key)
+    for trial in trials.told_with_key(turn.session, turn.search.id, replicate.key):
+        told = told_of(turn.search, trial, results)
+        if told.state is StudyState.COMPLETE and trial.optuna_number is not None:
+            live.revalue(trial.optuna_number, told.values)
 
 
 def _note_told(turn: Turn, live: LiveStudy, trial: Trial) -> None:

@@ -19,7 +19,9 @@ from service.schemas import (
     Progress,
     RankedAnswer,
     SearchAnswer,
+    StopsAnswer,
 )
+from service.stops import stops
 from service.store import searches, trials
 from service.store.models import FINISHED, Search, SearchState, Trial, TrialState
 from service.verdict import Comparison
@@ -75,6 +77,7 @@ def best(session: Session, search: Search) -> BestAnswer:
         ),
         luck=results.luck(original, equals, maximize=maximize),
         luck_of=equals,
+        stops=StopsAnswer.model_validate(stops(session, search)),
         ranking=[
             _ranked_answer(rank, row, original, maximize=maximize)
             for rank, row in enumerate(rows, 1)
@@ -106,11 +109,11 @@ def answers(session: Session, found: Sequence[Search]) -> list[SearchAnswer]:
 
 
 def _ranked_answer(
-    rank: int, row: Trial, original: results.Original, *, maximize: bool
+    rank: int, one: results.Ranked, original: results.Original, *, maximize: bool
 ) -> RankedAnswer:
-    assert row.value is not None
+    row = one.trial
     assert row.number is not None
-    gain = None if original.mean is None else row.value - original.mean
+    gain = None if original.mean is None else one.value - original.mean
     ratio = None
     if row.step_seconds is not None and original.step_seconds:
         ratio = row.step_seconds / original.step_seconds
@@ -120,7 +123,8 @@ def _ranked_answer(
         number=row.number,
         kind=row.kind,
         label=row.label,
-        value=row.value,
+        value=one.value,
+        seeds=one.seeds,
         gain=gain if gain is None or maximize else -gain,
         step_seconds=row.step_seconds,
         step_ratio=ratio,
@@ -128,10 +132,10 @@ def _ranked_answer(
     )
 
 
-def _best(trial: Trial) -> Best:
-    assert trial.value is not None
+def _best(best: results.Ranked) -> Best:
+    trial = best.trial
     assert trial.number is not None
-    return Best(trial=trial.id, number=trial.number, label=trial.label, value=trial.value)
+    return Best(trial=trial.id, number=trial.number, label=trial.label, value=best.value)
 
 
 def _progress(session: Session, search: Search, counts: dict[str, int]) -> Progress:

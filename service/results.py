@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import NormalDist, mean, stdev
 
-from sqlalchemy import select
-from sqlalchemy.orm import Session
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session, aliased
 
 from search_space.contract import TrialKind
 from search_space.search import objectives_in
@@ -30,6 +30,15 @@ class Original:
     def spread(self) -> float | None:
         """Standard deviation over seeds; unknown with one."""
         return stdev(self.values) if len(self.values) > 1 else None
+
+
+@dataclass(frozen=True, slots=True)
+class Ranked:
+    """A candidate in the ranking: its first completed trial, and its mean over `seeds`."""
+
+    trial: Trial
+    value: float
+    seeds: int
 
 
 def original_of(session: Session, search: Search) -> Original:
@@ -61,16 +70,17 @@ def completed_proposals(session: Session, search: Search) -> int:
         Trial.kind == TrialKind.PROPOSED,
         Trial.state == TrialState.COMPLETED,
         Trial.repeat_of.is_(None),
+        Trial.replicate_of.is_(None),
     )
 
 
-def best_trial(session: Session, search: Search) -> Trial | None:
+def best_trial(session: Session, search: Search) -> Ranked | None:
     """Return the best completed trial of what may be chosen: the original is not."""
     best = ranked(session, search, limit=1)
     return best[0] if best else None
 
 
-def best_uniform(session: Session, search: Search) -> Trial | None:
+def best_uniform(session: Session, search: Search) -> Ranked | None:
     """Return the best completed uniform network."""
     best = ranked(session, search, limit=1, kinds=[TrialKind.BASELINE])
     return best[0] if best else None
@@ -82,22 +92,38 @@ def ranked(
     *,
     limit: int,
     kinds: Sequence[TrialKind] = (TrialKind.BASELINE, TrialKind.PROPOSED),
-) -> Sequence[Trial]:
-    """Return the best completed candidates and uniform networks, the best first."""
-    order = Trial.value.desc() if maximizes(search) else Trial.value.asc()
-    return session.scalars(
-        select(Trial)
+) -> Sequence[Ranked]:
+    """Return the best completed candidates and uniform networks, the best first.
+
+    A candidate stands in the ranking once, with the mean over its trainings.
+    """
+    mean = func.avg(Trial.value)
+    first = aliased(Trial)
+    is_result = (
+        Trial.search_id == search.id,
+        Trial.state == TrialState.COMPLETED,
+        Trial.repeat_of.is_(None),
+        Trial.value.is_not(None),
+        Trial.kind != TrialKind.CONFIRMATION,
+    )
+    found = (
+        select(func.min(Trial.number).label("number"), mean.label("mean"), func.count().label("n"))
+        .where(*is_result)
+        .group_by(Trial.key)
+        .subquery()
+    )
+    rows = session.execute(
+        select(first, found.c.mean, found.c.n)
+        .join(found, first.number == found.c.number)
         .where(
-            Trial.search_id == search.id,
-            Trial.state == TrialState.COMPLETED,
-            Trial.repeat_of.is_(None),
-            Trial.value.is_not(None),
-            Trial.kind.in_(kinds),
-            (Trial.label != trials.ORIGINAL) | Trial.label.is_(None),
+            first.search_id == search.id,
+            first.kind.in_(kinds),
+            (first.label != trials.ORIGINAL) | first.label.is_(None),
         )
-        .order_by(order, Trial.number)
+        .order_by(found.c.mean.desc() if maximizes(search) else found.c.mean.asc(), first.number)
         .limit(limit)
-    ).all()
+    )
+    return [Ranked(trial, value, seeds) for trial, value, seeds in rows]
 
 
 def maximizes(search: Search) -> bool:

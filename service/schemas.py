@@ -82,6 +82,8 @@ class TrialAnswer(Answer):
     """A trial; curves are under `/reports`, files under `/artifacts`.
 
     `value` is that of the first objective; where there are several, `values` has all of them.
+    A repeat got the value of the trial named; a replicate trains that trial's candidate on another
+    seed. `stopped_at` is the epoch after which a trial that ran on would have been stopped.
     `measurements` is what the candidate costs, known before its first epoch.
     """
 
@@ -100,6 +102,8 @@ class TrialAnswer(Answer):
     test: dict[str, float] | None
     measurements: Measurements | None
     repeat_of: str | None
+    replicate_of: str | None
+    stopped_at: int | None
     seed: int
     failure: FailureClass | None
     reason: str | None
@@ -155,7 +159,7 @@ class OriginalAnswer(Answer):
 
 
 class RankedAnswer(Answer):
-    """One line of the ranking.
+    """One line of the ranking: a candidate, with its mean over `seeds` trainings.
 
     `gain` is against the original's mean, positive when better; `step_ratio` is the time of a
     training step against the original's.
@@ -167,6 +171,7 @@ class RankedAnswer(Answer):
     kind: TrialKind
     label: str | None
     value: float
+    seeds: int
     gain: float | None
     step_seconds: float | None
     step_ratio: float | None
@@ -188,6 +193,19 @@ class ComparisonAnswer(Answer):
     holds: bool
 
 
+class StopsAnswer(Answer):
+    """What the pruner did, and how often it was wrong.
+
+    Of `stopped` trials `ran_on` were trained to their end all the same; of these so many came out
+    better than the median, or the best, of the trials that were not stopped.
+    """
+
+    stopped: int
+    ran_on: int
+    beat_median: int
+    beat_best: int
+
+
 class BestAnswer(Answer):
     """The ranking, and what may be claimed.
 
@@ -204,6 +222,7 @@ class BestAnswer(Answer):
     original: OriginalAnswer
     luck: float | None
     luck_of: int
+    stops: StopsAnswer
     ranking: list[RankedAnswer]
 
 

@@ -99,6 +99,13 @@ class LiveStudy:
             trial.set_constraint(name, value)
         self._study.tell(number, list(told.values) or None, state=told.state)
 
+    def revalue(self, number: int, values: Sequence[float]) -> None:
+        """Give a completed trial other values: the means over a candidate's trainings.
+
+        Optuna has no call for that, but hands out its own trials where no copy is asked for.
+        """
+        self._frozen(number).values = list(values)
+
     def attrs(self, number: int) -> dict[str, Any]:
         """Return the study's own notes on a trial, which a rebuild needs."""
         return dict(self._frozen(number).system_attrs)

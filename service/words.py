@@ -20,7 +20,8 @@ from service.core import Core
 from service.errors import Fault, Invalid, LeaseLost
 from service.life import SEARCH_CANCELLED, document_of, fail, plan, settle, stop_for_a_while
 from service.objectives import unmeasured, values
-from service.proposals import study_of, summary, tell
+from service.proposals import study_of, summary, tell, tell_stop
+from service.stops import runs_on
 from service.store import attempts, events, searches, trials, workers
 from service.store.database import now
 from service.store.models import Attempt, Bench, Trial, TrialState, Wanted
@@ -181,10 +182,11 @@ def _take_in(turn: Turn, trial: Trial, one: Report) -> Verdict:
 def _show_the_study(turn: Turn, trial: Trial, row: ReportRow) -> None:
     """Enter a report that the sampler has not seen; the pruner may stop a proposed trial.
 
-    After the last epoch there is nothing left to save, and the pruner is not asked.
+    After the last epoch there is nothing left to save, and the pruner is not asked. What comes
+    after a stop that was not carried out is not shown: the sampler takes the trial for stopped.
     """
     live = study_of(turn.core, turn.held, turn.search)
-    if trial.optuna_number is None or live.has_several_objectives:
+    if trial.optuna_number is None or trial.told is not None or live.has_several_objectives:
         return
     epochs = turn.search.pinned["epochs"]
     is_last = epochs is not None and row.step >= epochs
@@ -192,7 +194,11 @@ def _show_the_study(turn: Turn, trial: Trial, row: ReportRow) -> None:
     turn.search.tells += 1
     row.told = turn.search.tells
     trial.optuna_attrs = live.attrs(trial.optuna_number)
-    if prune and trial.kind == TrialKind.PROPOSED:
+    if not prune or trial.kind != TrialKind.PROPOSED:
+        return
+    if runs_on(turn.search, trial):
+        tell_stop(turn, trial, row.step)
+    else:
         row.verdict = Verdict.STOP
 
 

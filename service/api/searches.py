@@ -120,9 +120,10 @@ def read_best_config(
     finding = ranking.find(session, search)
     trial = finding.trial
     if trial is None and unconfirmed:
-        trial = results.best_trial(session, search)
-        if trial is None:
+        best = results.best_trial(session, search)
+        if best is None:
             raise NotReady("unconfirmed best", "no candidate has completed")
+        trial = best.trial
     return _config(search, finding, trial)
 
 

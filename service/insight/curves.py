@@ -20,7 +20,9 @@ _POINTS = 20
 
 def intermediate(session: Session, search: Search) -> Figure:
     """Draw the curves of the leaders and of trials spread over the search."""
-    leaders = {row.id: row.number for row in results.ranked(session, search, limit=_LEADERS)}
+    leaders = {
+        one.trial.id: one.trial.number for one in results.ranked(session, search, limit=_LEADERS)
+    }
     others = sampled(
         [row for row in _reported(session, search) if row.id not in leaders],
         _TRIALS - len(leaders),

@@ -24,7 +24,9 @@ def history(session: Session, search: Search) -> Figure:
     candidates = [
         row for row in rows if row.state == TrialState.COMPLETED and row.label != trials.ORIGINAL
     ]
-    proposed = [row for row in candidates if row.kind == TrialKind.PROPOSED]
+    proposed = [
+        row for row in candidates if row.kind == TrialKind.PROPOSED and row.replicate_of is None
+    ]
     records = list(_records(candidates, maximize=maximize))
     shown = {row.number for row in [*sampled(rows, _DOTS), *records[-_LUCK_POINTS:]]}
     drawn = [row for row in rows if row.number in shown]
@@ -53,7 +55,7 @@ def _group(row: Any) -> str:
 
 def _with_values(session: Session, search: Search) -> Sequence[Any]:
     return session.execute(
-        select(Trial.number, Trial.kind, Trial.label, Trial.state, Trial.value)
+        select(Trial.number, Trial.kind, Trial.label, Trial.state, Trial.value, Trial.replicate_of)
         .where(
             Trial.search_id == search.id,
             Trial.value.is_not(None),

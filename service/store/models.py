@@ -131,7 +131,10 @@ class Trial(Base):
     """A trial. An inspection has neither candidate nor number.
 
     `optuna_number` is its place in the live study and `optuna_attrs` the study's own notes on
-    it; `told` is its place among the search's tells. A repeat names the trial it repeats.
+    it; `told` is its place among the search's tells. A repeat names the trial it repeats;
+    a replicate the one whose candidate it trains on another seed. `stopped_at` is the epoch after
+    which the pruner would have stopped a trial that runs on.
+
     `value` is that of the first objective; where there are several, `values` has all of them.
     """
 
@@ -161,6 +164,8 @@ class Trial(Base):
     optuna_attrs: Mapped[dict[str, Any]] = mapped_column(default=dict)
     told: Mapped[int | None]
     repeat_of: Mapped[str | None] = mapped_column(ForeignKey("trials.id", ondelete="CASCADE"))
+    replicate_of: Mapped[str | None] = mapped_column(ForeignKey("trials.id", ondelete="CASCADE"))
+    stopped_at: Mapped[int | None]
     value: Mapped[float | None]
     values: Mapped[list[float] | None]
     step: Mapped[int | None]

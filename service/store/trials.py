@@ -84,6 +84,22 @@ def proposed(session: Session, search_id: str) -> int:
     return count(session, search_id, Trial.kind == TrialKind.PROPOSED, Trial.repeat_of.is_(None))
 
 
+def replicates(session: Session, search_id: str) -> int:
+    """Count the trials that train a leader on another seed."""
+    return count(session, search_id, Trial.replicate_of.is_not(None))
+
+
+def trainings(session: Session, search_id: str, key: str) -> int:
+    """Count the trials that train a candidate, ended or not; confirmations aside."""
+    return count(
+        session,
+        search_id,
+        Trial.key == key,
+        Trial.repeat_of.is_(None),
+        Trial.kind != TrialKind.CONFIRMATION,
+    )
+
+
 def distinct_keys(session: Session, search_id: str) -> int:
     """Count the different candidates that the study holds."""
     return (
@@ -123,6 +139,13 @@ def repeats(session: Session, trial_id: str) -> Sequence[Trial]:
         select(Trial)
         .where(Trial.repeat_of == trial_id, Trial.told.is_(None))
         .order_by(Trial.optuna_number)
+    ).all()
+
+
+def told_with_key(session: Session, search_id: str, key: str) -> Sequence[Trial]:
+    """Return the trials of a candidate that the study was told of."""
+    return session.scalars(
+        select(Trial).where(Trial.search_id == search_id, Trial.key == key, Trial.told.is_not(None))
     ).all()
 
 

@@ -36,8 +36,8 @@ SPACE: dict[str, Any] = {
 
 
 def quality(assignment: dict[str, Any], step: int) -> float:
-    """A value that depends on the candidate and the epoch alone."""
-    text = json.dumps([assignment["candidate"], step], sort_keys=True)
+    """A value that depends on the candidate, the seed and the epoch alone."""
+    text = json.dumps([assignment["candidate"], assignment["seed"], step], sort_keys=True)
     return int(hashlib.sha256(text.encode()).hexdigest()[:8], 16) / 2**32
 
 
@@ -66,7 +66,7 @@ def play(player: Player, search_id: str, disturb: Callable[[int], None]) -> list
         disturb(turn)
     assert player.search(search_id)["state"] == "completed"
     return [
-        (trial["candidate"], trial["state"], trial["value"], trial["step"], trial["seed"])
+        tuple(trial[key] for key in ("candidate", "state", "value", "step", "seed", "stopped_at"))
         for trial in player.trials(search_id)
     ]
 
@@ -87,7 +87,11 @@ def test_a_rebuilt_study_proposes_as_its_unbroken_twin(
     def run(disturb: Callable[[Served, str], Callable[[int], None]]) -> list[Any]:
         served = serve()
         player = Player(served)
-        names = {"sampler": {"name": sampler, "seed": 3}, "pruner": {"name": pruner}}
+        names = {
+            "sampler": {"name": sampler, "seed": 3},
+            "pruner": {"name": pruner, "run_on": 0.3},
+            "replicates": {"share": 0.2},
+        }
         search = player.submit(**SPACE | names)
         player.inspect()
         return play(player, search["id"], disturb(served, search["id"]))
