@@ -10,10 +10,10 @@ import pytest
 import torch
 from PIL import Image
 
-from workers.data import cifar, idx
+from workers.data import cifar, idx, mnist1d
 from workers.data.cache import cached
 from workers.data.images import Images, Split, fixed_order, with_validation
-from workers.data.registry import DATASETS
+from workers.data.registry import DATASETS, SERIES
 from workers.data.tensors import on_device
 from workers.errors import BadData, DataMissing, NoDiskSpace, TooFewSamples
 
@@ -151,3 +151,36 @@ def test_training_images_are_normalised() -> None:
 def test_more_samples_than_there_are_is_refused() -> None:
     with pytest.raises(TooFewSamples, match="train_samples: the training split has 45, not 46"):
         on_device(images(), CPU, train_samples=46)
+
+
+def test_mnist_1d_is_what_the_published_program_generates() -> None:
+    series, labels = mnist1d.generate(5_000, mnist1d.PUBLISHED_SEED)
+    # Read off the output of mnist1d 0.0.2, `make_dataset()`.
+    np.testing.assert_array_equal(labels[:10], [2, 6, 4, 5, 6, 6, 6, 0, 3, 1])
+    expected = [-0.33200567, -0.47191037, -0.77869708, -1.00974083, -0.88235257]
+    np.testing.assert_allclose(series[0, :5], expected, rtol=0, atol=1e-7)
+    assert np.bincount(labels).tolist() == [500] * 10
+    assert series[:4_000].mean() == pytest.approx(-0.00032367, abs=1e-7)
+    assert series[:4_000].std() == pytest.approx(0.99764797, abs=1e-7)
+
+
+def test_mnist_1d_comes_from_its_seed() -> None:
+    series, _ = mnist1d.generate(100, 1)
+    again, _ = mnist1d.generate(100, 1)
+    other, _ = mnist1d.generate(100, 2)
+    np.testing.assert_array_equal(series, again)
+    assert np.abs(series - other).max() > 0.5
+
+
+@pytest.mark.parametrize(
+    ("name", "sizes"),
+    [("mnist-1d", (3_600, 400, 1_000)), ("mnist-1d-large", (4_000, 10_000, 10_000))],
+)
+def test_series_are_split_and_normalised(tmp_path: Path, name: str, sizes: tuple[int, ...]) -> None:
+    data = SERIES[name].load(tmp_path, tmp_path / "cache")
+    assert tuple(len(s) for s in (data.train, data.validation, data.test)) == sizes
+    train, validation = on_device(data, CPU, train_samples=None)
+    x = train.normalised(train.inputs)
+    assert (x.shape, x.dtype) == ((sizes[0], 1, 40), torch.float32)
+    torch.testing.assert_close(x.std(dim=(0, 2), correction=0), torch.ones(1))
+    assert set(validation.targets.tolist()) == set(range(10))

@@ -16,6 +16,9 @@ PUBLISHED = {
     # and 3.5 million of ShuffleNet; 3.4 of MobileNet with fewer biases; 5.7 of DeiT-Ti.
     "mlp": ((1, 10, 28), 266_610, 2),
     "small-cnn": ((1, 10, 32), 24_058, 3),
+    # Three times 101 inputs and two of normalisation for each of 100, less 60 * 100; 101 * 10.
+    "mlp-1d": ((1, 10, 40), 25_910, 3),
+    "cnn-1d": ((1, 10, 40), 5_285, 3),
     "resnet20": ((3, 10, 32), 269_722, 19),
     "resnet32": ((3, 10, 32), 464_154, 31),
     "resnet56": ((3, 10, 32), 853_018, 55),

@@ -1,4 +1,4 @@
-"""A data set of images in memory, split once and for all."""
+"""A data set in memory, split once and for all."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -7,6 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 Pixels = NDArray[np.uint8]
+# What networks are shown: images of bytes `(N, C, H, W)`, or series of numbers `(N, C, L)`.
+Inputs = NDArray[np.uint8 | np.float32]
 Labels = NDArray[np.int64]
 SplitName = Literal["train", "validation", "test"]
 
@@ -15,9 +17,9 @@ _VALIDATION_SHARE = 0.1
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """Images `(N, C, H, W)` of bytes with their labels."""
+    """Images `(N, C, H, W)` of bytes, or series `(N, C, L)`, with their labels."""
 
-    images: Pixels
+    images: Inputs
     labels: Labels
 
     def __len__(self) -> int:

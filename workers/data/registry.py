@@ -1,11 +1,11 @@
-"""Every data set of the image classification task."""
+"""Every data set of the built-in tasks."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
-from workers.data import cifar, digits, idx
+from workers.data import cifar, digits, idx, mnist1d
 from workers.data.cache import cached, identity
 from workers.data.images import Images
 from workers.recipe import Augmentation
@@ -17,7 +17,7 @@ class DataSet:
 
     Attributes:
         load: From (data root, cache folder).
-        size: Side of the square images in pixels.
+        size: Side of the square images in pixels, or length of the series.
         augmentation: What changes no label.
     """
 
@@ -45,6 +45,19 @@ def _cifar10(data_root: Path, cache: Path) -> Images:
     return cached(cache, "cifar10", identity(paths), lambda: cifar.load(paths))
 
 
+def _mnist_1d(data_root: Path, cache: Path) -> Images:  # noqa: ARG001
+    return cached(cache, "mnist-1d", _generated_by(), mnist1d.load)
+
+
+def _mnist_1d_large(data_root: Path, cache: Path) -> Images:  # noqa: ARG001
+    return cached(cache, "mnist-1d-large", _generated_by(), mnist1d.load_large)
+
+
+def _generated_by() -> str:
+    """Return what the last bits of generated data may depend on."""
+    return f"numpy {metadata.version('numpy')}, scipy {metadata.version('scipy')}"
+
+
 def _idx(name: str, folder: Path, cache: Path) -> Images:
     paths = idx.files(name, folder)
     return cached(cache, name, identity(paths), lambda: idx.load(paths))
@@ -59,4 +72,9 @@ DATASETS: Mapping[str, DataSet] = {
     "cifar10": DataSet(
         _cifar10, channels=3, classes=10, size=32, augmentation=Augmentation(shift=4, mirror=True)
     ),
+}
+
+SERIES: Mapping[str, DataSet] = {
+    "mnist-1d": DataSet(_mnist_1d, channels=1, classes=10, size=mnist1d.LENGTH),
+    "mnist-1d-large": DataSet(_mnist_1d_large, channels=1, classes=10, size=mnist1d.LENGTH),
 }

@@ -37,8 +37,11 @@ _PRELOADED = [
     "workers.executors.warm",
     "workers.inside",
     "workers.networks.cifar_resnet",
+    "workers.networks.cnn_1d",
+    "workers.networks.mlp_1d",
     "workers.networks.small_cnn",
     "workers.tasks.image_classification",
+    "workers.tasks.sequence_classification",
     "workers.training",
     "workers.trial",
 ]

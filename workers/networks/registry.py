@@ -28,7 +28,8 @@ class Network:
         target: `module:Class`, constructed from (input channels, classes).
         recipe: What it is trained by on small images.
         arguments: Further keywords of the constructor.
-        sized: Whether the constructor also takes `size`, the side of the square images.
+        sized: Whether the constructor also takes `size`, the side of the square images or the
+            length of the series.
     """
 
     target: str
@@ -75,6 +76,14 @@ CLASSIFIERS: Mapping[str, Network] = {
 }
 """Networks of image classification."""
 
+SERIES_CLASSIFIERS: Mapping[str, Network] = {
+    "mlp-1d": Network(
+        "workers.networks.mlp_1d:MLP1d", Recipe(learning_rate=0.05, weight_decay=5e-4), sized=True
+    ),
+    "cnn-1d": Network("workers.networks.cnn_1d:CNN1d", _SGD, sized=True),
+}
+"""Networks of series, whose length is their size."""
+
 SEGMENTERS: Mapping[str, Network] = {
     "unet": Network(
         "workers.networks.unet:UNet",
@@ -91,7 +100,12 @@ COORDINATE_NETWORKS: Mapping[str, Network] = {
 }
 """Networks from coordinates to colours."""
 
-NETWORKS: Mapping[str, Network] = {**CLASSIFIERS, **SEGMENTERS, **COORDINATE_NETWORKS}
+NETWORKS: Mapping[str, Network] = {
+    **CLASSIFIERS,
+    **SERIES_CLASSIFIERS,
+    **SEGMENTERS,
+    **COORDINATE_NETWORKS,
+}
 
 
 def names() -> Sequence[str]:
@@ -115,4 +129,6 @@ def build(name: str, channels: int, classes: int, size: int) -> "tuple[nn.Module
         raise UnknownNetwork("activation-search", name, names())
     if name in COORDINATE_NETWORKS:
         return NETWORKS[name].build(2, classes, size), torch.zeros(2, 2)
+    if name in SERIES_CLASSIFIERS:
+        return NETWORKS[name].build(channels, classes, size), torch.zeros(2, channels, size)
     return NETWORKS[name].build(channels, classes, size), torch.zeros(2, channels, size, size)
