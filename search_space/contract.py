@@ -25,6 +25,7 @@ class TrialKind(StrEnum):
     INSPECTION = "inspection"
     BASELINE = "baseline"
     PROPOSED = "proposed"
+    MANUAL = "manual"
     CONFIRMATION = "confirmation"
 
 
@@ -86,7 +87,12 @@ class TaskOffer(Message):
 
 
 class WorkerManifest(Message):
-    """What a worker is and offers, told once at its start (`PUT /v1/workers/{id}`)."""
+    """What a worker is and offers, told once at its start (`PUT /v1/workers/{id}`).
+
+    Attributes:
+        gpus_per_slot: GPUs of one slot, by which GPU hours are counted; None: the devices that
+            are no CPU, divided by the slots.
+    """
 
     boot_id: Name
     slots: Annotated[int, Field(ge=1, le=1024)]
@@ -94,6 +100,7 @@ class WorkerManifest(Message):
     versions: dict[str, str]
     tasks: list[TaskOffer]
     activations: list[str]
+    gpus_per_slot: Annotated[float, Field(ge=0, le=1024)] | None = None
 
 
 class WorkerWelcome(Message):
@@ -225,6 +232,8 @@ class Assignment(Message):
         checkpoint: Resume from it, where there is one.
         measuring: What shall be measured before the first epoch; None for an inspection.
         measured: What earlier trials of the same candidate have measured, on any device.
+        micro_batches: Parts in which a batch is computed, their gradients added: more than 1
+            after a lack of memory.
     """
 
     lease: str
@@ -243,6 +252,7 @@ class Assignment(Message):
     checkpoint: Checkpoint | None = None
     measuring: Measuring | None = None
     measured: list[Measurements] = []
+    micro_batches: int = 1
 
 
 class LeaseFile(Message):

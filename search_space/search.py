@@ -218,16 +218,27 @@ class Measure(Document):
     folded: bool = False
 
 
-class Budget(Document):
-    trials: Annotated[int, Field(ge=1, le=1_000_000)] = 40
-    hours: None = None
-    gpu_hours: None = None
-    failures: Annotated[int, Field(ge=1)] = 5
+MostTrials = Annotated[int, Field(ge=1, le=1_000_000)]
+Hours = Annotated[float, Field(gt=0, le=1_000_000, allow_inf_nan=False)]
+MostFailures = Annotated[int, Field(ge=1, le=1_000_000)]
+Parallel = Annotated[int, Field(ge=1, le=10_000)]
+Priority = Annotated[int, Field(ge=-1000, le=1000)]
 
-    @field_validator("hours", "gpu_hours", mode="before")
-    @classmethod
-    def _not_offered(cls, value: Any) -> Any:
-        return _only(None, value, "a budget of hours")
+
+class Budget(Document):
+    """How much a search may spend; whatever is spent first ends it.
+
+    Attributes:
+        trials: Proposed candidates, those that cannot be trained among them.
+        hours: Time in which the search runs, pauses apart.
+        gpu_hours: Time of its attempts, by the share of GPUs that each has.
+        failures: So many faults of the user's in a row pause the search.
+    """
+
+    trials: MostTrials = 40
+    hours: Hours | None = None
+    gpu_hours: Hours | None = None
+    failures: MostFailures = 5
 
 
 class Search(Document):
@@ -253,9 +264,9 @@ class Search(Document):
     budget: Budget = Budget()
     timeout: Positive | None = None
     stall: Positive = 300
-    parallel: Annotated[int, Field(ge=1, le=10_000)] = 2
+    parallel: Parallel = 2
     confirm: Confirm | None = Confirm()
-    priority: Annotated[int, Field(ge=-1000, le=1000)] = 0
+    priority: Priority = 0
 
     @field_validator("hyperparameters")
     @classmethod

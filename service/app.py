@@ -25,6 +25,7 @@ from service.api import (
 from service.artifacts import ArtifactStore
 from service.core import Core, signing_key
 from service.dashboard.page import add_page
+from service.deletion import Deleter
 from service.guard import Guard
 from service.insight.studio import Studio
 from service.problems import add_problem_handlers
@@ -86,7 +87,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         migrate(database.engine)
         with database.write() as session:
             key, started_at = signing_key(session), clock(session)
-        waiting_room = WaitingRoom()
+        waiting_room, deleter = WaitingRoom(), Deleter()
         core = Core(
             settings=settings,
             database=database,
@@ -94,6 +95,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
             key=key,
             started_at=started_at,
             work=waiting_room.wake,
+            delete=deleter.wake,
         )
         scheduler = Scheduler(core, waiting_room)
         studio = Studio(database, url, settings.home / "exports")
@@ -101,6 +103,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
             news.bind(asyncio.get_running_loop())
         app.state.core, app.state.waiting_room, app.state.studio = core, waiting_room, studio
         scheduler.start()
+        deleter.start(core)
         try:
             yield
         finally:
@@ -109,6 +112,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
             core.log_news.publish()
             await asyncio.to_thread(studio.close)
             await asyncio.to_thread(scheduler.stop)
+            await asyncio.to_thread(deleter.stop)
             database.close()
 
 

@@ -31,7 +31,7 @@ UNIFORM = "best uniform network"
 def go_on(turn: Turn, space: Space, confirm: Confirm) -> bool:
     """Line up the next stage; return whether there was one. Called when nothing is left to do."""
     session, search = turn.session, turn.search
-    done = trials.confirmations(session, search.id)
+    done = trials.confirmations(session, search)
     best = results.ranked(session, search, limit=confirm.shortlist)
     if not best or any(trial.label == WINNER for trial in done):
         return False
@@ -54,7 +54,7 @@ def most_trials(confirm: Confirm, *, uniform: bool) -> int:
 
 def samples(session: Session, search: Search) -> dict[str, Sample]:
     """Return the test results of each confirmed network; empty until all of them have ended."""
-    done = [t for t in trials.confirmations(session, search.id) if t.label != SHORTLIST]
+    done = [t for t in trials.confirmations(session, search) if t.label != SHORTLIST]
     if any(trial.state not in FINISHED for trial in done):
         return {}
     metric = test_metric(metric_in(search.document))
@@ -86,7 +86,7 @@ def seeds(session: Session, search: Search) -> int:
 
 def confirmed_trial(session: Session, search: Search) -> Trial | None:
     """Return the trial whose weights stand for a confirmed winner: its first seed's."""
-    done = trials.confirmations(session, search.id)
+    done = trials.confirmations(session, search)
     completed = (t for t in done if t.label == WINNER and t.state == TrialState.COMPLETED)
     return next(completed, None)
 

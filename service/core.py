@@ -57,6 +57,7 @@ class Core:
             lease length after it: the workers could not renew while the service was away.
         log_news: Of output of trials, which would wake the followers of events for nothing.
         work: Says to the scheduler that there may be work; it does not block.
+        delete: Says to the deleter that a search was marked; it does not block.
     """
 
     def publish(self, *, makes_work: bool) -> None:
@@ -71,6 +72,7 @@ class Core:
     key: bytes
     started_at: float
     work: Callable[[], None]
+    delete: Callable[[], None]
     studies: Studies = field(default_factory=Studies)
     news: News = field(default_factory=News)
     log_news: News = field(default_factory=News)

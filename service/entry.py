@@ -1,4 +1,4 @@
-"""Entering a trial as a row."""
+"""Entering a trial as a row, and what events say of it."""
 
 from typing import Any
 
@@ -34,3 +34,17 @@ def enter_trial(
     turn.session.add(trial)
     turn.session.flush()
     return trial
+
+
+def summary(trial: Trial) -> dict[str, Any]:
+    """Return what an event says of a trial."""
+    return {
+        "id": trial.id,
+        "number": trial.number,
+        "kind": trial.kind.value,
+        "label": trial.label,
+        "state": trial.state.value,
+        "attempt": trial.attempt,
+        "value": trial.value,
+        "reason": trial.reason,
+    }

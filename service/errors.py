@@ -57,19 +57,6 @@ class Invalid(ServiceError):
         return {"errors": [asdict(fault) for fault in self.faults]}
 
 
-class NotOffered(ServiceError):
-    """The call belongs to the interface, and this version does not offer it."""
-
-    status = HTTPStatus.UNPROCESSABLE_ENTITY
-
-    def __init__(self, call: str) -> None:
-        super().__init__(call)
-        self.call = call
-
-    def __str__(self) -> str:
-        return f"{self.call} is not offered yet by this version of the service"
-
-
 class WrongState(ServiceError):
     """The search is not in a state in which this can be done."""
 

@@ -8,17 +8,20 @@ from search_space.contract import (
     CHECKPOINT,
     Assignment,
     Checkpoint,
+    FailureClass,
     LeaseRequest,
     TrialKind,
+    WorkerManifest,
     read_candidate,
 )
 from search_space.search import metric_in
 from service.core import Core, new_id
+from service.entry import summary
 from service.errors import Invalid
 from service.life import document_of, fail, set_state, settle
 from service.measurements import known, measuring
 from service.offers import check_against_offers
-from service.proposals import propose, summary
+from service.proposals import propose
 from service.store import attempts, events, searches, trials, workers
 from service.store.database import now
 from service.store.models import (
@@ -33,11 +36,16 @@ from service.store.models import (
 from service.turn import Turn, take_turn
 from service.words import WENT_SILENT, lost
 
+CPU = "cpu"
 
-def find_work(core: Core, request: LeaseRequest) -> Assignment | None:
+
+def find_work(core: Core, request: LeaseRequest, nothing: set[str]) -> Assignment | None:
     """Return the attempt that a slot shall run, or None when nothing waits for it.
 
     A repeated request gets the attempt that it was given before.
+
+    Args:
+        nothing: Searches that have nothing to give at the moment; those found so are added.
     """
     with core.database.read() as session:
         repeated = attempts.of_request(session, request)
@@ -47,14 +55,16 @@ def find_work(core: Core, request: LeaseRequest) -> Assignment | None:
         tasks = {offer.name for offer in workers.manifest_of(worker).tasks}
         wanting = [
             search.id
-            for search in searches.live(session)
-            if search.document["task"]["name"] in tasks
+            for search in searches.in_turn(session)
+            if search.id not in nothing
+            and search.document["task"]["name"] in tasks
             and not searches.benched(session, search.id, request.boot_id)
         ]
     for search_id in wanting:
         assignment = _work_of(core, search_id, request)
         if assignment is not None:
             return assignment
+        nothing.add(search_id)
     return None
 
 
@@ -66,10 +76,10 @@ def _work_of(core: Core, search_id: str, request: LeaseRequest) -> Assignment | 
                 return None
             if not _still_fits_the_offers(turn):
                 return None
+            settle(turn)
             trial = _take(turn)
             if trial is not None:
                 return _lease(turn, trial, request)
-            settle(turn)
 
         def hand_out(turn: Turn, trial: Trial) -> Assignment:
             trial.state = TrialState.RUNNING
@@ -102,7 +112,10 @@ def _take(turn: Turn) -> Trial | None:
     if trial is None or silent is None:
         return trial
     attempts.end(session, silent, WENT_SILENT.outcome, WENT_SILENT.failure, WENT_SILENT.message)
-    return None if lost(turn, trial) else trial
+    if not lost(turn, trial):
+        return trial
+    settle(turn)
+    return None
 
 
 def _lease(turn: Turn, trial: Trial, request: LeaseRequest) -> Assignment:
@@ -114,6 +127,7 @@ def _lease(turn: Turn, trial: Trial, request: LeaseRequest) -> Assignment:
         boot_id=request.boot_id,
         slot=request.slot,
         request=request.request,
+        gpus=_gpus(workers.manifest_of(workers.get(turn.session, request.worker))),
         started_at=now(),
         spoke_at=now(),
         expires_at=now() + turn.core.settings.lease_seconds,
@@ -126,6 +140,13 @@ def _lease(turn: Turn, trial: Trial, request: LeaseRequest) -> Assignment:
             set_state(turn, SearchState.RUNNING)
         events.add(turn.session, turn.search, "trial", summary(trial))
     return _assignment(turn.core, turn.session, attempt)
+
+
+def _gpus(manifest: WorkerManifest) -> float:
+    """Return the share of GPUs that a slot of a worker has."""
+    if manifest.gpus_per_slot is not None:
+        return manifest.gpus_per_slot
+    return sum(device != CPU for device in manifest.devices) / manifest.slots
 
 
 def _task_of(search: Search, trial: Trial) -> dict[str, Any]:
@@ -157,6 +178,7 @@ def _assignment(core: Core, session: Session, attempt: Attempt) -> Assignment:
         seed=trial.seed,
         measuring=None if trial.candidate is None else measuring(search),
         measured=known(session, trial),
+        micro_batches=1 + attempts.failed_by(session, trial.id, FailureClass.OUT_OF_MEMORY),
         checkpoint=(
             None
             if checkpoint is None

@@ -1,26 +1,45 @@
 """Taking in a search: what can be known to be wrong with it now is refused now."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
+from pydantic import ValidationError
 from sqlalchemy.orm import Session
 
 from search_space.contract import TaskOffer, TrialKind
 from search_space.search import Search as Document
 from search_space.spec import canonical_json
 from service.core import Core, new_id
-from service.errors import KeyReused
+from service.errors import Invalid, KeyReused
 from service.offers import check_against_offers, pin
+from service.problems import fault_of
 from service.store import events, searches, workers
 from service.store.database import now
 from service.store.models import Search, SearchState, Submission, Trial, TrialState
 from service.studies import seed_of
 
+_MERGED = (
+    "task",
+    "sites",
+    "objective",
+    "sampler",
+    "pruner",
+    "baselines",
+    "budget",
+    "confirm",
+)
 
-def submit(core: Core, document: Document, *, key: str | None) -> str:
+
+def submit(
+    core: Core, document: Document, *, key: str | None, forked_from: str | None = None
+) -> str:
     """Store a search and return its id.
 
     With an Idempotency-Key, the same body again returns the same search.
+
+    Args:
+        forked_from: The search whose document this one was made of.
 
     Raises:
         Invalid: If anything in it cannot be.
@@ -35,7 +54,7 @@ def submit(core: Core, document: Document, *, key: str | None) -> str:
             return earlier.search_id
         offers = workers.offers(session)
         check_against_offers(session, document, offers)
-        search = _store(session, document, offers)
+        search = _store(session, document, offers, forked_from)
         if key is not None:
             session.add(
                 Submission(key=key, body_sha256=body, search_id=search.id, created_at=now())
@@ -44,7 +63,52 @@ def submit(core: Core, document: Document, *, key: str | None) -> str:
     return search.id
 
 
-def _store(session: Session, document: Document, offers: Sequence[TaskOffer]) -> Search:
+def fork(core: Core, search_id: str, edits: Mapping[str, Any], *, key: str | None) -> str:
+    """Submit an earlier search anew with edits, and return the new one's id.
+
+    Raises:
+        NotFound: If there is no such search.
+        Invalid: If what comes out is no search, or cannot be.
+    """
+    with core.database.read() as session:
+        earlier = searches.get(session, search_id)
+        edited = edit(_in_force(earlier), edits)
+    try:
+        document = Document.model_validate(edited)
+    except ValidationError as error:
+        raise Invalid([fault_of(one) for one in error.errors()]) from None
+    return submit(core, document, key=key, forked_from=search_id)
+
+
+def edit(document: Mapping[str, Any], edits: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a document with other values; the objects of `_MERGED` are merged key by key."""
+    edited = dict(document)
+    for name, value in edits.items():
+        before = document.get(name)
+        if name in _MERGED and isinstance(before, Mapping) and isinstance(value, Mapping):
+            # The settings of one task mean nothing to another.
+            is_other = name == "task" and value.get("name", before["name"]) != before["name"]
+            value = value if is_other else {**before, **value}
+        edited[name] = value
+    return edited
+
+
+def _in_force(search: Search) -> dict[str, Any]:
+    """Return the document of a search with what was changed since it was submitted."""
+    budget = {
+        "trials": search.budget,
+        "hours": search.budget_hours,
+        "gpu_hours": search.budget_gpu_hours,
+        "failures": search.budget_failures,
+    }
+    changed = {"budget": budget, "parallel": search.parallel, "priority": search.priority}
+    # A generated name is generated anew.
+    return {**search.document, **changed}
+
+
+def _store(
+    session: Session, document: Document, offers: Sequence[TaskOffer], forked_from: str | None
+) -> Search:
     search_id = new_id("s")
     search = Search(
         id=search_id,
@@ -55,6 +119,10 @@ def _store(session: Session, document: Document, offers: Sequence[TaskOffer]) ->
         priority=document.priority,
         parallel=document.parallel,
         budget=document.budget.trials,
+        budget_hours=document.budget.hours,
+        budget_gpu_hours=document.budget.gpu_hours,
+        budget_failures=document.budget.failures,
+        forked_from=forked_from,
         events=0,
         tells=0,
         created_at=now(),

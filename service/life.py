@@ -3,7 +3,7 @@
 Every function works in the turn of its caller.
 """
 
-from sqlalchemy import delete, update
+from sqlalchemy import ColumnElement, delete, update
 from sqlalchemy.orm import Session
 
 from search_space.contract import TrialKind, read_plan
@@ -11,14 +11,15 @@ from search_space.errors import SearchSpaceError
 from search_space.sample import Space, make_space
 from search_space.search import Search as Document
 from search_space.spec import Candidate, SitePlan, to_data
-from service import confirmation
-from service.entry import enter_trial
+from service import confirmation, spending
+from service.entry import enter_trial, summary
 from service.errors import WrongState
 from service.offers import pin
 from service.store import events, trials, workers
 from service.store.database import now
 from service.store.models import (
     ENDED_STATES,
+    ENDING,
     LIVE_STATES,
     Bench,
     Search,
@@ -49,15 +50,22 @@ def set_state(turn: Turn, state: SearchState, reason: str | None = None) -> None
     search.reason = reason
     if state in ENDED_STATES:
         search.ended_at = now()
-    data = {"state": state.value, "wanted": search.wanted.value, "reason": reason}
+    spending.keep_time(turn.session, search)
+    announce(turn)
+
+
+def announce(turn: Turn) -> None:
+    """Tell followers of the search itself."""
+    search = turn.search
+    data = {"state": search.state.value, "wanted": search.wanted.value, "reason": search.reason}
     events.add(turn.session, search, "search", data)
 
 
 def pause(turn: Turn) -> None:
     """Hand out nothing more; running trials checkpoint at their next report and come back."""
     search = turn.search
-    if search.state not in LIVE_STATES or search.wanted == Wanted.CANCEL:
-        raise WrongState("pause", _described(search), [state.value for state in LIVE_STATES])
+    if search.state not in LIVE_STATES or search.wanted in ENDING:
+        raise WrongState("pause", described(search), [state.value for state in LIVE_STATES])
     stop_for_a_while(turn, "paused by the user")
 
 
@@ -71,7 +79,7 @@ def resume(turn: Turn) -> None:
     """Go on after a pause. Workers that were benched get another chance."""
     search = turn.search
     if search.state != SearchState.PAUSED:
-        raise WrongState("resume", _described(search), [SearchState.PAUSED.value])
+        raise WrongState("resume", described(search), [SearchState.PAUSED.value])
     search.wanted = Wanted.RUN
     search.failures_in_a_row = 0
     turn.session.execute(delete(Bench).where(Bench.search_id == search.id))
@@ -81,25 +89,49 @@ def resume(turn: Turn) -> None:
 
 def cancel(turn: Turn) -> None:
     """Start nothing more; running trials finish."""
+    if turn.search.wanted in ENDING:
+        raise _cannot_end("cancel", turn.search)
+    _end_with(turn, Wanted.CANCEL, "cancelled by the user; running trials finish")
+
+
+def kill(turn: Turn) -> None:
+    """Start nothing more; running trials are told to end at their next word."""
+    if turn.search.wanted == Wanted.KILL:
+        raise _cannot_end("kill", turn.search)
+    _end_with(turn, Wanted.KILL, "killed by the user; running trials end at their next word")
+
+
+def _end_with(turn: Turn, wanted: Wanted, reason: str) -> None:
     search = turn.search
-    if search.state in ENDED_STATES or search.wanted == Wanted.CANCEL:
-        allowed = [*LIVE_STATES, SearchState.PAUSED]
-        raise WrongState("cancel", _described(search), [state.value for state in allowed])
-    search.wanted = Wanted.CANCEL
+    if search.state in ENDED_STATES:
+        raise _cannot_end(wanted.value, search)
+    search.wanted = wanted
     state = _live_state(search) if search.state == SearchState.PAUSED else search.state
-    cancel_waiting(turn)
-    set_state(turn, state, "cancelled by the user; running trials finish")
+    cancel_waiting(turn, SEARCH_CANCELLED)
+    set_state(turn, state, reason)
     settle(turn)
 
 
-def cancel_waiting(turn: Turn) -> None:
-    """End what has not begun."""
-    turn.session.execute(
+def _cannot_end(action: str, search: Search) -> WrongState:
+    allowed = [*LIVE_STATES, SearchState.PAUSED]
+    return WrongState(action, described(search), [state.value for state in allowed])
+
+
+def cancel_waiting(turn: Turn, reason: str, *where: ColumnElement[bool]) -> None:
+    """End what has not begun, or what of it meets every condition."""
+    ended = turn.session.scalars(
         update(Trial)
-        .where(Trial.search_id == turn.search.id, Trial.state == TrialState.WAITING)
-        .values(state=TrialState.CANCELLED, ended_at=now(), value=None, reason=SEARCH_CANCELLED)
-        .execution_options(synchronize_session="fetch")
-    )
+        .where(Trial.search_id == turn.search.id, Trial.state == TrialState.WAITING, *where)
+        .values(state=TrialState.CANCELLED, ended_at=now(), value=None, reason=reason)
+        .returning(Trial)
+        .execution_options(populate_existing=True)
+    ).all()
+    if any(trial.optuna_number is not None for trial in ended):
+        # Untold trials that were cancelled enter a rebuilt study as failed.
+        turn.core.studies.drop(turn.search.id)
+    for trial in ended:
+        if trial.kind != TrialKind.INSPECTION:
+            events.add(turn.session, turn.search, "trial", summary(trial))
 
 
 def plan(turn: Turn, found: SitePlan) -> None:
@@ -129,31 +161,56 @@ def plan(turn: Turn, found: SitePlan) -> None:
 
 def fail(turn: Turn, reason: str) -> None:
     """End a search that cannot go on."""
-    cancel_waiting(turn)
+    cancel_waiting(turn, f"the search failed: {reason}")
     set_state(turn, SearchState.FAILED, reason)
 
 
 def settle(turn: Turn) -> None:
     """End a search that has nothing left to do."""
     session, search = turn.session, turn.search
+    over = _close_what_is_spent(turn)
     if search.state in ENDED_STATES or trials.unfinished(session, search.id):
         return
-    if search.wanted == Wanted.CANCEL:
-        set_state(turn, SearchState.CANCELLED, "cancelled by the user")
+    if search.wanted in ENDING:
+        word = "killed" if search.wanted == Wanted.KILL else "cancelled"
+        set_state(turn, SearchState.CANCELLED, f"{word} by the user")
     elif search.plan is not None and search.wanted == Wanted.RUN:
-        spent = trials.proposed(session, search.id)
-        if spent >= search.budget:
-            _complete(turn, f"all {spent} trials have ended")
-        elif is_exhausted(session, search):
-            reason = f"every candidate of the space has been tried, {spent} of them as trials"
+        reason = over or nothing_more_to_propose(session, search)
+        if reason is not None:
             _complete(turn, reason)
+
+
+def _close_what_is_spent(turn: Turn) -> str | None:
+    """Cancel what waits and shall not begin any more, since the hours are spent."""
+    over: str | None = None
+    if turn.search.state in LIVE_STATES:
+        for confirming in (False, True):
+            reason = spending.overrun(turn.session, turn.search, confirming=confirming)
+            if reason is not None:
+                over = over or reason
+                is_confirmation = Trial.kind == TrialKind.CONFIRMATION
+                which = is_confirmation if confirming else ~is_confirmation
+                cancel_waiting(turn, reason, which, Trial.kind != TrialKind.INSPECTION)
+    return over
+
+
+def nothing_more_to_propose(session: Session, search: Search) -> str | None:
+    """Return why the search proposes no more candidates, apart from its hours, or None."""
+    spent = trials.proposed(session, search.id)
+    if spent >= search.budget:
+        return f"all {spent} trials have ended"
+    if is_exhausted(session, search):
+        return f"every candidate of the space has been tried, {spent} of them as trials"
+    return None
 
 
 def _complete(turn: Turn, reason: str) -> None:
     """Confirm what was found, where that is wanted, and end."""
-    confirm = document_of(turn.search).confirm
-    if confirm is not None and confirmation.go_on(turn, space_of(turn.search), confirm):
-        set_state(turn, turn.search.state, f"{reason}; confirming")
+    session, search = turn.session, turn.search
+    confirm = document_of(search).confirm
+    may_confirm = confirm is not None and not spending.overrun(session, search, confirming=True)
+    if confirm is not None and may_confirm and confirmation.go_on(turn, space_of(search), confirm):
+        set_state(turn, search.state, f"{reason}; confirming")
     else:
         set_state(turn, SearchState.COMPLETED, reason)
 
@@ -175,9 +232,11 @@ def _live_state(search: Search) -> SearchState:
     return SearchState.QUEUED if search.started_at is None else SearchState.RUNNING
 
 
-def _described(search: Search) -> str:
-    if search.wanted == Wanted.CANCEL and search.state not in ENDED_STATES:
-        return f"{search.state.value} and being cancelled"
+def described(search: Search) -> str:
+    """Return the state of a search in words."""
+    if search.wanted in ENDING and search.state not in ENDED_STATES:
+        word = "killed" if search.wanted == Wanted.KILL else "cancelled"
+        return f"{search.state.value} and being {word}"
     return search.state.value
 
 

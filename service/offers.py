@@ -42,11 +42,11 @@ def check_against_offers(session: Session, document: Document, offers: Sequence[
 def pin(document: Document, offers: Sequence[TaskOffer]) -> dict[str, Any]:
     """Return every argument of a search's sampler and pruner, by what is known now."""
     has_phases = any(choice.entry.phases for choice in document.offered)
-    epochs = _epochs_of(document, offers)
+    epochs = epochs_of(document, offers)
     return pinned_arguments(document, has_phases=has_phases, epochs=epochs)
 
 
-def _epochs_of(document: Document, offers: Sequence[TaskOffer]) -> int | None:
+def epochs_of(document: Document, offers: Sequence[TaskOffer]) -> int | None:
     """Return how many epochs a trial lasts, where that can be known."""
     given = document.task.settings.get("epochs")
     for offer in offers:

@@ -56,7 +56,7 @@ async def _service_error(request: Request, error: Exception) -> Response:
 
 async def _validation_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
-    return problem_response(request, Invalid([_fault(one) for one in error.errors()]))
+    return problem_response(request, Invalid([fault_of(one) for one in error.errors()]))
 
 
 async def _http_error(request: Request, error: Exception) -> Response:
@@ -65,7 +65,7 @@ async def _http_error(request: Request, error: Exception) -> Response:
     return _problem(request, status.name.title().replace("_", ""), status, str(error.detail))
 
 
-def _fault(error: Any) -> Fault:
+def fault_of(error: Any) -> Fault:
     """Read one of pydantic's errors: the field as a user would write it, what was given."""
     places = ("body", "query", "header", "path", *BRANCHES)
     where = [str(part) for part in error["loc"] if part not in places]

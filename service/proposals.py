@@ -14,9 +14,10 @@ from sqlalchemy.orm import Session
 from search_space.contract import TrialKind
 from search_space.sample import Space
 from search_space.search import Range
+from service import spending
 from service.constraints import INFEASIBLE, violations
 from service.core import Core
-from service.entry import enter_trial
+from service.entry import enter_trial, summary
 from service.life import document_of, is_exhausted, space_of
 from service.objectives import means
 from service.replicates import due, enter_replicate
@@ -61,10 +62,15 @@ def memories(session: Session, search: Search) -> list[Memory]:
             params=dict(trial.params or {}),
             attrs=dict(trial.optuna_attrs),
             reports=reports.get(trial.id, []),
-            told=None if trial.told is None else told_of(search, trial, results),
+            told=told_of(search, trial, results) if _is_told(trial) else None,
         )
         for trial in trials.in_study(session, search.id)
     ]
+
+
+def _is_told(trial: Trial) -> bool:
+    """Whether the study knows how a trial ended; what was cancelled unbegun is told by its row."""
+    return trial.told is not None or trial.state == TrialState.CANCELLED
 
 
 def may_propose(session: Session, search: Search) -> bool:
@@ -75,6 +81,7 @@ def may_propose(session: Session, search: Search) -> bool:
         and trials.proposed(session, search.id) < search.budget
         and trials.running(session, search.id) < search.parallel
         and not is_exhausted(session, search)
+        and spending.overrun(session, search, confirming=False) is None
     )
 
 
@@ -115,7 +122,7 @@ def unseen(session: Session, search: Search, space: Space, number: int) -> dict[
     """
     rng = np.random.default_rng(seed_of(search.document["sampler"]["seed"], "unseen", number))
     for _ in range(RANDOM_DRAWS):
-        params = space.suggest(_Dice(rng))
+        params = space.suggest(Dice(rng))
         if _is_new(session, search, space.key(space.candidate(params))):
             return params
     if any(isinstance(values, Range) for values in space.hyperparameters.values()):
@@ -193,20 +200,6 @@ def tell_repeat(turn: Turn, live: LiveStudy, repeat: Trial, earlier: Trial) -> N
     events.add(turn.session, turn.search, "trial", summary(repeat))
 
 
-def summary(trial: Trial) -> dict[str, Any]:
-    """Return what an event says of a trial."""
-    return {
-        "id": trial.id,
-        "number": trial.number,
-        "kind": trial.kind.value,
-        "label": trial.label,
-        "state": trial.state.value,
-        "attempt": trial.attempt,
-        "value": trial.value,
-        "reason": trial.reason,
-    }
-
-
 def _ask(session: Session, search: Search, space: Space, live: LiveStudy, repeats: int) -> Proposal:
     """Ask the study; after too many repeats in a row, take an unseen candidate at random."""
     number = len(live)
@@ -275,7 +268,7 @@ def _note_told(turn: Turn, live: LiveStudy, trial: Trial) -> None:
     trial.optuna_attrs = live.attrs(trial.optuna_number)
 
 
-class _Dice:
+class Dice:
     """Draws parameters uniformly."""
 
     def __init__(self, rng: np.random.Generator) -> None:

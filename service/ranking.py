@@ -10,15 +10,17 @@ from sqlalchemy.orm import Session
 
 from search_space.contract import TrialKind
 from search_space.search import Confirm, metric_in, objectives_in
-from service import claims, confirmation, results
+from service import claims, confirmation, results, spending
 from service.schemas import (
     Best,
     BestAnswer,
+    BudgetAnswer,
     ComparisonAnswer,
     OriginalAnswer,
     Progress,
     RankedAnswer,
     SearchAnswer,
+    SpentAnswer,
     StopsAnswer,
 )
 from service.stops import stops
@@ -89,7 +91,7 @@ def answer(session: Session, search: Search, counts: dict[str, int]) -> SearchAn
     """Return a search with what is derived from its trials."""
     top, equals = results.best_trial(session, search), results.completed_proposals(session, search)
     original = results.original_of(session, search)
-    derived = ("counts", "progress", "best", "luck", "luck_of")
+    derived = ("counts", "progress", "best", "luck", "luck_of", "budget", "spent")
     columns = {
         name: getattr(search, name) for name in SearchAnswer.model_fields if name not in derived
     }
@@ -100,6 +102,13 @@ def answer(session: Session, search: Search, counts: dict[str, int]) -> SearchAn
         best=None if top is None else _best(top),
         luck=results.luck(original, equals, maximize=results.maximizes(search)),
         luck_of=equals,
+        budget=BudgetAnswer(
+            trials=search.budget,
+            hours=search.budget_hours,
+            gpu_hours=search.budget_gpu_hours,
+            failures=search.budget_failures,
+        ),
+        spent=_spent(session, search),
     )
 
 
@@ -132,6 +141,13 @@ def _ranked_answer(
     )
 
 
+def _spent(session: Session, search: Search) -> SpentAnswer:
+    hours = spending.hours(session, search)
+    return SpentAnswer(
+        trials=trials.proposed(session, search.id), hours=hours.running, gpu_hours=hours.gpu
+    )
+
+
 def _best(best: results.Ranked) -> Best:
     trial = best.trial
     assert trial.number is not None
@@ -151,7 +167,7 @@ def _progress(session: Session, search: Search, counts: dict[str, int]) -> Progr
         Trial.repeat_of.is_(None),
         Trial.state.in_(FINISHED),
     )
-    total = baselines + search.budget + _confirmations(session, search)
+    total = baselines + search.budget + _confirmations(session, search) + _beside(session, search)
     if search.state in (SearchState.COMPLETED, SearchState.CANCELLED, SearchState.FAILED):
         total = finished
     return Progress(
@@ -172,12 +188,18 @@ def _eta(session: Session, search: Search, finished: int, total: int) -> float |
     return rest if math.isfinite(rest) else None
 
 
+def _beside(session: Session, search: Search) -> int:
+    """Count what no budget foresaw: trials by hand, and what confirmed an earlier winner."""
+    earlier = (Trial.kind == TrialKind.CONFIRMATION) & (Trial.number < search.confirm_from)
+    return trials.count(session, search.id, (Trial.kind == TrialKind.MANUAL) | earlier)
+
+
 def _confirmations(session: Session, search: Search) -> int:
     """Return how many trainings the confirmation takes: at most, until they are lined up."""
     confirm = search.document.get("confirm")
     if not confirm:
         return 0
-    planned = trials.confirmations(session, search.id)
+    planned = trials.confirmations(session, search)
     if any(trial.label == confirmation.WINNER for trial in planned):
         return len(planned)
     uniform = search.document["baselines"]["uniform"]

@@ -91,7 +91,7 @@ def ranked(
     search: Search,
     *,
     limit: int,
-    kinds: Sequence[TrialKind] = (TrialKind.BASELINE, TrialKind.PROPOSED),
+    kinds: Sequence[TrialKind] = (TrialKind.BASELINE, TrialKind.PROPOSED, TrialKind.MANUAL),
 ) -> Sequence[Ranked]:
     """Return the best completed candidates and uniform networks, the best first.
 

@@ -128,16 +128,19 @@ class Scheduler:
 
     def _run(self) -> None:
         swept = time.monotonic()
+        # What changes while a round goes on is news, and makes another.
         while not self._room.is_closed:
+            nothing: set[str] = set()
             for waiting in self._room.next(TICK_SECONDS):
-                self._serve(waiting)
+                self._serve(waiting, nothing)
             if time.monotonic() - swept >= TICK_SECONDS:
                 self._sweep()
                 swept = time.monotonic()
 
-    def _serve(self, waiting: Waiting) -> None:
+    def _serve(self, waiting: Waiting, nothing: set[str]) -> None:
+        """Serve a slot; `nothing` names the searches that had none for the slots before it."""
         try:
-            assignment = find_work(self._core, waiting.request)
+            assignment = find_work(self._core, waiting.request, nothing)
         except ServiceError as error:
             waiting.answer.set_exception(error)
         except Exception as error:

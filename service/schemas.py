@@ -51,11 +51,29 @@ class Best(Answer):
     value: float
 
 
+class BudgetAnswer(Answer):
+    """How much a search may spend; what is spent first ends it. Null: no limit."""
+
+    trials: int
+    hours: float | None
+    gpu_hours: float | None
+    failures: int
+
+
+class SpentAnswer(Answer):
+    """What a search has spent: proposed trials, hours in which it ran, hours of its GPUs."""
+
+    trials: int
+    hours: float
+    gpu_hours: float
+
+
 class SearchAnswer(Answer):
     """A search.
 
-    `luck` is what the best of `luck_of` networks equal to the original would show by luck;
-    `events` is the number of the last event, after which a new follower may begin.
+    `document` is what was submitted; `name`, `budget`, `parallel` and `priority` are those in
+    force now. `luck` is what the best of `luck_of` networks equal to the original would show by
+    luck; `events` is the number of the last event, after which a new follower may begin.
     """
 
     id: str
@@ -65,6 +83,11 @@ class SearchAnswer(Answer):
     reason: str | None
     counts: dict[str, int]
     progress: Progress
+    budget: BudgetAnswer
+    spent: SpentAnswer
+    parallel: int
+    priority: int
+    forked_from: str | None
     best: Best | None
     luck: float | None
     luck_of: int
@@ -110,6 +133,99 @@ class TrialAnswer(Answer):
     created_at: Time
     started_at: Time | None
     ended_at: Time | None
+
+
+class WaitingTrialAnswer(Answer):
+    """A trial that waits, and why: it is new, or was tried before and handed back."""
+
+    id: str
+    number: int | None
+    kind: TrialKind
+    attempt: int
+    explanation: str
+
+
+class QueuedAnswer(Answer):
+    """A search that wants something, and what keeps it from having all of it.
+
+    `waiting` counts the trials that wait, `to_propose` those that the budget still has beyond
+    these. `waits_for` names workers or searches. `trials` are the first of those that wait.
+    """
+
+    place: int
+    search: str
+    name: str
+    state: SearchState
+    priority: int
+    parallel: int
+    running: int
+    waiting: int
+    to_propose: int
+    reason: Literal[
+        "next",
+        "busy",
+        "outranked",
+        "parallel",
+        "no_worker",
+        "benched",
+        "paused",
+        "ending",
+        "inspecting",
+        "finishing",
+    ]
+    explanation: str
+    waits_for: list[str]
+    trials: list[WaitingTrialAnswer]
+
+
+class TrainingsAnswer(Answer):
+    """How many trainings a search takes at most."""
+
+    baselines: int
+    proposed: int
+    confirmation: int
+    total: int
+
+
+class SmallestGainAnswer(Answer):
+    """The smallest true gain that the confirmation finds in four cases of five.
+
+    `spreads` is in standard deviations over seeds of the original; `gain` in the metric, where
+    the spread of a like search is known.
+    """
+
+    spreads: float
+    spread: float | None
+    gain: float | None
+    basis: str
+
+
+class DurationAnswer(Answer):
+    """How long a search may take, by trials of the same task that have completed."""
+
+    seconds: float
+    slot_seconds: float
+    seconds_per_training: float
+    trainings: int
+    basis: str
+
+
+class PreviewAnswer(Answer):
+    """What a search would be. Nothing of it is stored.
+
+    `sites`, `groups`, `size` and `candidates` are null until some search of the same task has
+    been inspected; `size` is also null where the space is infinite.
+    """
+
+    document: dict[str, Any]
+    sites: list[str] | None
+    groups: dict[str, list[str]] | None
+    size: int | None
+    candidates: list[dict[str, Any]] | None
+    trainings: TrainingsAnswer
+    duration: DurationAnswer | None
+    smallest_gain: SmallestGainAnswer | None
+    warnings: list[str]
 
 
 class ReportAnswer(Answer):

@@ -151,6 +151,12 @@ class Studies:
         """Forget a study; the next user rebuilds it."""
         self._live.pop(search_id, None)
 
+    def forget(self, search_id: str) -> None:
+        """Forget a search that is no more, with its lock."""
+        self.drop(search_id)
+        with self._guard:
+            self._locks.pop(search_id, None)
+
 
 class Held:
     """A search's study while its lock is held."""

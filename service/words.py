@@ -16,15 +16,17 @@ from search_space.contract import (
     test_metric,
 )
 from search_space.search import metric_in
+from service import spending
 from service.core import Core
+from service.entry import summary
 from service.errors import Fault, Invalid, LeaseLost
 from service.life import SEARCH_CANCELLED, document_of, fail, plan, settle, stop_for_a_while
 from service.objectives import unmeasured, values
-from service.proposals import study_of, summary, tell, tell_stop
+from service.proposals import study_of, tell, tell_stop
 from service.stops import runs_on
 from service.store import attempts, events, searches, trials, workers
 from service.store.database import now
-from service.store.models import Attempt, Bench, Trial, TrialState, Wanted
+from service.store.models import ENDING, Attempt, Bench, Search, Trial, TrialState, Wanted
 from service.store.models import Report as ReportRow
 from service.turn import Turn, take_turn
 
@@ -33,6 +35,11 @@ WENT_SILENT = Outcome(
     failure=FailureClass.LOST,
     message="the worker fell silent and its lease ran out",
 )
+
+
+RETRIES_WITH_LESS_MEMORY = 1
+
+KILLED = Outcome(outcome=OutcomeKind.RELEASED, message="told to end, since the search was killed")
 
 
 def report(core: Core, lease: str, reports: Sequence[Report]) -> Verdict:
@@ -46,6 +53,9 @@ def report(core: Core, lease: str, reports: Sequence[Report]) -> Verdict:
         search_id = attempts.search_of(session, lease)
     with take_turn(core, search_id, makes_work=False) as turn:
         attempt, trial = attempts.current(turn.session, lease)
+        if turn.search.wanted == Wanted.KILL:
+            end_attempt(turn, trial, attempt, KILLED)
+            return Verdict.CANCEL
         for one in reports:
             verdict = _take_in(turn, trial, one)
         attempts.spoke(turn.session, attempt, seconds=core.settings.lease_seconds)
@@ -58,6 +68,10 @@ def heartbeat(core: Core, worker_id: str, beat: Heartbeat) -> HeartbeatReply:
         workers.seen(session, worker_id, beat.boot_id)
         seconds = core.settings.lease_seconds
         renewed = attempts.renew(session, beat.leases, boot_id=beat.boot_id, seconds=seconds)
+        killed = attempts.of_killed(session, renewed)
+    for lease, search_id in killed:
+        _end_killed(core, lease, search_id)
+    renewed -= {lease for lease, _ in killed}
     return HeartbeatReply(
         leases={
             lease: Verdict.CONTINUE if lease in renewed else Verdict.CANCEL for lease in beat.leases
@@ -92,7 +106,7 @@ def lost(turn: Turn, trial: Trial) -> bool:
 
     Losing a trial says nothing about it, unless it takes its worker down every time.
     """
-    limit = document_of(turn.search).budget.failures
+    limit = turn.search.budget_failures
     if attempts.fruitless_losses(turn.session, trial.id) < limit:
         return False
     reason = f"lost {limit} times in a row without a single report"
@@ -106,7 +120,7 @@ def end_attempt(turn: Turn, trial: Trial, attempt: Attempt, outcome: Outcome) ->
     match outcome.outcome:
         case OutcomeKind.COMPLETED if outcome.plan is not None:
             _finish(turn, trial, TrialState.COMPLETED)
-            if turn.search.wanted != Wanted.CANCEL:
+            if turn.search.wanted not in ENDING:
                 plan(turn, outcome.plan)
         case OutcomeKind.COMPLETED | OutcomeKind.STOPPED if trial.value is None:
             reason = "ended without a single report"
@@ -174,6 +188,8 @@ def _take_in(turn: Turn, trial: Trial, one: Report) -> Verdict:
     elif earlier.verdict == Verdict.STOP:
         # A resumed attempt says again what the sampler has seen; a stop stays a stop.
         row.verdict = Verdict.STOP
+    if row.verdict == Verdict.CONTINUE and not _is_last(search, trial, row):
+        _stop_when_hours_are_spent(turn, trial, row)
     session.add(row)
     session.flush()
     return row.verdict
@@ -188,9 +204,8 @@ def _show_the_study(turn: Turn, trial: Trial, row: ReportRow) -> None:
     live = study_of(turn.core, turn.held, turn.search)
     if trial.optuna_number is None or trial.told is not None or live.has_several_objectives:
         return
-    epochs = turn.search.pinned["epochs"]
-    is_last = epochs is not None and row.step >= epochs
-    prune = live.report(trial.optuna_number, row.step, row.value, may_stop=not is_last)
+    may_stop = not _is_last(turn.search, trial, row)
+    prune = live.report(trial.optuna_number, row.step, row.value, may_stop=may_stop)
     turn.search.tells += 1
     row.told = turn.search.tells
     trial.optuna_attrs = live.attrs(trial.optuna_number)
@@ -200,6 +215,23 @@ def _show_the_study(turn: Turn, trial: Trial, row: ReportRow) -> None:
         tell_stop(turn, trial, row.step)
     else:
         row.verdict = Verdict.STOP
+
+
+def _is_last(search: Search, trial: Trial, row: ReportRow) -> bool:
+    """Whether a report is of the last epoch, where the number of epochs is known."""
+    epochs = search.pinned["epochs"]
+    if trial.kind == TrialKind.CONFIRMATION:
+        epochs = search.document["confirm"]["epochs"] or epochs
+    return epochs is not None and row.step >= epochs
+
+
+def _stop_when_hours_are_spent(turn: Turn, trial: Trial, row: ReportRow) -> None:
+    """Stop what runs at its next report, so that no slot overruns the hours by more."""
+    confirming = trial.kind == TrialKind.CONFIRMATION
+    over = spending.overrun(turn.session, turn.search, confirming=confirming)
+    if over is not None:
+        row.verdict = Verdict.STOP
+        trial.reason = over
 
 
 def _show_followers(turn: Turn, trial: Trial, row: ReportRow) -> None:
@@ -223,6 +255,10 @@ def _failed(turn: Turn, trial: Trial, attempt: Attempt, failure: FailureClass) -
                 _wait_again(turn, trial)
         case FailureClass.ENVIRONMENT:
             _environment(turn, trial, attempt)
+        case FailureClass.OUT_OF_MEMORY if (
+            attempts.failed_by(turn.session, trial.id, failure) <= RETRIES_WITH_LESS_MEMORY
+        ):
+            _wait_again(turn, trial)
         case _:
             _fail_trial(turn, trial, failure, attempt.message or failure.value)
 
@@ -257,7 +293,7 @@ def _others(turn: Turn) -> bool:
 
 def _wait_again(turn: Turn, trial: Trial) -> None:
     """Put a trial back in the queue, or end it when nothing more shall start."""
-    if turn.search.wanted == Wanted.CANCEL:
+    if turn.search.wanted in ENDING:
         trial.value = None
         trial.reason = SEARCH_CANCELLED
         _finish(turn, trial, TrialState.CANCELLED)
@@ -279,7 +315,7 @@ def _fail_trial(turn: Turn, trial: Trial, failure: FailureClass, reason: str) ->
     if failure != FailureClass.USER_ERROR:
         return
     search.failures_in_a_row += 1
-    limit = document_of(search).budget.failures
+    limit = search.budget_failures
     if search.failures_in_a_row >= limit and search.wanted == Wanted.RUN:
         count = f"{limit} trials in a row failed" if limit > 1 else "a trial failed"
         stop_for_a_while(turn, f"{count}, the last with: {first_line(reason)}")
@@ -317,8 +353,21 @@ def sweep(core: Core) -> None:
             for attempt, search_id in attempts.open_attempts(session)
             if _verdict_of_time(core, session, search_id, attempt, time) is not None
         ]
+        limited = searches.with_budget_of_hours(session)
     for lease, search_id in overdue:
         _end_overdue(core, lease, search_id)
+    for search_id in limited:
+        with take_turn(core, search_id) as turn:
+            settle(turn)
+
+
+def _end_killed(core: Core, lease: str, search_id: str) -> None:
+    with take_turn(core, search_id) as turn:
+        try:
+            attempt, trial = attempts.current(turn.session, lease)
+        except LeaseLost:
+            return  # It ended between the look and the turn.
+        end_attempt(turn, trial, attempt, KILLED)
 
 
 def _end_overdue(core: Core, lease: str, search_id: str) -> None:

@@ -48,10 +48,15 @@ async def follow(
     request: Request,
     core: Parts,
 ) -> AsyncIterator[ServerSentEvent]:
-    """Follow a search. Holds neither thread nor session nor transaction while it waits."""
+    """Follow a search until it is deleted.
+
+    Holds neither thread nor session nor transaction while it waits.
+    """
     while not request.app.state.stopping:
         news = core.news.next()
         found = await asyncio.to_thread(_since, core, id, after)
+        if found is None:
+            return
         for event in found:
             yield ServerSentEvent(data=event.data, event=event.kind, id=str(event.number))
             after = event.number
@@ -65,6 +70,9 @@ def _check(core: Core, search_id: str) -> None:
         searches.get(session, search_id)
 
 
-def _since(core: Core, search_id: str, after: int) -> Sequence[Event]:
+def _since(core: Core, search_id: str, after: int) -> Sequence[Event] | None:
+    """Return the next events; None where the search is no more."""
     with core.database.read() as session:
+        if not searches.exists(session, search_id):
+            return None
         return events.since(session, search_id, after, limit=BATCH)

@@ -1,8 +1,8 @@
-"""Searches: submitted, read, paused, resumed, cancelled."""
+"""Searches: submitted, read, changed, paused, resumed, ended, forked, deleted."""
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Header, Query, Response, status
+from fastapi import APIRouter, Body, Header, Query, Response, status
 
 from search_space.contract import read_candidate, read_plan
 from search_space.search import Search as Document
@@ -10,11 +10,16 @@ from search_space.search import metric_in
 from search_space.spec import ActivationConfig, to_data
 from service import ranking, results
 from service.api.deps import After, Limit, Parts, Reader, reads_or_submits
+from service.api.examples import EXAMPLES
+from service.asked import Changes, Edits
+from service.changes import change
 from service.core import Core
-from service.errors import NotOffered, NotReady
-from service.intake import submit
-from service.life import cancel, pause, resume, space_of
-from service.schemas import BestAnswer, Page, SearchAnswer
+from service.deletion import mark
+from service.errors import NotReady
+from service.intake import fork, submit
+from service.life import cancel, kill, pause, resume, space_of
+from service.preview import preview
+from service.schemas import BestAnswer, Page, PreviewAnswer, SearchAnswer
 from service.store import searches, trials
 from service.store.cursor import Cursor
 from service.store.models import Search, Trial
@@ -26,11 +31,12 @@ router = APIRouter(prefix="/searches", tags=["searches"], dependencies=[reads_or
 IdempotencyKey = Annotated[
     str | None, Header(min_length=1, max_length=200, description="Makes a repeat harmless.")
 ]
+SearchBody = Annotated[Document, Body(openapi_examples=EXAMPLES)]
 
 
 @router.post("", status_code=status.HTTP_201_CREATED)
 def submit_search(
-    body: Document, core: Parts, response: Response, idempotency_key: IdempotencyKey = None
+    body: SearchBody, core: Parts, response: Response, idempotency_key: IdempotencyKey = None
 ) -> SearchAnswer:
     """Store a search. Everything that can be known to be wrong with it now is refused now."""
     search_id = submit(core, body, key=idempotency_key)
@@ -49,14 +55,27 @@ def list_searches(session: Reader, after: After, limit: Limit = 50) -> Page[Sear
     )
 
 
-@router.post("/preview", include_in_schema=False)
-def preview_search() -> None:
-    raise NotOffered("preview")
+@router.post("/preview")
+def preview_search(body: SearchBody, session: Reader) -> PreviewAnswer:
+    """Say what a search would be: its space, its cost, what it could find. Stores nothing."""
+    return preview(session, body)
 
 
-@router.patch("/{id}", include_in_schema=False)
-def change_search(id: str, session: Reader) -> None:
-    raise NotOffered(f"changing search {searches.get(session, id).id}")
+@router.patch("/{id}")
+def change_search(id: str, body: Changes, core: Parts) -> SearchAnswer:
+    """Change budget, parallel, priority or name while the search runs.
+
+    A completed search that may spend more than before runs on.
+    """
+    with take_turn(core, id) as turn:
+        change(turn, body)
+    return _read(core, id)
+
+
+@router.delete("/{id}", status_code=status.HTTP_204_NO_CONTENT)
+def delete_search(id: str, core: Parts) -> None:
+    """Delete a search with all that is its own. It is gone at once; its rows and files follow."""
+    mark(core, id)
 
 
 @router.get("/{id}")
@@ -89,14 +108,27 @@ def cancel_search(id: str, core: Parts) -> SearchAnswer:
     return _read(core, id)
 
 
-@router.post("/{id}/kill", include_in_schema=False)
-def kill_search(id: str, session: Reader) -> None:
-    raise NotOffered(f"to kill search {searches.get(session, id).id}")
+@router.post("/{id}/kill")
+def kill_search(id: str, core: Parts) -> SearchAnswer:
+    """Start nothing more; running trials are told to end at their next word."""
+    with take_turn(core, id) as turn:
+        kill(turn)
+    return _read(core, id)
 
 
-@router.post("/{id}/fork", include_in_schema=False)
-def fork_search(id: str, session: Reader) -> None:
-    raise NotOffered(f"to fork search {searches.get(session, id).id}")
+@router.post("/{id}/fork", status_code=status.HTTP_201_CREATED)
+def fork_search(
+    id: str,
+    core: Parts,
+    response: Response,
+    body: Edits | None = None,
+    idempotency_key: IdempotencyKey = None,
+) -> SearchAnswer:
+    """Submit a search anew, with edits of its document."""
+    edits = {} if body is None else body.given
+    forked = fork(core, id, edits, key=idempotency_key)
+    response.headers["Location"] = f"/v1/searches/{forked}"
+    return _read(core, forked)
 
 
 @router.get("/{id}/best")

@@ -3,20 +3,24 @@
 import asyncio
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Query, Request, Response, status
 from fastapi.responses import FileResponse
 
-from service.api.deps import After, Limit, Parts, ReadableTrial, Reader, reads
+from service.api.deps import After, Limit, Parts, ReadableTrial, Reader, reads, reads_or_submits
 from service.artifacts import check_name
+from service.asked import TrialByHand
 from service.core import Core
 from service.errors import NotFound
 from service.logs import LOOK_ANYWAY_SECONDS, read
+from service.manual import add_by_hand
 from service.schemas import ArtifactAnswer, LogAnswer, Page, ReportAnswer, TrialAnswer
 from service.store import searches, trials
 from service.store.cursor import Cursor
+from service.turn import take_turn
 
 router = APIRouter(tags=["trials"])
 READS = [reads]
+SUBMITS = [reads_or_submits]
 
 
 @router.get("/searches/{id}/trials", dependencies=READS)
@@ -30,6 +34,16 @@ def list_trials(id: str, session: Reader, after: After, limit: Limit = 100) -> P
     if len(found) > limit:
         cursor = Cursor(float(shown[-1].number or 0), shown[-1].id).encode()
     return Page(items=[TrialAnswer.model_validate(trial) for trial in shown], next=cursor)
+
+
+@router.post("/searches/{id}/trials", dependencies=SUBMITS, status_code=status.HTTP_201_CREATED)
+def add_trial(id: str, body: TrialByHand, core: Parts, response: Response) -> TrialAnswer:
+    """Add a candidate by hand. It costs no budget, and the sampler learns of it."""
+    with take_turn(core, id) as turn:
+        trial = add_by_hand(turn, body.candidate)
+        answer = TrialAnswer.model_validate(trial)
+    response.headers["Location"] = f"/v1/trials/{answer.id}"
+    return answer
 
 
 @router.get("/trials/{id}", dependencies=READS)

@@ -1,14 +1,14 @@
 """Reads and writes of attempts, whose ids are the leases."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
-from sqlalchemy import select, update
+from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
 from search_space.contract import FailureClass, LeaseRequest, OutcomeKind
 from service.errors import LeaseLost
 from service.store.database import now
-from service.store.models import Attempt, Report, Trial
+from service.store.models import Attempt, Report, Search, Trial, Wanted
 
 
 def search_of(session: Session, lease: str) -> str:
@@ -121,6 +121,23 @@ def end(
         .values(ended_at=now(), outcome=outcome, failure=failure, message=message)
         .execution_options(synchronize_session="fetch")
     )
+
+
+def failed_by(session: Session, trial_id: str, failure: FailureClass) -> int:
+    """Count the attempts of a trial that failed for a reason."""
+    ended = select(func.count()).where(Attempt.trial_id == trial_id, Attempt.failure == failure)
+    return session.scalar(ended) or 0
+
+
+def of_killed(session: Session, leases: Collection[str]) -> Sequence[tuple[str, str]]:
+    """Return those of the leases whose search was killed, each with its search's id."""
+    rows = session.execute(
+        select(Attempt.id, Trial.search_id)
+        .join(Trial, Trial.id == Attempt.trial_id)
+        .join(Search, Search.id == Trial.search_id)
+        .where(Attempt.id.in_(leases), Search.wanted == Wanted.KILL)
+    )
+    return [(lease, search_id) for lease, search_id in rows]
 
 
 def fruitless_losses(session: Session, trial_id: str) -> int:

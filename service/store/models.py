@@ -45,6 +45,8 @@ class Wanted(StrEnum):
     RUN = "run"
     PAUSE = "pause"
     CANCEL = "cancel"
+    KILL = "kill"
+    DELETE = "delete"
 
 
 class TrialState(StrEnum):
@@ -55,6 +57,9 @@ class TrialState(StrEnum):
     FAILED = "failed"
     CANCELLED = "cancelled"
 
+
+ENDING = (Wanted.CANCEL, Wanted.KILL)
+"""Nothing new is wanted of the search, and what waits is not wanted any more."""
 
 FINISHED = (TrialState.COMPLETED, TrialState.STOPPED, TrialState.FAILED, TrialState.CANCELLED)
 
@@ -101,6 +106,9 @@ class Search(Base):
     """A search. `events` and `tells` count what was numbered under this row's lock.
 
     `study_attributes` are its live study's own notes on itself.
+    `document` is what was submitted; name, budget, parallel and priority are those in force.
+    It has been running for `ran_seconds` before `running_since`. Confirmations with a number
+    below `confirm_from` belong to a time before it was extended.
     """
 
     __tablename__ = "searches"
@@ -116,6 +124,13 @@ class Search(Base):
     priority: Mapped[int]
     parallel: Mapped[int]
     budget: Mapped[int]
+    budget_hours: Mapped[float | None]
+    budget_gpu_hours: Mapped[float | None]
+    budget_failures: Mapped[int]
+    ran_seconds: Mapped[float] = mapped_column(default=0.0)
+    running_since: Mapped[float | None]
+    confirm_from: Mapped[int] = mapped_column(default=0)
+    forked_from: Mapped[str | None]
     plan: Mapped[dict[str, Any] | None]
     fingerprint: Mapped[str | None]
     failures_in_a_row: Mapped[int] = mapped_column(default=0)
@@ -147,6 +162,7 @@ class Trial(Base):
         Index(None, "search_id", "state"),
         Index(None, "search_id", "key"),
         Index(None, "state", "kind"),
+        Index(None, "repeat_of"),
     )
 
     id: Mapped[str] = mapped_column(primary_key=True)
@@ -180,7 +196,7 @@ class Trial(Base):
 
 
 class Attempt(Base):
-    """One try at a trial; its id is the lease."""
+    """One try at a trial; its id is the lease. `gpus` is the share of GPUs that its slot has."""
 
     __tablename__ = "attempts"
     __table_args__ = (
@@ -197,6 +213,7 @@ class Attempt(Base):
     boot_id: Mapped[str]
     slot: Mapped[int]
     request: Mapped[int]
+    gpus: Mapped[float] = mapped_column(default=0.0)
     started_at: Mapped[float]
     expires_at: Mapped[float]
     spoke_at: Mapped[float]
@@ -282,6 +299,7 @@ class Bench(Base):
     """A worker that is given no more work of a search, because its environment failed there."""
 
     __tablename__ = "benches"
+    __table_args__ = (Index(None, "trial_id"),)
 
     search_id: Mapped[str] = mapped_column(
         ForeignKey(Search.id, ondelete="CASCADE"), primary_key=True

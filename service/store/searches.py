@@ -1,8 +1,9 @@
 """Reads and writes of searches. Every function takes the session of an open transaction."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-from sqlalchemy import exists, func, select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from search_space.contract import read_plan
@@ -14,6 +15,7 @@ from service.store.models import (
     LIVE_STATES,
     Bench,
     Search,
+    SearchState,
     Submission,
     Trial,
     TrialState,
@@ -24,22 +26,33 @@ from service.store.models import (
 def get(session: Session, search_id: str) -> Search:
     """Return a search, or raise `NotFound`."""
     search = session.get(Search, search_id)
-    if search is None:
+    if search is None or search.wanted == Wanted.DELETE:
         raise NotFound("search", search_id)
     return search
+
+
+def exists(session: Session, search_id: str) -> bool:
+    """Whether a search is there and not being deleted."""
+    here = select(Search.id).where(Search.id == search_id, Search.wanted != Wanted.DELETE)
+    return session.scalar(here) is not None
 
 
 def lock(session: Session, search_id: str) -> Search:
     """Return a search with its row locked: what is counted under it stays true until commit."""
     search = session.get(Search, search_id, with_for_update=True)
-    if search is None:
+    if search is None or search.wanted == Wanted.DELETE:
         raise NotFound("search", search_id)
     return search
 
 
 def page(session: Session, *, after: Cursor | None, limit: int) -> Sequence[Search]:
     """Return searches, newest first."""
-    query = select(Search).order_by(Search.created_at.desc(), Search.id.desc()).limit(limit)
+    query = (
+        select(Search)
+        .where(Search.wanted != Wanted.DELETE)
+        .order_by(Search.created_at.desc(), Search.id.desc())
+        .limit(limit)
+    )
     if after is not None:
         before = (Search.created_at < after.key) | (
             (Search.created_at == after.key) & (Search.id < after.id)
@@ -48,19 +61,37 @@ def page(session: Session, *, after: Cursor | None, limit: int) -> Sequence[Sear
     return session.scalars(query).all()
 
 
-def live(session: Session) -> Sequence[Search]:
-    """Return the searches that want work done, those with priority first, then the oldest."""
+def in_turn(session: Session) -> Sequence[Search]:
+    """Return the searches that want work done, in the order in which they get it.
+
+    Those with priority first. Equals share the slots by what they may run side by side: first
+    comes the one that has the least of its `parallel`, then the oldest.
+    """
+    busy = (
+        select(func.count())
+        .where(Trial.search_id == Search.id, Trial.state == TrialState.RUNNING)
+        .scalar_subquery()
+    )
     return session.scalars(
         select(Search)
         .where(Search.state.in_(LIVE_STATES), Search.wanted == Wanted.RUN)
-        .order_by(Search.priority.desc(), Search.created_at, Search.id)
+        .order_by(
+            Search.priority.desc(), 1.0 * busy / Search.parallel, Search.created_at, Search.id
+        )
     ).all()
 
 
-def winding_down(session: Session) -> Sequence[str]:
-    """Return the searches of which attempts may still run though no new one is wanted."""
-    running = exists().where(Trial.search_id == Search.id, Trial.state == TrialState.RUNNING)
-    return session.scalars(select(Search.id).where(Search.wanted != Wanted.RUN, running)).all()
+def with_budget_of_hours(session: Session) -> Sequence[str]:
+    """Return the searches that run against a budget of hours."""
+    limited = Search.budget_hours.is_not(None) | Search.budget_gpu_hours.is_not(None)
+    return session.scalars(
+        select(Search.id).where(limited, Search.state == SearchState.RUNNING)
+    ).all()
+
+
+def marked(session: Session) -> Sequence[str]:
+    """Return the searches that shall be deleted."""
+    return session.scalars(select(Search.id).where(Search.wanted == Wanted.DELETE)).all()
 
 
 def counts(session: Session, search_ids: Sequence[str]) -> dict[str, dict[str, int]]:
@@ -78,6 +109,18 @@ def counts(session: Session, search_ids: Sequence[str]) -> dict[str, dict[str, i
 
 def submission(session: Session, key: str) -> Submission | None:
     return session.get(Submission, key)
+
+
+def like(session: Session, task: Mapping[str, Any], *, limit: int = 20) -> Sequence[Search]:
+    """Return searches that have trained the same task, the newest first; epochs may differ."""
+    wanted = {**task, "epochs": None}
+    rows = session.scalars(
+        select(Search)
+        .where(Search.started_at.is_not(None), Search.wanted != Wanted.DELETE)
+        .order_by(Search.created_at.desc())
+        .limit(100)
+    )
+    return [row for row in rows if {**row.document["task"], "epochs": None} == wanted][:limit]
 
 
 def known_plan(session: Session, task: dict[str, object]) -> SitePlan | None:

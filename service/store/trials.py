@@ -10,7 +10,7 @@ from sqlalchemy.orm import InstrumentedAttribute, Session
 from search_space.contract import TrialKind
 from service.errors import NotFound
 from service.store.database import now
-from service.store.models import FINISHED, Artifact, Attempt, Report, Trial, TrialState
+from service.store.models import FINISHED, Artifact, Attempt, Report, Search, Trial, TrialState
 
 ORIGINAL = "original"
 """The label of the trials that train the network as it came."""
@@ -158,11 +158,18 @@ def originals(session: Session, search_id: str) -> Sequence[Trial]:
     ).all()
 
 
-def confirmations(session: Session, search_id: str) -> Sequence[Trial]:
-    """Return the trials that confirm a search's winner, in the order of their numbers."""
+def confirmations(session: Session, search: Search) -> Sequence[Trial]:
+    """Return the trials that confirm a search's winner, in the order of their numbers.
+
+    Those from before the search was extended, which confirmed another, are not among them.
+    """
     return session.scalars(
         select(Trial)
-        .where(Trial.search_id == search_id, Trial.kind == TrialKind.CONFIRMATION)
+        .where(
+            Trial.search_id == search.id,
+            Trial.kind == TrialKind.CONFIRMATION,
+            Trial.number >= search.confirm_from,
+        )
         .order_by(Trial.number)
     ).all()
 

@@ -12,6 +12,7 @@ from tests.support.player import TASK, Player
 from tests.support.serving import Served
 
 LEASE_SECONDS = 0.6
+NO_BASELINES = {"original_seeds": 0, "uniform": False}
 
 
 @pytest.fixture
@@ -174,7 +175,7 @@ def test_a_trial_that_takes_every_worker_down_ends_as_lost(served: Served) -> No
     assert ended["reason"] == "lost 3 times in a row without a single report"
 
 
-@pytest.mark.parametrize("failure", ["diverged", "infeasible", "out_of_memory"])
+@pytest.mark.parametrize("failure", ["diverged", "infeasible"])
 def test_what_cannot_be_trained_is_never_retried_nor_counted_against_the_user(
     served: Served, failure: str
 ) -> None:
@@ -188,6 +189,33 @@ def test_what_cannot_be_trained_is_never_retried_nor_counted_against_the_user(
     assert (ended["state"], ended["counts"]) == ("completed", {"failed": 4})
     trials = player.trials(search["id"])
     assert {(t["failure"], t["value"], t["attempt"]) for t in trials} == {(failure, None, 1)}
+
+
+def test_out_of_memory_is_tried_once_more_in_half_batches_and_then_is_infeasible(
+    served: Served,
+) -> None:
+    player = Player(served)
+    search = player.submit(budget={"trials": 1, "failures": 1}, baselines=NO_BASELINES)
+    player.inspect()
+    seen = []
+    while (assignment := player.lease(wait=0.3)) is not None:
+        seen.append((assignment["trial"], assignment["attempt"], assignment["micro_batches"]))
+        player.end(assignment, "failed", failure="out_of_memory", message="CUDA out of memory")
+    (trial,) = player.trials(search["id"])
+    assert seen == [(trial["id"], 1, 1), (trial["id"], 2, 2)]
+    assert (trial["state"], trial["failure"]) == ("failed", "out_of_memory")
+    assert trial["reason"] == "CUDA out of memory"
+    assert player.search(search["id"])["state"] == "completed"
+
+
+def test_a_trial_that_fits_in_half_batches_completes(served: Served) -> None:
+    player = Player(served)
+    search = player.submit(budget={"trials": 1}, baselines=NO_BASELINES)
+    player.inspect()
+    player.end(player.work(), "failed", failure="out_of_memory")
+    player.train(player.work(), 0.5)
+    (trial,) = player.trials(search["id"])
+    assert (trial["state"], trial["failure"], trial["value"]) == ("completed", None, 0.5)
 
 
 def test_faults_of_the_user_in_a_row_pause_the_search_with_the_reason(served: Served) -> None:

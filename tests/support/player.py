@@ -1,5 +1,6 @@
 """A worker played by a test: it says over HTTP whatever the test wants it to say."""
 
+from collections.abc import Sequence
 from itertools import count
 from typing import Any, Protocol
 
@@ -60,7 +61,9 @@ class Player:
 
     _boots = count()
 
-    def __init__(self, served: HasHttp, task: dict[str, Any] = TASK) -> None:
+    def __init__(
+        self, served: HasHttp, task: dict[str, Any] = TASK, devices: Sequence[str] = ("cpu",)
+    ) -> None:
         self.http: httpx2.Client = served.http
         self.boot = f"boot{next(self._boots)}"
         self.id = f"player-{self.boot}"
@@ -68,7 +71,7 @@ class Player:
         manifest = {
             "boot_id": self.boot,
             "slots": 4,
-            "devices": ["cpu"],
+            "devices": list(devices),
             "versions": {"python": "3"},
             "tasks": [task],
             "activations": ["relu"],

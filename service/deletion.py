@@ -1,0 +1,92 @@
+"""Deleting searches: marked at once, deleted piece by piece in the background by plain SQL.
+
+A piece is small enough that whoever else writes hardly waits. A service that is stopped in
+between goes on when it starts again.
+"""
+
+import logging
+from threading import Event, Thread
+
+from service.artifacts import ArtifactStore
+from service.core import Core
+from service.store import deletion, searches
+from service.store.database import Database
+from service.turn import take_turn
+
+PIECE = 500
+"""Trials that are deleted in one transaction."""
+
+BREATH_SECONDS = 0.01
+"""Between two pieces: SQLite's other writers look at growing intervals whether it is free."""
+
+RETRY_SECONDS = 10.0
+
+log = logging.getLogger(__name__)
+
+
+def mark(core: Core, search_id: str) -> None:
+    """Make a search vanish for everyone; its running trials are told so at their next word.
+
+    Raises:
+        NotFound: If there is no such search.
+    """
+    with take_turn(core, search_id) as turn:
+        deletion.mark(turn.session, turn.search)
+    core.studies.drop(search_id)
+    core.publish(makes_work=True)
+    core.delete()
+
+
+class Deleter:
+    """The thread that deletes what is marked. Start it once; stop it before the database closes."""
+
+    def __init__(self) -> None:
+        self._news = Event()
+        self._closed = False
+        self._thread: Thread | None = None
+
+    def wake(self) -> None:
+        """Say that something was marked; any thread may."""
+        self._news.set()
+
+    def start(self, core: Core) -> None:
+        """Delete what is marked, first what a service left that was stopped."""
+        self._thread = Thread(target=self._run, args=(core,), name="deleter", daemon=True)
+        self._news.set()
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End after the piece that is being deleted."""
+        self._closed = True
+        self._news.set()
+        if self._thread is not None:
+            self._thread.join()
+
+    def _run(self, core: Core) -> None:
+        while self._news.wait() and not self._closed:
+            self._news.clear()
+            try:
+                self._delete_marked(core)
+            except Exception:
+                # The edge of the thread: what could not be deleted now is tried again later.
+                log.exception("could not delete what is marked")
+                if not self._news.wait(RETRY_SECONDS):
+                    self._news.set()
+
+    def _delete_marked(self, core: Core) -> None:
+        with core.database.read() as session:
+            marked = searches.marked(session)
+        for search_id in marked:
+            while not self._closed and delete_piece(core.database, core.artifacts, search_id):
+                self._news.wait(BREATH_SECONDS)
+            core.studies.forget(search_id)
+
+
+def delete_piece(database: Database, artifacts: ArtifactStore, search_id: str) -> bool:
+    """Delete some of a marked search, with its files; return whether more is left."""
+    with artifacts.lock:
+        with database.write() as session:
+            unused, is_left = deletion.delete_piece(session, search_id, trials=PIECE)
+        for sha256 in unused:
+            artifacts.discard(sha256)
+    return is_left

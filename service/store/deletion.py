@@ -1,0 +1,61 @@
+"""Deletes searches by plain SQL, a piece at a time."""
+
+from collections.abc import Sequence
+
+from sqlalchemy import delete, func, select, update
+from sqlalchemy.orm import Session
+
+from search_space.contract import OutcomeKind
+from service.store.database import now
+from service.store.models import Artifact, Attempt, Base, Event, Search, Trial, Wanted
+
+EVENTS_PER_TRIAL = 20
+MESSAGE = "the search was deleted"
+
+
+def mark(session: Session, search: Search) -> None:
+    """Note that a search shall be deleted, and end its attempts: nobody waits for their words."""
+    search.wanted = Wanted.DELETE
+    own = select(Trial.id).where(Trial.search_id == search.id).scalar_subquery()
+    session.execute(
+        update(Attempt)
+        .where(Attempt.ended_at.is_(None), Attempt.trial_id.in_(own))
+        .values(ended_at=now(), outcome=OutcomeKind.RELEASED, message=MESSAGE)
+        .execution_options(synchronize_session=False)
+    )
+
+
+def delete_piece(session: Session, search_id: str, *, trials: int) -> tuple[Sequence[str], bool]:
+    """Delete at most so many trials with all that is theirs, and in the end the search itself.
+
+    Returns:
+        The sha256 of the files that no row names any more, and whether anything is left.
+    """
+    some = select(Trial.id).where(Trial.search_id == search_id).limit(trials)
+    ids = session.scalars(some).all()
+    events = _some_events(session, search_id, trials * EVENTS_PER_TRIAL)
+    if not ids and not events:
+        session.execute(delete(Search).where(Search.id == search_id))
+        return [], False
+    return _delete_trials(session, ids), True
+
+
+def _delete_trials(session: Session, ids: Sequence[str]) -> Sequence[str]:
+    # A repeat goes with the trial that it repeats, in whatever piece that is.
+    both = [*ids, *session.scalars(select(Trial.id).where(Trial.repeat_of.in_(ids)))]
+    files = set(session.scalars(select(Artifact.sha256).where(Artifact.trial_id.in_(both))))
+    for table in Base.metadata.sorted_tables:
+        if "trial_id" in table.columns:
+            session.execute(table.delete().where(table.columns["trial_id"].in_(both)))
+    session.execute(delete(Trial).where(Trial.id.in_(both)))
+    still_named = select(Artifact.sha256).where(Artifact.sha256.in_(files))
+    return sorted(files - set(session.scalars(still_named)))
+
+
+def _some_events(session: Session, search_id: str, limit: int) -> bool:
+    """Delete the first events of a search; return whether there were any."""
+    first = session.scalar(select(func.min(Event.number)).where(Event.search_id == search_id))
+    if first is None:
+        return False
+    session.execute(delete(Event).where(Event.search_id == search_id, Event.number < first + limit))
+    return True
