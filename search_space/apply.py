@@ -14,7 +14,7 @@ from search_space.errors import NoSuchSite, SitesDiffer
 from search_space.originals import module_spec
 from search_space.placing import put, shield
 from search_space.sites import Call, probe
-from search_space.spec import ActivationConfig, ActivationSpec, Candidate, Site, SitePlan
+from search_space.spec import ActivationConfig, ActivationSpec, Candidate, SitePlan
 
 Assignment = Mapping[str, ActivationSpec] | Candidate | ActivationConfig
 
@@ -48,7 +48,9 @@ def apply(
     specs = _specs(candidate, found.plan)
     for site, spec in specs.items():
         catalog.check_fit(catalog.check(spec), found.calls[site].site)
-    changed = {id: spec for id, spec in specs.items() if _differs(spec, found.calls[id].site)}
+    changed = {
+        id: spec for id, spec in specs.items() if catalog.changes(spec, found.calls[id].site)
+    }
     dtype = _floating_dtype(model)
     modules = {
         id: _module(spec, found.calls[id], dtype, fused=fused) for id, spec in changed.items()
@@ -103,13 +105,6 @@ def _check_same(expected: SitePlan, found: SitePlan) -> None:
     mis_sized = [id for id in both if sizes(theirs[id]) != sizes(ours[id])]
     if missing or extra or mis_sized:
         raise SitesDiffer(missing, extra, mis_sized)
-
-
-def _differs(spec: ActivationSpec, site: Site) -> bool:
-    """Whether `spec` is anything but the site's own activation."""
-    entry = catalog.lookup(spec.name)
-    same = spec.name == site.original and entry.values(spec) == entry.values(site.original_spec)
-    return entry.learned or not same
 
 
 def _floating_dtype(model: nn.Module) -> torch.dtype:

@@ -13,10 +13,6 @@ def build(
 ) -> nn.Module:
     """Return a new module for `spec`.
 
-    What a module's constructor takes follows from its catalogue entry: the parameters as
-    keywords; `channels` and `channel_dim` if it learns; `share` if there is a choice;
-    `initial` if it has a start.
-
     Args:
         channels: Size of the input's dimension `channel_dim`.
         channel_dim: 1 for `(N, C, *)`, -1 for channels last.
@@ -53,14 +49,7 @@ def construct(
     kind: type[nn.Module] = entry.load()
     if fused:
         kind = _fused(spec.name, kind)
-    arguments: dict[str, object] = dict(spec.params)
-    if len(entry.shares) > 1:
-        arguments["share"] = spec.share
-    if entry.initials:
-        arguments["initial"] = spec.initial or entry.default_initial
-    if entry.learned:
-        arguments |= {"channels": channels, "channel_dim": channel_dim}
-    return kind(**arguments)
+    return kind(**entry.arguments(spec, channels=channels, channel_dim=channel_dim))
 
 
 def _fused(name: str, kind: type[nn.Module]) -> type[nn.Module]:

@@ -11,6 +11,7 @@ __all__ = [
     "CATALOG",
     "Entry",
     "Parameter",
+    "changes",
     "check",
     "check_fit",
     "hidden_width",
@@ -45,6 +46,13 @@ def check_fit(entry: Entry, site: Site) -> None:
         raise UnfitActivation(entry.name, site.id, needs)
     if entry.channels_first_only and site.channel_dim != 1:
         raise UnfitActivation(entry.name, site.id, "channels in dimension 1")
+
+
+def changes(spec: ActivationSpec, site: Site) -> bool:
+    """Whether `spec` is anything but the site's own activation."""
+    entry = lookup(spec.name)
+    same = spec.name == site.original and entry.values(spec) == entry.values(site.original_spec)
+    return entry.learned or not same
 
 
 def initial_for(entry: Entry, *, original: str, policy: str) -> str | None:

@@ -159,6 +159,24 @@ class Entry:
             for name, (p, value) in given.items()
         }
 
+    def arguments(
+        self, spec: ActivationSpec, *, channels: int, channel_dim: int
+    ) -> dict[str, Scalar]:
+        """Return what the module's constructor is given for `spec`, all of it by keyword.
+
+        That is the channels if it learns; the parameters; `share` if there is a choice; and
+        `initial` if it has a start.
+        """
+        arguments: dict[str, Scalar] = {}
+        if self.learned:
+            arguments |= {"channels": channels, "channel_dim": channel_dim}
+        arguments |= spec.params
+        if len(self.shares) > 1:
+            arguments["share"] = spec.share
+        if self.initials:
+            arguments["initial"] = spec.initial or self.default_initial
+        return arguments
+
     def parameter_count(self, spec: ActivationSpec, channels: int) -> int:
         """Return the number of learned parameters of `spec` at a site of so many channels."""
         width = 1 if spec.share == "layer" and len(self.shares) > 1 else channels

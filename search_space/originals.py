@@ -51,7 +51,7 @@ class _Function:
 
 
 _INPLACE = ("inplace",)
-_FUNCTIONS: Mapping[Callable[..., Any], _Function] = {
+FUNCTIONS: Mapping[Callable[..., Any], _Function] = {
     F.relu: _Function("relu", _INPLACE),
     torch.relu: _Function("relu"),
     torch.relu_: _Function("relu", overwrites=True),
@@ -104,7 +104,7 @@ def function_spec(
     function: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]
 ) -> ActivationSpec | None:
     """Return what a call of an activation function computes, None for any other function."""
-    known = _FUNCTIONS.get(function)
+    known = FUNCTIONS.get(function)
     if known is None:
         return None
     given = known.given(args, kwargs)
@@ -115,7 +115,7 @@ def function_spec(
 
 def overwrites(function: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bool:
     """Whether this call of an activation function writes its result into its input."""
-    known = _FUNCTIONS[function]
+    known = FUNCTIONS[function]
     return known.overwrites or bool(known.given(args, kwargs).get("inplace", False))
 
 

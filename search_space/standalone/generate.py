@@ -1,0 +1,122 @@
+"""Writes the standalone file of a config. Loads no torch: it reads the modules it takes from."""
+
+from collections.abc import Iterable
+
+from search_space.catalog import CATALOG, changes, lookup
+from search_space.spec import ActivationConfig, ActivationSpec, Site
+from search_space.standalone.shake import Definition, gather
+
+_RUNTIME = "search_space.standalone.runtime"
+_REPLACEMENTS = "search_space.standalone.replacements"
+
+_ROOTS = [
+    Definition(_RUNTIME, "apply"),
+    Definition("search_space.apply", "parameter_groups"),
+    Definition("search_space.phases", "Phases"),
+    Definition("search_space.spec", "Place"),
+    Definition("search_space.spec", "Site"),
+]
+_INSTEAD = {
+    Definition("search_space.originals", "function_spec"): Definition(
+        _REPLACEMENTS, "function_spec"
+    ),
+    Definition("search_space.activations.starts", "scalar_function"): Definition(
+        _REPLACEMENTS, "scalar_function"
+    ),
+}
+
+# What the file defines itself.
+_TABLES = ("SITES", "ACTIVATIONS", "STARTS")
+
+_HEAD = '''\
+"""Activations for {task}, found by Activation Search{verdict}. Needs torch, and nothing else.
+
+    from activations_standalone import Phases, apply, parameter_groups, read_weights
+
+    apply(model)  # or: start="learned" or "frozen", weights="weights.safetensors"
+    groups = parameter_groups(model, lr={rate:g} * LR, factor={factor:g})
+    optimizer = SGD(groups, lr=LR)
+    phases = Phases(model, optimizer, steps=EPOCHS * STEPS_PER_EPOCH, share={share:g})
+    ...
+        optimizer.step()
+        phases.step()
+
+`LR` is the recipe's learning rate; the numbers are what the search found. Apply before the
+optimizer is made, and decay no parameter of an activation: `parameter_groups` sees to that. For
+the trained network itself: `model.load_state_dict(read_weights("weights.safetensors"))`.
+
+This file was written by a program. Do not edit it; write it anew.
+"""
+
+# ruff: noqa
+# mypy: ignore-errors
+
+'''
+
+
+def standalone(config: ActivationConfig) -> str:
+    """Return a Python file that applies `config` with torch alone.
+
+    It defines `apply`, `parameter_groups`, `Phases` and `read_weights`.
+
+    Raises:
+        ValueError: If the config does not say where its sites are in the network.
+    """
+    sites = [*config.plan.sites, *config.plan.gates]
+    unplaced = [site.id for site in sites if site.place is None]
+    if unplaced:
+        raise ValueError(f"the config does not say where these sites are: {', '.join(unplaced)}")
+    specs = {
+        site.id: (config.candidate.sites[site.id], site)
+        for site in sites
+        if site.id in config.candidate.sites and changes(config.candidate.sites[site.id], site)
+    }
+    starts = _starts(spec for spec, _ in specs.values())
+    kinds = [*starts, *(spec.name for spec, _ in specs.values())]
+    roots = [*_ROOTS, *dict.fromkeys(map(_class, kinds))]
+    text = gather(roots, instead=_INSTEAD, left_out=_TABLES)
+    return _head(config) + text + _tables(sites, specs, starts)
+
+
+def _starts(specs: Iterable[ActivationSpec]) -> list[str]:
+    """Return the functions of one number that the activations start as."""
+    names = (spec.initial or lookup(spec.name).default_initial for spec in specs)
+    return sorted({n for n in names if n and n in CATALOG and not CATALOG[n].learned})
+
+
+def _class(name: str) -> Definition:
+    module, _, attribute = lookup(name).target.partition(":")
+    return Definition(module, attribute)
+
+
+def _head(config: ActivationConfig) -> str:
+    training = config.candidate.training
+    claim = config.provenance.get("verdict")
+    return _HEAD.format(
+        task=config.task.get("name", "a network"),
+        verdict=f" ({claim})" if isinstance(claim, str) else "",
+        rate=training.learning_rate_factor,
+        factor=training.activation_learning_rate_factor,
+        share=training.realign_after,
+    )
+
+
+def _tables(
+    sites: list[Site], specs: dict[str, tuple[ActivationSpec, Site]], starts: list[str]
+) -> str:
+    """Return the values of what the gathered code declares."""
+    made = (f"    {id!r}: lambda: {_call(*pair)},\n" for id, pair in specs.items())
+    functions = (f"    {name!r}: {_class(name).name},\n" for name in starts)
+    return (
+        "\n\nSITES = (\n" + "".join(f"    {site!r},\n" for site in sites) + ")\n"
+        "ACTIVATIONS = {\n" + "".join(made) + "}\n"
+        "STARTS = {\n" + "".join(functions) + "}\n"
+    )
+
+
+def _call(spec: ActivationSpec, site: Site) -> str:
+    arguments = lookup(spec.name).arguments(
+        spec, channels=site.channels, channel_dim=site.channel_dim
+    )
+    given = ", ".join(f"{name}={value!r}" for name, value in arguments.items())
+    return f"{_class(spec.name).name}({given})"
