@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from operator import attrgetter
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import nn
@@ -15,12 +15,18 @@ from search_space.originals import module_spec
 from search_space.placing import put, shield
 from search_space.sites import Call, probe
 from search_space.spec import ActivationConfig, ActivationSpec, Candidate, SitePlan
+from search_space.transfer import Match, transfer
 
 Assignment = Mapping[str, ActivationSpec] | Candidate | ActivationConfig
 
 
 def apply(
-    model: nn.Module, candidate: Assignment, example_batch: Any, *, fused: bool = False
+    model: nn.Module,
+    candidate: Assignment,
+    example_batch: Any,
+    *,
+    match: Match | Literal["exact"] = "exact",
+    fused: bool = False,
 ) -> nn.Module:
     """Put the activations of `candidate` into `model`, in place, and return it.
 
@@ -34,17 +40,24 @@ def apply(
         candidate: Specs by site id, a candidate, or a config, which must have been made on
             the same sites.
         example_batch: As for `find_sites`, which runs first.
+        match: How a config finds its sites in a network where they differ: `name`, `order` or
+            `depth`, see `search_space.transfer`. Its gain was not measured there.
         fused: Compute those that have a fused twin by its kernel; parameters and their names
             are the same.
 
     Raises:
         NoSuchSite: If one id is not a site of the network.
         SitesDiffer: If several are not, or if the sites are not those of the config.
+        CannotTransfer: If the sites cannot be paired in the way of `match`.
         UnknownActivation: If the catalogue does not hold a name.
         BadParameter: If a parameter, share or start is not one of the activation's.
         UnfitActivation: If an activation cannot stand at its site.
     """
     found = probe(model, example_batch)
+    if match != "exact":
+        if not isinstance(candidate, ActivationConfig):
+            raise TypeError("match is for an ActivationConfig, which knows its own sites")
+        candidate = transfer(candidate, found.plan, match)
     specs = _specs(candidate, found.plan)
     for site, spec in specs.items():
         catalog.check_fit(catalog.check(spec), found.calls[site].site)

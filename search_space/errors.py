@@ -101,3 +101,22 @@ class SitesDiffer(SearchSpaceError, ValueError):
             if sites
         ]
         return f"the sites of the network differ from the config's; {'; '.join(parts)}"
+
+
+class CannotTransfer(SearchSpaceError, ValueError):
+    """The sites of a config cannot be paired with those of a network in the way asked for."""
+
+
+class FoldDiffers(SearchSpaceError, ArithmeticError):
+    """A folded network computes something else than the network that was folded."""
+
+    def __init__(self, difference: float, allowed: float) -> None:
+        super().__init__(difference, allowed)
+        self.difference = difference
+        self.allowed = allowed
+
+    def __str__(self) -> str:
+        return (
+            f"the folded network's output is off by {self.difference:.3g} of its largest number, "
+            f"more than {self.allowed:.3g}"
+        )

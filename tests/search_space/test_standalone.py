@@ -160,9 +160,7 @@ def test_shapes_of_another_network_are_refused(
     file = loaded(config_of(SPECS, mixed, images))
     path = tmp_path / "weights.safetensors"
     save_file({"stem.weight": torch.zeros(8, 3, 3, 3)}, path)
-    with pytest.raises(
-        ValueError, match=r"do not fit layers.0.relu.0: .*\n.*Missing key"
-    ):
+    with pytest.raises(ValueError, match=r"do not fit layers.0.relu.0: .*\n.*Missing key"):
         file.apply(Mixed(), start="learned", weights=path)
 
 

@@ -1,0 +1,191 @@
+"""Making a trained network's activations as cheap as they can be, for inference alone."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_linear_bn_weights
+from torch.utils._pytree import tree_leaves
+
+from search_space.activations.acon import AconC, MetaAcon
+from search_space.activations.learned import LearnedActivation
+from search_space.activations.network import mean_over_positions
+from search_space.activations.pwlu import MIN_WIDTH, PWLU
+from search_space.activations.pwlu_free import FreePWLU
+from search_space.activations.shape import along_channels, working_dtype
+from search_space.activations.swish import AconA, AconB
+from search_space.errors import FoldDiffers
+from search_space.sites import arguments
+
+
+def fold(model: nn.Module, example_batch: Any) -> nn.Module:
+    """Fold the learned activations of `model` into constants, in place, and return it.
+
+    PWLU becomes a table of slopes and offsets; ACON and Swish keep two products and a sigmoid;
+    the batch norms of Meta-ACON's small network go into its layers. What has no shorter form
+    stays. The model is in evaluation mode afterwards, and its activations train no more.
+
+    Args:
+        example_batch: As for `find_sites`; the outputs on it are compared before and after.
+
+    Raises:
+        FoldDiffers: If an output changes by more than rounding; the model is then unfolded.
+    """
+    model.eval()
+    before = _outputs(model, example_batch)
+    paths = dict(model.named_modules(remove_duplicate=False))
+    forms = {module: _form(module) for module in paths.values()}
+    folded = {path: form for path, module in paths.items() if (form := forms[module])}
+    _set(model, folded)
+    try:
+        _compare(before, _outputs(model, example_batch))
+    except FoldDiffers:
+        _set(model, {path: paths[path] for path in folded})
+        raise
+    for module in model.modules():
+        if isinstance(module, LearnedActivation):
+            module.requires_grad_(False)
+    return model
+
+
+def _outputs(model: nn.Module, example_batch: Any) -> list[Tensor]:
+    args, kwargs = arguments(example_batch)
+    with torch.no_grad():
+        leaves = tree_leaves(model(*args, **kwargs))
+    return [leaf for leaf in leaves if isinstance(leaf, Tensor) and leaf.is_floating_point()]
+
+
+def _compare(before: list[Tensor], after: list[Tensor]) -> None:
+    """Raise `FoldDiffers` unless all numbers agree to half the digits of their dtype."""
+    for old, new in zip(before, after, strict=True):
+        allowed = torch.finfo(old.dtype).eps ** 0.5
+        wide = old.double()
+        difference = float((new.double() - wide).abs().max() / wide.abs().max().clamp_min(1e-12))
+        if not difference <= allowed:
+            raise FoldDiffers(difference, allowed)
+
+
+def _set(model: nn.Module, modules: Mapping[str, nn.Module]) -> None:
+    for path, module in modules.items():
+        model.set_submodule(path, module)
+
+
+def _form(module: nn.Module) -> nn.Module | None:
+    """Return what `module` is folded into; None where it has no shorter form."""
+    match module:
+        case FreePWLU():
+            return None
+        case PWLU():
+            return None if module.collecting else FoldedPWLU(module).eval()
+        case MetaAcon():
+            # A layer norm looks at its input, and other switches have no small network.
+            constant = module.each == "channel" and not isinstance(module.bn1, nn.LayerNorm)
+            return FoldedMetaAcon(module).eval() if constant else None
+        case AconA():
+            beta = module.beta.detach()
+            one, zero = torch.ones_like(beta), torch.zeros_like(beta)
+            return FoldedAcon(one, zero, beta, module.channel_dim).eval()
+        case AconB():
+            p, beta = module.p.detach(), module.beta.detach()
+            return FoldedAcon(torch.ones_like(p), p, beta, module.channel_dim).eval()
+        case AconC():
+            p1, p2, beta = (p.detach() for p in (module.p1, module.p2, module.beta))
+            return FoldedAcon(p1, p2, beta, module.channel_dim).eval()
+    return None
+
+
+class FoldedPWLU(nn.Module):
+    """`y = slope[row] x + offset[row]`, with the row `floor(scale x + shift)`, clamped."""
+
+    slope: Tensor
+    offset: Tensor
+    scale: Tensor
+    shift: Tensor
+
+    def __init__(self, pwlu: PWLU) -> None:
+        super().__init__()
+        self.channel_dim = pwlu.channel_dim
+        segments = pwlu.values.shape[1] - 1
+        left = pwlu.left.detach()
+        step = (pwlu.right.detach() - left).clamp_min(MIN_WIDTH) / segments
+        knots = left[:, None] + step[:, None] * torch.arange(segments + 1, device=left.device)
+        values = pwlu.values.detach()
+        inner = values.diff(dim=1) / step[:, None]
+        outer = [s.detach()[:, None] for s in (pwlu.left_slope, pwlu.right_slope)]
+        slope = torch.cat([outer[0], inner, outer[1]], 1)
+        start, origin = (torch.cat([t[:, :1], t], 1) for t in (values, knots))
+        self.register_buffer("slope", slope)
+        self.register_buffer("offset", start - slope * origin)
+        self.register_buffer("scale", 1 / step)
+        self.register_buffer("shift", 1 - left / step)
+
+    def forward(self, x: Tensor) -> Tensor:
+        wide = x.to(working_dtype(x))
+        scale, shift = (along_channels(t, x, self.channel_dim) for t in (self.scale, self.shift))
+        last = self.slope.shape[1] - 1
+        row = (wide * scale + shift).clamp(0, last).to(torch.int64).clamp(0, last)
+        if len(self.slope) > 1:
+            # One flat table: the rows of channel c begin at c times their number.
+            first = torch.arange(len(self.slope), device=x.device) * (last + 1)
+            row = row + along_channels(first, x, self.channel_dim)
+        slope, offset = (t.flatten()[row] for t in (self.slope, self.offset))
+        return (slope * wide + offset).to(x.dtype)
+
+
+class FoldedAcon(nn.Module):
+    """`y = x (a sigmoid(b x) + c)`: any ACON whose switch is a constant."""
+
+    a: Tensor
+    b: Tensor
+    c: Tensor
+
+    def __init__(self, p1: Tensor, p2: Tensor, beta: Tensor, channel_dim: int) -> None:
+        super().__init__()
+        self.channel_dim = channel_dim
+        self.register_buffer("a", p1 - p2)
+        self.register_buffer("b", beta * (p1 - p2))
+        self.register_buffer("c", p2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        wide = x.to(working_dtype(x))
+        a, b, c = (along_channels(t, x, self.channel_dim) for t in (self.a, self.b, self.c))
+        return (wide * (torch.sigmoid(wide * b) * a + c)).to(x.dtype)
+
+
+class FoldedMetaAcon(nn.Module):
+    """Meta-ACON whose batch norms are in the layers of its small network."""
+
+    p1: Tensor
+    p2: Tensor
+
+    def __init__(self, acon: MetaAcon) -> None:
+        super().__init__()
+        self.fc1 = _folded(acon.fc1, acon.bn1)
+        self.fc2 = _folded(acon.fc2, acon.bn2)
+        self.register_buffer("p1", acon.p1.detach())
+        self.register_buffer("p2", acon.p2.detach())
+
+    def forward(self, x: Tensor) -> Tensor:
+        wide = x.to(working_dtype(x))
+        mean = mean_over_positions(x).to(self.fc1.weight.dtype)
+        beta = along_channels(torch.sigmoid(self.fc2(self.fc1(mean))), x, 1)
+        p1, p2 = (along_channels(p, x, 1) for p in (self.p1, self.p2))
+        z = (p1 - p2) * wide
+        return (z * torch.sigmoid(beta * z) + p2 * wide).to(x.dtype)
+
+
+def _folded(layer: nn.Linear, norm: nn.Module) -> nn.Linear:
+    """Return one layer for a layer and the batch norm after it, with their running statistics."""
+    new = nn.Linear(layer.in_features, layer.out_features).to(layer.weight)
+    weight, bias = layer.weight, layer.bias
+    if isinstance(norm, nn.BatchNorm1d):
+        assert norm.running_mean is not None
+        assert norm.running_var is not None
+        weight, bias = fuse_linear_bn_weights(
+            weight, bias, norm.running_mean, norm.running_var, norm.eps, norm.weight, norm.bias
+        )
+    with torch.no_grad():
+        new.weight.copy_(weight)
+        new.bias.copy_(bias)
+    return new.requires_grad_(False)

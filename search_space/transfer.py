@@ -1,0 +1,86 @@
+"""Carrying a config over to a network with other sites than those it was found on. No torch."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Literal
+
+from search_space.errors import CannotTransfer
+from search_space.spec import ActivationConfig, Site, SitePlan
+
+Match = Literal["name", "order", "depth"]
+
+
+def transfer(config: ActivationConfig, plan: SitePlan, match: Match) -> ActivationConfig:
+    """Return `config` for the network that `plan` is of. What was measured does not go along.
+
+    Args:
+        match: Which site of the config each site of the network takes its activation from.
+            `name`: the one with its id; a site without one stays as it is. `order`: the one
+            with its number, so there must be as many. `depth`: the nearest by relative depth,
+            within the stage of the same number where the networks have as many stages.
+
+    Raises:
+        CannotTransfer: If no site, or not every site that must, finds one.
+    """
+    pairs = _PAIRINGS[match](config.plan.sites, plan.sites)
+    if not pairs:
+        ids = [site.id for site in plan.sites]
+        raise CannotTransfer(f"no site of the config is among those of the network: {ids}")
+    specs = config.candidate.sites
+    return ActivationConfig(
+        candidate=replace(
+            config.candidate,
+            sites={new: specs[old] for new, old in pairs.items() if old in specs},
+        ),
+        task=config.task,
+        plan=plan,
+        fingerprint=plan.fingerprint,
+        provenance={
+            "transfer": {"match": match, "fingerprint": config.fingerprint, "sites": dict(pairs)},
+            "found": dict(config.provenance),
+        },
+    )
+
+
+def _by_name(old: Sequence[Site], new: Sequence[Site]) -> Mapping[str, str]:
+    known = {site.id for site in old}
+    return {site.id: site.id for site in new if site.id in known}
+
+
+def _by_order(old: Sequence[Site], new: Sequence[Site]) -> Mapping[str, str]:
+    if len(old) != len(new):
+        reason = f"by order needs as many sites: the config has {len(old)}, the network {len(new)}"
+        raise CannotTransfer(reason)
+    return {ours.id: theirs.id for ours, theirs in zip(new, old, strict=True)}
+
+
+def _by_depth(old: Sequence[Site], new: Sequence[Site]) -> Mapping[str, str]:
+    from_stages, to_stages = _stages(old), _stages(new)
+    if len(from_stages) != len(to_stages):
+        from_stages, to_stages = [list(old)], [list(new)]
+    return {
+        site.id: theirs[_nearest(index, len(ours), len(theirs))].id
+        for theirs, ours in zip(from_stages, to_stages, strict=True)
+        for index, site in enumerate(ours)
+        if theirs
+    }
+
+
+def _stages(sites: Sequence[Site]) -> list[list[Site]]:
+    """Return the sites by stage, in the order in which the stages come."""
+    stages: dict[str, list[Site]] = {}
+    for site in sites:
+        stages.setdefault(site.stage, []).append(site)
+    return list(stages.values())
+
+
+def _nearest(index: int, count: int, among: int) -> int:
+    """Return which of `among` sites is as deep as number `index` of `count`; ends meet ends."""
+    return round(index * (among - 1) / (count - 1)) if count > 1 else (among - 1) // 2
+
+
+_PAIRINGS: Mapping[Match, Callable[[Sequence[Site], Sequence[Site]], Mapping[str, str]]] = {
+    "name": _by_name,
+    "order": _by_order,
+    "depth": _by_depth,
+}
