@@ -1,9 +1,8 @@
 """Builds the service. Importing this module has no effect; `create_app` does."""
 
 import asyncio
-import fcntl
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator
+from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -26,21 +25,22 @@ from service.artifacts import ArtifactStore
 from service.core import Core, signing_key
 from service.dashboard.page import add_page
 from service.deletion import Deleter
+from service.errors import CannotStart
 from service.guard import Guard
 from service.insight.studio import Studio
+from service.office import Office, Term
 from service.problems import add_problem_handlers
 from service.scheduler import Scheduler, WaitingRoom
 from service.schemas import Problem
 from service.settings import Settings
-from service.store.database import Database, sqlite_url
+from service.store.database import Database
 from service.store.migrate import migrate
+from service.store.place import locked, store_url
 from service.store.searches import clock
 
 MAX_BODY_BYTES = 8 * 1024**2
-
-
-class CannotStart(Exception):
-    """The settings or the surroundings do not let the service start."""
+THINKING_TIMES = 4
+"""A transaction may be silent for so many times what an owner may: studies are rebuilt in it."""
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -63,7 +63,6 @@ def create_app(settings: Settings) -> FastAPI:
     )
     app.state.settings = settings
     app.state.access = Access(token)
-    app.state.stopping = False
     app.add_middleware(Guard, hosts=settings.hosts, max_body_bytes=MAX_BODY_BYTES)
     add_problem_handlers(app)
     api = APIRouter(prefix="/v1", max_body_size=MAX_BODY_BYTES)
@@ -81,50 +80,52 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     settings: Settings = app.state.settings
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     settings.home.mkdir(parents=True, exist_ok=True)
-    with _only_one(settings.home / "service.lock"):
-        url = settings.database_url or sqlite_url(settings.home)
-        database = Database(url)
+    url = store_url(settings.database_url, settings.home)
+    with ExitStack() as stack:
+        if url.get_backend_name() == "sqlite":
+            stack.enter_context(locked(Path(url.database or "")))
+        database = Database(url, silence=settings.owner_seconds * THINKING_TIMES)
+        stack.callback(database.close)
         migrate(database.engine)
-        with database.write() as session:
-            key, started_at = signing_key(session), clock(session)
-        waiting_room, deleter = WaitingRoom(), Deleter()
-        core = Core(
-            settings=settings,
-            database=database,
-            artifacts=ArtifactStore(settings.home / "artifacts"),
-            key=key,
-            started_at=started_at,
-            work=waiting_room.wake,
-            delete=deleter.wake,
+        loop = asyncio.get_running_loop()
+        office = Office(
+            database, lambda epoch: _term(settings, database, loop, epoch), settings.owner_seconds
         )
-        scheduler = Scheduler(core, waiting_room)
-        studio = Studio(database, url, settings.home / "exports")
-        for news in (core.news, core.log_news):
-            news.bind(asyncio.get_running_loop())
-        app.state.core, app.state.waiting_room, app.state.studio = core, waiting_room, studio
-        scheduler.start()
-        deleter.start(core)
+        app.state.office = office
+        app.state.studio = Studio(
+            database, url.render_as_string(hide_password=False), settings.home / "exports"
+        )
+        office.open()
         try:
             yield
         finally:
-            app.state.stopping = True
-            core.news.publish()
-            core.log_news.publish()
-            await asyncio.to_thread(studio.close)
-            await asyncio.to_thread(scheduler.stop)
-            await asyncio.to_thread(deleter.stop)
-            database.close()
+            await office.close()
+            await asyncio.to_thread(app.state.studio.close)
 
 
-@contextmanager
-def _only_one(path: Path) -> Iterator[None]:
-    """Hold a file lock, so that never two services decide over one store."""
-    with path.open("a") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise CannotStart(f"another service is running on {path.parent.resolve()}") from None
-        yield
+def _term(
+    settings: Settings, database: Database, loop: asyncio.AbstractEventLoop, epoch: int | None
+) -> Term:
+    """Make the parts that decide, and let them begin."""
+    mine = database.of_epoch(epoch)
+    with mine.write() as session:
+        key, started_at = signing_key(session), clock(session)
+    room, deleter = WaitingRoom(), Deleter()
+    core = Core(
+        settings=settings,
+        database=mine,
+        artifacts=ArtifactStore(settings.home / "artifacts"),
+        key=key,
+        started_at=started_at,
+        work=room.wake,
+        delete=deleter.wake,
+    )
+    for news in (core.news, core.log_news):
+        news.bind(loop)
+    scheduler = Scheduler(core, room)
+    scheduler.start()
+    deleter.start(core)
+    return Term(epoch, core, room, (scheduler, deleter))
 
 
 def _admin_token(settings: Settings) -> str | None:
@@ -146,8 +147,8 @@ async def _healthz() -> dict[str, str]:
 
 def _readyz(app: FastAPI) -> Any:
     def readyz() -> dict[str, str]:
-        """Say that the store answers."""
-        with app.state.core.database.read() as session:
+        """Say that this process is the owner and that the store answers."""
+        with app.state.office.term.core.database.read() as session:
             session.execute(text("SELECT 1"))
         return {"status": "ready"}
 

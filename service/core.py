@@ -23,9 +23,15 @@ class News:
     def __init__(self) -> None:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._changed = asyncio.Event()
+        self.is_over = False
 
     def bind(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
+
+    def close(self) -> None:
+        """Say that there will be no more; followers go."""
+        self.is_over = True
+        self.publish()
 
     def publish(self) -> None:
         """Say that there may be news; any thread may."""
@@ -53,8 +59,9 @@ class Core:
 
     Attributes:
         key: Signs the tokens of attempts.
-        started_at: By the database's clock. Nothing is taken from a silent worker before one
-            lease length after it: the workers could not renew while the service was away.
+        started_at: When this process became the owner, by the database's clock. Nothing is taken
+            from a silent worker before one lease length after it: the workers could not renew
+            while the service was away.
         log_news: Of output of trials, which would wake the followers of events for nothing.
         work: Says to the scheduler that there may be work; it does not block.
         delete: Says to the deleter that a search was marked; it does not block.

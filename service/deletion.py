@@ -55,11 +55,11 @@ class Deleter:
         self._news.set()
         self._thread.start()
 
-    def stop(self) -> None:
-        """End after the piece that is being deleted."""
+    def stop(self, *, wait: bool) -> None:
+        """End after the piece that is being deleted; wait for that, or not."""
         self._closed = True
         self._news.set()
-        if self._thread is not None:
+        if wait and self._thread is not None:
             self._thread.join()
 
     def _run(self, core: Core) -> None:

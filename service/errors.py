@@ -15,6 +15,10 @@ class Fault:
     given: Any = None
 
 
+class CannotStart(Exception):
+    """The settings or the surroundings do not let the service start."""
+
+
 class ServiceError(Exception):
     """Base of every error a client may see."""
 
@@ -181,6 +185,26 @@ class BadContentType(ServiceError):
 
     def __str__(self) -> str:
         return f"content-type must be {self.expected}, got {self.given or 'none'}"
+
+
+class Unavailable(ServiceError):
+    """Base of what passes: the same request may be made again in a moment."""
+
+    status = HTTPStatus.SERVICE_UNAVAILABLE
+
+
+class StandingBy(Unavailable):
+    """Another process is the owner of the store; this one takes over when that one is gone."""
+
+    def __str__(self) -> str:
+        return "this process stands by while another one decides; ask that one, or again"
+
+
+class StoreAway(Unavailable):
+    """The database does not answer."""
+
+    def __str__(self) -> str:
+        return "the database does not answer at present; nothing was changed; try again"
 
 
 class TooLarge(ServiceError):

@@ -1,18 +1,27 @@
 """Errors as problem documents (RFC 9457)."""
 
+import logging
 from http import HTTPStatus
 from typing import Any
 
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
+from sqlalchemy.exc import InterfaceError, InternalError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from search_space.search import BRANCHES
-from service.errors import Fault, Invalid, ServiceError
+from service.errors import Fault, Invalid, ServiceError, StoreAway
 
 MEDIA_TYPE = "application/problem+json"
+_HEADERS = {
+    HTTPStatus.UNAUTHORIZED: {"WWW-Authenticate": "Bearer"},
+    HTTPStatus.SERVICE_UNAVAILABLE: {"Retry-After": "1"},
+}
+
+log = logging.getLogger(__name__)
 
 
 def add_problem_handlers(app: FastAPI) -> None:
@@ -20,11 +29,13 @@ def add_problem_handlers(app: FastAPI) -> None:
     app.add_exception_handler(ServiceError, _service_error)
     app.add_exception_handler(RequestValidationError, _validation_error)
     app.add_exception_handler(HTTPException, _http_error)
+    for lost in (OperationalError, InternalError, InterfaceError, PoolTimeout):
+        app.add_exception_handler(lost, _store_error)
 
 
 def problem_response(request: Request, error: ServiceError) -> Response:
     name = type(error).__name__
-    headers = {"WWW-Authenticate": "Bearer"} if error.status == HTTPStatus.UNAUTHORIZED else None
+    headers = _HEADERS.get(error.status)
     return _problem(request, name, error.status, str(error), headers=headers, **error.details)
 
 
@@ -57,6 +68,12 @@ async def _service_error(request: Request, error: Exception) -> Response:
 async def _validation_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     return problem_response(request, Invalid([fault_of(one) for one in error.errors()]))
+
+
+async def _store_error(request: Request, error: Exception) -> Response:
+    """Answer that the database is away: cut off, restarting, full, or too busy."""
+    log.warning("the database does not answer: %s", error)
+    return problem_response(request, StoreAway())
 
 
 async def _http_error(request: Request, error: Exception) -> Response:

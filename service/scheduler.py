@@ -121,10 +121,11 @@ class Scheduler:
     def start(self) -> None:
         self._thread.start()
 
-    def stop(self) -> None:
-        """Send every waiting slot away and end the thread."""
+    def stop(self, *, wait: bool) -> None:
+        """Send every waiting slot away and end the thread, or let it end in its own time."""
         self._room.close()
-        self._thread.join()
+        if wait:
+            self._thread.join()
 
     def _run(self) -> None:
         swept = time.monotonic()

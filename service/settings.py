@@ -16,6 +16,8 @@ class Settings(BaseSettings):
         home: Folder of the SQLite store and of the artifacts.
         database_url: SQLAlchemy URL; None means SQLite under `home`.
         lease_seconds: How long a silent worker keeps its trial.
+        owner_seconds: How long a silent service remains the owner of a PostgreSQL; then one
+            that stands by takes over.
         admin_token_file: File that holds the token every request must carry; None: no token,
             which is refused off loopback.
         allowed_hosts: Further names by which clients may address the service.
@@ -30,6 +32,7 @@ class Settings(BaseSettings):
     home: Path = Path("actsearch-home")
     database_url: str | None = None
     lease_seconds: float = Field(30.0, gt=0)
+    owner_seconds: float = Field(15.0, gt=0)
     admin_token_file: Path | None = None
     allowed_hosts: list[str] = []
     max_artifact_bytes: int = Field(2 * 1024**3, gt=0)

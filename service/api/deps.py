@@ -14,17 +14,22 @@ from service.access import SESSION_COOKIE, Access, Caller, Scope
 from service.core import Core
 from service.errors import Forbidden, Unauthorized
 from service.insight.studio import Studio
+from service.office import Office
 from service.scheduler import WaitingRoom
 from service.store import attempts
 from service.store.cursor import Cursor, decode
 
 
+def _office(request: Request) -> Office:
+    return cast(Office, request.app.state.office)
+
+
 def _core(request: Request) -> Core:
-    return cast(Core, request.app.state.core)
+    return _office(request).term.core
 
 
 def _waiting_room(request: Request) -> WaitingRoom:
-    return cast(WaitingRoom, request.app.state.waiting_room)
+    return _office(request).term.room
 
 
 def _studio(request: Request) -> Studio:

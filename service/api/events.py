@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Header, Request
+from fastapi import APIRouter, Depends, Header
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 
 from service.api.deps import Parts, reads
@@ -45,14 +45,13 @@ def position(
 async def follow(
     id: Annotated[str, Depends(existing)],
     after: Annotated[int, Depends(position)],
-    request: Request,
     core: Parts,
 ) -> AsyncIterator[ServerSentEvent]:
     """Follow a search until it is deleted.
 
     Holds neither thread nor session nor transaction while it waits.
     """
-    while not request.app.state.stopping:
+    while not core.news.is_over:
         news = core.news.next()
         found = await asyncio.to_thread(_since, core, id, after)
         if found is None:

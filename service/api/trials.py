@@ -3,7 +3,7 @@
 import asyncio
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Request, Response, status
+from fastapi import APIRouter, Query, Response, status
 from fastapi.responses import FileResponse
 
 from service.api.deps import After, Limit, Parts, ReadableTrial, Reader, reads, reads_or_submits
@@ -62,7 +62,6 @@ def read_reports(id: str, session: Reader) -> list[ReportAnswer]:
 @router.get("/trials/{id}/logs", dependencies=READS)
 async def read_log(
     id: str,
-    request: Request,
     core: Parts,
     attempt: Annotated[int | None, Query(ge=1, le=2**31 - 1, description="None: the last.")] = None,
     offset: Annotated[int, Query(ge=0, lt=2**62)] = 0,
@@ -78,7 +77,7 @@ async def read_log(
         news = core.log_news.next()
         answer = await asyncio.to_thread(_read_log, core, id, attempt, offset, tail)
         left = deadline - clock()
-        if answer.text or answer.ended or left <= 0 or request.app.state.stopping:
+        if answer.text or answer.ended or left <= 0 or core.log_news.is_over:
             return answer
         await core.log_news.wait(news, min(left, LOOK_ANYWAY_SECONDS))
 

@@ -14,8 +14,9 @@ import uvicorn
 from fastapi import FastAPI
 from sqlalchemy.exc import SQLAlchemyError
 
-from service.app import CannotStart, create_app
+from service.app import create_app
 from service.cli.common import REFUSED, CommandError, complain, print_json, say
+from service.errors import CannotStart
 from service.settings import Settings
 
 _WORKER_SECONDS = 15.0
@@ -104,9 +105,7 @@ class _Up:
         finally:
             # Followers and slots that wait go now; the server would wait for them in vain.
             server.should_exit = True
-            self._app.state.stopping = True
-            self._app.state.core.news.publish()
-            self._app.state.waiting_room.close()
+            self._app.state.office.hang_up()
             await serving
 
     def _announce(self) -> None:

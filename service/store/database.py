@@ -2,15 +2,17 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
+from copy import copy
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Float, create_engine, event
-from sqlalchemy.engine import make_url
+from sqlalchemy import URL, Connection, Engine, Float, create_engine, event, make_url, select
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import Session, sessionmaker
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
+
+from service.errors import StandingBy
+from service.store.models import Owner
 
 BUSY_SECONDS = 30
 
@@ -35,13 +37,30 @@ def _now_on_postgresql(_element: now, _compiler: SQLCompiler, **_: Any) -> str:
 
 class Database:
     """Opens transactions. A write transaction takes SQLite's write lock at its start:
-    begun as a reader and upgraded later, it would fail whenever two of them meet."""
+    begun as a reader and upgraded later, it would fail whenever two of them meet.
 
-    def __init__(self, url: str) -> None:
-        self.engine = _create_engine(url)
+    Args:
+        silence: Seconds after which PostgreSQL ends a transaction that says nothing: whoever
+            was stopped in the middle of one must not keep its locks for ever.
+    """
+
+    def __init__(self, url: URL | str, *, silence: float = 60.0) -> None:
+        self.engine = _create_engine(make_url(url), silence)
         self._readers = sessionmaker(self.engine, expire_on_commit=False)
         writing = self.engine.execution_options(writes=True)
         self._writers = sessionmaker(writing, expire_on_commit=False)
+        self._epoch: int | None = None
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether several processes can use it, of which one must be the owner."""
+        return self.engine.dialect.name != "sqlite"
+
+    def of_epoch(self, epoch: int | None) -> "Database":
+        """Return this store for an owner: it writes for as long as the epoch is the newest."""
+        mine = copy(self)
+        mine._epoch = epoch
+        return mine
 
     @contextmanager
     def read(self) -> Iterator[Session]:
@@ -53,23 +72,52 @@ class Database:
     def write(self) -> Iterator[Session]:
         """Open a session whose changes are committed at the end, or rolled back by an error."""
         with self._writers.begin() as session:
+            if self._epoch is not None:
+                _check_epoch(session, self._epoch)
             yield session
 
     def close(self) -> None:
         self.engine.dispose()
 
 
-def sqlite_url(home: Path) -> str:
-    return f"sqlite:///{home.resolve() / 'actsearch.db'}"
+def _check_epoch(session: Session, epoch: int) -> None:
+    """Raise `StandingBy` unless the epoch is the newest, and let it stay so until the commit."""
+    mine = select(Owner.epoch).where(Owner.epoch == epoch)
+    if session.scalar(mine.with_for_update(read=True, key_share=True)) is None:
+        raise StandingBy
 
 
-def _create_engine(url: str) -> Engine:
-    if make_url(url).get_backend_name() != "sqlite":
-        return create_engine(url, pool_size=20, max_overflow=20, pool_pre_ping=True)
+def _create_engine(url: URL, silence: float) -> Engine:
+    if url.get_backend_name() != "sqlite":
+        engine = create_engine(
+            url,
+            pool_size=20,
+            max_overflow=20,
+            pool_pre_ping=True,
+            # A database that is cut off is noticed within these times, in every state.
+            connect_args={
+                "connect_timeout": 5,
+                "keepalives_idle": 10,
+                "keepalives_interval": 5,
+                "keepalives_count": 3,
+                "tcp_user_timeout": 15_000,
+            },
+        )
+        event.listen(engine, "connect", _SetSilence(silence))
+        return engine
     engine = create_engine(url, connect_args={"timeout": BUSY_SECONDS}, pool_size=20)
     event.listen(engine, "connect", _prepare_sqlite)
     event.listen(engine, "begin", _begin_sqlite)
     return engine
+
+
+class _SetSilence:
+    def __init__(self, seconds: float) -> None:
+        self._milliseconds = int(seconds * 1000)
+
+    def __call__(self, connection: Any, _record: object) -> None:
+        connection.execute(f"SET idle_in_transaction_session_timeout = {self._milliseconds}")
+        connection.commit()
 
 
 def _prepare_sqlite(connection: Any, _record: object) -> None:

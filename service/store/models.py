@@ -329,6 +329,20 @@ class Secret(Base):
     value: Mapped[str]
 
 
+class Owner(Base):
+    """The one row that says which process decides.
+
+    `epoch` grows with every change of owner. It is the key, so that writers can share a lock on
+    it which holds off a change of owner, yet not the owner's renewals of `expires_at`.
+    """
+
+    __tablename__ = "owner"
+
+    epoch: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    holder: Mapped[str]
+    expires_at: Mapped[float]
+
+
 class Token(Base):
     """What lets a caller in: its hash, what it allows, and until when."""
 

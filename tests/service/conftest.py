@@ -5,15 +5,28 @@ from typing import Any
 import pytest
 
 from tests.support.player import Player
+from tests.support.postgres import Postgres
 from tests.support.serving import Served
 
 
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])
+def new_store(request: pytest.FixtureRequest) -> Callable[[], dict[str, str]]:
+    """Return the settings of a new store: every test of the service runs on both databases."""
+    if request.param == "sqlite":
+        return dict
+    postgres: Postgres = request.getfixturevalue("postgres")
+    return lambda: {"database_url": postgres.migrated()}
+
+
 @pytest.fixture
-def serve(tmp_path: Path) -> Iterator[Callable[..., Served]]:
+def serve(
+    tmp_path: Path, new_store: Callable[[], dict[str, str]]
+) -> Iterator[Callable[..., Served]]:
     """Start services with settings; all of them stop at the end."""
     running: list[Served] = []
 
     def start(**settings: Any) -> Served:
+        settings = new_store() | settings
         running.append(Served(tmp_path / f"home-{len(running)}", **settings))
         return running[-1]
 

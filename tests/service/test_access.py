@@ -6,7 +6,8 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from service.app import CannotStart, create_app
+from service.app import create_app
+from service.errors import CannotStart
 from service.settings import Settings
 from tests.support.player import Player
 from tests.support.serving import Served
@@ -65,9 +66,11 @@ def test_an_empty_token_file_is_refused(tmp_path: Path) -> None:
         create_app(Settings(home=tmp_path, admin_token_file=tmp_path / "token"))
 
 
-def test_two_services_never_share_a_home(served: Served) -> None:
-    home = served.core.settings.home
-    app = create_app(Settings(home=home))
+def test_two_services_never_share_an_sqlite_store(served: Served, tmp_path: Path) -> None:
+    url = served.core.database.engine.url
+    if url.get_backend_name() != "sqlite":
+        pytest.skip("on PostgreSQL the second one stands by")
+    app = create_app(Settings(home=tmp_path / "other", database_url=str(url)))
 
     async def start() -> None:
         async with app.router.lifespan_context(app):

@@ -30,7 +30,8 @@ def until(happened: Callable[[], Any], seconds: float = 10) -> Any:
     raise AssertionError("it did not happen")
 
 
-def test_no_trial_is_given_twice(served: Served) -> None:
+def test_no_trial_is_given_twice(serve: Callable[..., Served]) -> None:
+    served = serve(lease_seconds=60)
     player = Player(served)
     player.submit(baselines={"original_seeds": 20}, parallel=50)
     player.inspect()
@@ -367,7 +368,7 @@ def test_a_worker_that_takes_leave_is_not_given_what_it_hands_back(served: Serve
     mine = leaving.work()
     with ThreadPoolExecutor(1) as pool:
         second_slot = pool.submit(leaving.lease, wait=10)
-        until(lambda: served.app.state.waiting_room.size)
+        until(lambda: served.room.size)
         assert served.http.delete(f"/workers/{leaving.id}").status_code == 204
         leaving.end(mine, "failed", failure="preempted")
         assert second_slot.result() is None
@@ -383,7 +384,7 @@ def test_a_slot_that_has_hung_up_is_given_nothing(served: Served) -> None:
     body = {"worker": player.id, "boot_id": player.boot, "slot": 1, "request": 0}
     player.inspect()
     mine = player.work()
-    room = served.app.state.waiting_room
+    room = served.room
     with pytest.raises(httpx2.ReadTimeout):
         httpx2.post(f"{served.url}/v1/leases", json=body | {"wait_seconds": 20}, timeout=0.5)
     until(lambda: room.size == 0)

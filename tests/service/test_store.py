@@ -11,15 +11,16 @@ from alembic.migration import MigrationContext
 from sqlalchemy import select, text
 from sqlalchemy.exc import IntegrityError
 
-from service.store.database import Database, now, sqlite_url
+from service.store.database import Database, now
 from service.store.migrate import migrate
 from service.store.models import Base
+from service.store.place import store_url
 from service.store.searches import clock
 
 
 @pytest.fixture
 def database(tmp_path: Path) -> Iterator[Database]:
-    database = Database(sqlite_url(tmp_path))
+    database = Database(store_url(None, tmp_path))
     migrate(database.engine)
     yield database
     database.close()

