@@ -256,10 +256,14 @@ class Assignment(Message):
 
 
 class LeaseFile(Message):
-    """What the file named by `ACTSEARCH_LEASE_FILE` tells a trial process."""
+    """What the file named by `ACTSEARCH_LEASE_FILE` tells a trial process.
+
+    `directory` is the trial's own on this worker; None: beside the file.
+    """
 
     url: str
     assignment: Assignment
+    directory: str | None = None
 
 
 class Report(Message):

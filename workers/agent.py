@@ -25,6 +25,7 @@ from workers.errors import LeaseLost, NotKnown, ServiceError
 from workers.executors.base import Executor, Order, Running
 from workers.last_words import failed, outcome_of, preempted
 from workers.logs import LogStream
+from workers.scratch import folder_of, sweep
 from workers.tasks.base import Task
 from workers.wire import Wire
 
@@ -91,6 +92,7 @@ class Agent:
         """Serve until `stop`. Raises `NotWelcome` where the service will not have us."""
         for folder in ("leases", "logs"):
             (self._home / folder).mkdir(parents=True, exist_ok=True)
+        sweep(self._home)
         self._with_wire(self._begin)
         self._stop.wait()
         self._take_leave()
@@ -209,7 +211,8 @@ class Agent:
         """Return what is to be said should the process have said nothing."""
         settings = dict(work.assignment.task)
         name = settings.pop("name", None)
-        told = LeaseFile(url=self._url, assignment=work.assignment)
+        directory = folder_of(self._home, work.assignment.trial)
+        told = LeaseFile(url=self._url, assignment=work.assignment, directory=str(directory))
         files.write_lease(told)
         task = self._tasks.get(str(name))
         if task is None:

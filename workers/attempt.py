@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import logging
+import shutil
 from pathlib import Path
 
 from pydantic import BaseModel
@@ -19,6 +20,7 @@ from search_space.contract import (
     Verdict,
 )
 from workers.errors import BadArtifact, LeaseLost
+from workers.scratch import is_kept
 from workers.wire import Wire
 
 logger = logging.getLogger(__name__)
@@ -50,6 +52,7 @@ class Attempt:
         told = LeaseFile.model_validate_json(path.read_bytes())
         self.assignment: Assignment = told.assignment
         self._path = path
+        self.directory = Path(told.directory or f"{path}.d")
         patience = max(_LEAST_PATIENCE, _LEASES_OF_PATIENCE * told.assignment.lease_seconds)
         self._wire = Wire(told.url, told.assignment.token, patience=patience)
 
@@ -95,6 +98,8 @@ class Attempt:
             # A lost lease is also the answer to a repeated outcome whose first answer was lost.
             with contextlib.suppress(LeaseLost):
                 self._wire.call("POST", f"/leases/{self.assignment.lease}/outcome", outcome)
+        if not is_kept(outcome):
+            shutil.rmtree(self.directory, ignore_errors=True)
         self._path.unlink(missing_ok=True)
 
     def close(self) -> None:

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
@@ -128,6 +129,8 @@ def _freeze(value: Any, where: str, tensors: _Tensors) -> Any:
         case Tensor():
             tensors[where] = _copy(value)
             return {"$tensor": where}
+        case np.generic():
+            return _freeze(value.item(), where, tensors)
         case Counter():
             return {"$counter": [[key, count] for key, count in value.items()]}
         case tuple() | list():

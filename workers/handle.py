@@ -1,6 +1,7 @@
 """The handle that a training loop holds on to, in a worker and outside one."""
 
 from collections.abc import Iterator
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, Self, TypeVar
 
@@ -47,7 +48,8 @@ class Trial(Protocol):
     ) -> list[dict[str, Any]]:
         """Return the optimizer's two groups, with the trial's factors of the learning rate.
 
-        The parameters of activations have a group of their own, without weight decay.
+        The parameters of activations have a group of their own, without weight decay. A
+        schedule that wants rates of its own, as `OneCycleLR` does, is given those of the groups.
         """
         ...
 
@@ -58,6 +60,7 @@ class Trial(Protocol):
         optimizer: Optimizer,
         *others: Stateful,
         steps_per_epoch: int | None = None,
+        evaluated: nn.Module | None = None,
     ) -> Iterator[int]:
         """Yield the epochs still to be trained, counted from 0.
 
@@ -66,7 +69,13 @@ class Trial(Protocol):
 
         Args:
             n: All epochs of the training. The search's `epochs`, where it states them, wins.
-            others: Further objects that a checkpoint must hold, as the scheduler.
+            model: What is trained, also wrapped for several devices, or compiled.
+            optimizer: Its steps count, not the batches: gradients may be accumulated.
+            others: Further objects that a checkpoint must hold, as the scheduler or an average
+                of the weights: whatever has `state_dict` and `load_state_dict`. Copies of the
+                network among them switch phases with it.
+            evaluated: The network that the reported metrics are of, where it is another than
+                `model`, as an average of its weights. Its weights are the trial's result.
             steps_per_epoch: Optimizer steps in one epoch. Activations with phases then switch
                 exactly when they should; without it they do after the first epoch at the
                 earliest, and in trainings of fewer than five epochs after 50 steps.
@@ -82,6 +91,15 @@ class Trial(Protocol):
 
     def warn(self, remark: str) -> None:
         """Keep a remark on the training, which its outcome will carry for people to read."""
+        ...
+
+    @property
+    def directory(self) -> Path:
+        """A folder of the trial's own, there and writable.
+
+        A later attempt on the same worker finds what this one has left; it is removed when the
+        trial has ended.
+        """
         ...
 
     @property

@@ -3,6 +3,7 @@
 import logging
 import math
 from collections.abc import Iterator
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
@@ -33,6 +34,7 @@ from workers.measure import look_at, measure
 from workers.phases import Course
 from workers.seeds import seed_everything
 from workers.shapes import learned_shapes
+from workers.unwrapping import network_of, optimizer_of
 
 logger = logging.getLogger(__name__)
 
@@ -116,14 +118,16 @@ class Inside:
         optimizer: Optimizer,
         *others: Stateful,
         steps_per_epoch: int | None = None,
+        evaluated: nn.Module | None = None,
     ) -> Iterator[int]:
         if self._applied is None:
             raise MisusedHandle("the script called epochs before apply")
+        _check_stateful(others)
         n = self._planned_epochs(n)
         share = self._candidate.training.realign_after
-        course = Course(model, optimizer, share=share, epochs=n)
+        course = Course(model, optimizer, others, share=share, epochs=n)
         course.steps_per_epoch = steps_per_epoch
-        self._training = training = _Training(model, optimizer, others, course, n)
+        self._training = training = _Training(model, optimizer, others, course, n, evaluated)
         saved = self._attempt.checkpoint()
         if saved is not None:
             training.restore(saved)
@@ -147,6 +151,12 @@ class Inside:
     def warn(self, remark: str) -> None:
         logger.warning("%s", remark)
         self._remarks.append(remark)
+
+    @property
+    def directory(self) -> Path:
+        folder = self._attempt.directory
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
 
     @property
     def is_confirmation(self) -> bool:
@@ -190,9 +200,14 @@ class Inside:
             reason = "the script ended without a report; it calls apply, epochs and report"
             return failed_with(MisusedHandle(reason))
         model, plan, example_batch = self._applied
+        result = self._training.result
+        if not all(bool(p.isfinite().all()) for p in result.parameters()):
+            return failed_with(Diverged(self._training.finished, "a weight", math.nan))
+        if result.state_dict().keys() == model.state_dict().keys():
+            model = result
         shapes = learned_shapes(model, plan, self._candidate, example_batch)
         try:
-            self._attempt.upload(WEIGHTS, checkpoint.weights(self._training.model))
+            self._attempt.upload(WEIGHTS, checkpoint.weights(result))
             self._attempt.upload(SHAPES, shapes)
         except Ended as superseded:
             return superseded.outcome
@@ -214,12 +229,14 @@ class _Training:
         others: tuple[Stateful, ...],
         course: Course,
         epochs: int,
+        evaluated: nn.Module | None,
     ) -> None:
-        self.model = model
+        self.result = network_of(model if evaluated is None else evaluated)
         self.course = course
         self.epochs = epochs
         self.finished = 0
-        self._optimizer = optimizer
+        self._model = network_of(model)
+        self._optimizer = optimizer_of(optimizer)
         self._others = others
 
     def end_epoch(self, epoch: int) -> None:
@@ -232,13 +249,24 @@ class _Training:
             "steps": self.course.steps,
             "steps_per_epoch": self.course.steps_per_epoch,
         }
-        return checkpoint.save(self.model, self._optimizer, self._others, progress)
+        return checkpoint.save(self._model, self._optimizer, self._others, progress)
 
     def restore(self, data: bytes) -> None:
-        progress = checkpoint.restore(data, self.model, self._optimizer, self._others)
+        progress = checkpoint.restore(data, self._model, self._optimizer, self._others)
         self.finished = progress["epoch"]
         self.course.steps = progress["steps"]
         self.course.steps_per_epoch = progress["steps_per_epoch"]
+
+
+def _check_stateful(others: tuple[Stateful, ...]) -> None:
+    for other in others:
+        missing = [name for name in ("state_dict", "load_state_dict") if not hasattr(other, name)]
+        if missing:
+            kind = type(other).__name__
+            raise MisusedHandle(
+                f"epochs was given a {kind}, which has no {' and no '.join(missing)}: "
+                "a checkpoint cannot hold it"
+            )
 
 
 def _finite(epoch: int, metrics: dict[str, float]) -> dict[str, float]:

@@ -1,12 +1,15 @@
 """Counting the steps of a trial, whose activations switch phases at the right one."""
 
 import time
+from collections.abc import Sequence
 from typing import Any
 
 from torch import nn
 from torch.optim import Optimizer
 
+from search_space.activations.learned import PhasedActivation
 from search_space.phases import LARGEST_PART, LEAST_STEPS, switch, switch_step
+from workers.unwrapping import network_of, optimizer_of
 
 
 class Course:
@@ -17,15 +20,25 @@ class Course:
     first fifth of five epochs or more. With fewer, it comes after 50 steps, or at the end of
     the first epoch if that is shorter. All of it depends on step counts alone, so a resumed
     training switches where an uninterrupted one does.
+
+    Args:
+        others: Copies of the network among them switch with it.
     """
 
     def __init__(
-        self, model: nn.Module, optimizer: Optimizer, *, share: float, epochs: int
+        self,
+        model: nn.Module,
+        optimizer: Optimizer,
+        others: Sequence[object] = (),
+        *,
+        share: float,
+        epochs: int,
     ) -> None:
         self.steps = 0
         self.steps_per_epoch: int | None = None
-        self._model = model
-        self._optimizer = optimizer
+        self._model = network_of(model)
+        self._optimizer = optimizer = optimizer_of(optimizer)
+        self._copies = [network_of(other) for other in others if isinstance(other, nn.Module)]
         self._share = share
         self._epochs = epochs
         self._timed = 0
@@ -63,8 +76,24 @@ class Course:
         if at is not None and self.steps >= at:
             self._switched = True
             switch(self._model, self._optimizer)
+            for copy in self._copies:
+                _follow(copy, self._model)
 
     def _switch_at(self) -> int | None:
         if self.steps_per_epoch is not None:
             return switch_step(self._share, self.steps_per_epoch * self._epochs)
         return LEAST_STEPS if self._epochs < LARGEST_PART else None
+
+
+def _follow(copy: nn.Module, model: nn.Module) -> None:
+    """Let the activations of an average of the weights, a copy of `model`, switch with it.
+
+    They become those of the network: what they averaged before the switch were not the
+    parameters that train.
+    """
+    twins = dict(model.named_modules())
+    for path, module in copy.named_modules():
+        # Averages of other libraries hold their copy as `module`.
+        twin = twins.get(path) or twins.get(path.removeprefix("module."))
+        if isinstance(module, PhasedActivation) and twin is not None and module.collecting:
+            module.load_state_dict(twin.state_dict())

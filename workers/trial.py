@@ -4,6 +4,7 @@ import logging
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import TracebackType
 from typing import Any, Self
 
@@ -39,6 +40,9 @@ def trial() -> Trial:
 class Outside:
     """No trial: the original network, and nobody to report to."""
 
+    def __init__(self) -> None:
+        self._folder: TemporaryDirectory[str] | None = None
+
     def __enter__(self) -> Self:
         return self
 
@@ -49,7 +53,8 @@ class Outside:
         trace: TracebackType | None,
         /,
     ) -> None:
-        return None
+        if self._folder is not None:
+            self._folder.cleanup()
 
     def apply(
         self,
@@ -70,11 +75,12 @@ class Outside:
         n: int,
         model: nn.Module,
         optimizer: Optimizer,
-        *others: Stateful,  # noqa: ARG002
+        *others: Stateful,
         steps_per_epoch: int | None = None,
+        evaluated: nn.Module | None = None,  # noqa: ARG002
     ) -> Iterator[int]:
         # A network with a config applied by hand may have activations with phases.
-        course = Course(model, optimizer, share=Training().realign_after, epochs=n)
+        course = Course(model, optimizer, others, share=Training().realign_after, epochs=n)
         course.steps_per_epoch = steps_per_epoch
         for epoch in range(n):
             yield epoch
@@ -86,6 +92,12 @@ class Outside:
 
     def warn(self, remark: str) -> None:
         logger.warning("%s", remark)
+
+    @property
+    def directory(self) -> Path:
+        if self._folder is None:
+            self._folder = TemporaryDirectory(prefix="actsearch-")
+        return Path(self._folder.name)
 
     @property
     def is_confirmation(self) -> bool:

@@ -6,6 +6,7 @@ import json
 import math
 import random
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from torch import nn
 from torch.nn import functional as F
 from torch.optim import SGD, AdamW, Optimizer
 from torch.optim.lr_scheduler import LambdaLR, OneCycleLR, ReduceLROnPlateau
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from search_space.activations.learned import phased_modules
 from search_space.apply import apply
@@ -386,3 +388,133 @@ def test_a_measured_step_time_can_be_given(stub: Stub, serve: Serve) -> None:
     with trial() as t:
         train(t, epochs=1, each_epoch=lambda epoch: t.report(epoch, step_seconds=1.5, loss=1.0))
     assert stub.reports[0].step_seconds == 1.5
+
+
+def test_accumulated_gradients_count_as_one_step(stub: Stub, serve: Serve) -> None:
+    """Three batches make a step, and the phase lasts a fifth of the ten steps."""
+    serve(assignment(stub))
+    with trial() as t:
+        model = t.apply(network(), EXAMPLE)
+        (phased,) = phased_modules(model)
+        optimizer = sgd(t.parameter_groups(model, lr=0.05))
+        collecting = []
+        for epoch in t.epochs(5, model, optimizer, steps_per_epoch=2):
+            for _ in range(2):
+                for _ in range(3):
+                    model(torch.randn(8, 4)).square().mean().backward()
+                optimizer.step()
+                optimizer.zero_grad()
+                collecting.append(phased.collecting)
+            t.report(epoch, validation_accuracy=0.5)
+    assert collecting == [True] + [False] * 9
+
+
+def average(model: nn.Module) -> AveragedModel:
+    return AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(0.5), use_buffers=True)
+
+
+def train_average(t: Trial, stop: Callable[[int], None] = nothing) -> AveragedModel:
+    """A user's loop that evaluates, and so leaves, an average of the weights."""
+    model = t.apply(network(), EXAMPLE)
+    optimizer = sgd(t.parameter_groups(model, lr=0.05))
+    ema = average(model)
+    for epoch in t.epochs(5, model, optimizer, ema, steps_per_epoch=STEPS, evaluated=ema):
+        stop(epoch)
+        for _ in range(STEPS):
+            model(torch.randn(8, 4)).square().mean().backward()
+            optimizer.step()
+            optimizer.zero_grad()
+            ema.update_parameters(model)
+        t.report(epoch, validation_accuracy=0.5)
+    return ema
+
+
+def test_an_average_of_the_weights_switches_phases_and_is_the_result(
+    stub: Stub, serve: Serve
+) -> None:
+    serve(assignment(stub))
+    with trial() as t:
+        ema = train_average(t)
+    (phased,) = phased_modules(ema)
+    assert not phased.collecting
+    stored, held = load(stub.artifacts[WEIGHTS]), ema.module.state_dict()
+    assert {k: v.tolist() for k, v in stored.items()} == {k: v.tolist() for k, v in held.items()}
+
+
+@pytest.mark.parametrize("released_after", [1, 3])
+def test_an_average_of_the_weights_resumes(stub: Stub, serve: Serve, released_after: int) -> None:
+    serve(assignment(stub))
+    with trial() as t:
+        train_average(t)
+    straight = stub.artifacts.pop(WEIGHTS)
+    stub.verdicts = {released_after: Verdict.RELEASE}
+    serve(assignment(stub))
+    with pytest.raises(SystemExit), trial() as t:
+        train_average(t)
+    stub.verdicts = {}
+    serve(assignment(stub, checkpoint=stub.checkpoint(CHECKPOINT), attempt=2))
+    with trial() as t:
+        train_average(t)
+    assert stub.artifacts[WEIGHTS] == straight
+
+
+def test_a_compiled_network_leaves_weights_under_its_own_names(stub: Stub, serve: Serve) -> None:
+    serve(assignment(stub))
+    with trial() as t:
+        model = t.apply(network(), EXAMPLE)
+        compiled = torch.compile(model, backend="eager")
+        optimizer = sgd(t.parameter_groups(model, lr=0.05))
+        for epoch in t.epochs(1, compiled, optimizer):
+            t.report(epoch, validation_accuracy=0.5)
+    assert load(stub.artifacts[WEIGHTS]).keys() == model.state_dict().keys()
+
+
+def test_what_a_checkpoint_cannot_hold_is_refused_by_name(stub: Stub, serve: Serve) -> None:
+    class Halfway:
+        def state_dict(self) -> dict[str, Any]:
+            return {}
+
+    serve(assignment(stub))
+    message = "a Halfway, which has no load_state_dict"
+    with pytest.raises(MisusedHandle, match=message), trial() as t:
+        train(t, schedule=lambda _: Halfway())
+
+
+@pytest.mark.parametrize(
+    ("verdict", "kept"), [(Verdict.RELEASE, True), (Verdict.STOP, False), (Verdict.CANCEL, False)]
+)
+def test_the_trial_s_directory_lasts_as_long_as_the_trial(
+    stub: Stub, serve: Serve, verdict: Verdict, kept: bool
+) -> None:
+    def script() -> None:
+        with trial() as t:
+            (t.directory / "cache").write_text("dear to compute")
+            folders.append(t.directory)
+            train(t)
+
+    folders: list[Path] = []
+    stub.verdicts = {2: verdict}
+    serve(assignment(stub))
+    with pytest.raises(SystemExit):
+        script()
+    assert (folders[0] / "cache").exists() == kept
+
+
+def test_outside_a_worker_there_is_a_directory_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("ACTSEARCH_LEASE_FILE", raising=False)
+    with trial() as t:
+        folder = t.directory
+        (folder / "cache").write_text("dear to compute")
+        assert t.directory == folder
+    assert not folder.exists()
+
+
+def test_weights_that_are_not_finite_have_diverged(stub: Stub, serve: Serve) -> None:
+    given = assignment(stub)
+    serve(given)
+    with trial() as t:
+        model = train(t)
+        with torch.no_grad():
+            next(model.parameters()).fill_(math.nan)
+    assert stub.outcomes[given.lease].failure is FailureClass.DIVERGED
+    assert not stub.artifacts.keys() & {WEIGHTS, SHAPES}
