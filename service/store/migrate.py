@@ -1,8 +1,10 @@
 """Brings the store to the newest schema, or to another one."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from sqlalchemy import Engine, func, select
+from sqlalchemy import Connection, Engine, func, select
 
 from service.errors import CannotStart
 
@@ -26,9 +28,7 @@ def migrate(engine: Engine, *, to: str = "head", down: bool = False) -> None:
 
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS))
-    with engine.execution_options(writes=True).begin() as connection:
-        if connection.dialect.name == "postgresql":
-            connection.execute(select(func.pg_advisory_xact_lock(_LOCK)))
+    with _alone(engine) as connection:
         config.attributes["connection"] = connection
         try:
             (command.downgrade if down else command.upgrade)(config, to)
@@ -37,3 +37,26 @@ def migrate(engine: Engine, *, to: str = "head", down: bool = False) -> None:
                 f"the store is of another version of this program ({error}); install that "
                 "version, or name another store"
             ) from None
+
+
+@contextmanager
+def _alone(engine: Engine) -> Iterator[Connection]:
+    """Open a transaction beside which no other migration runs."""
+    with engine.execution_options(writes=True).connect() as connection:
+        if connection.dialect.name == "postgresql":
+            with connection.begin():
+                connection.execute(select(func.pg_advisory_xact_lock(_LOCK)))
+                yield connection
+            return
+        # SQLite changes a table by making a new one and dropping the old one, which would
+        # delete what refers to it. Within a transaction this switch has no effect.
+        driver = connection.connection.driver_connection
+        assert driver is not None
+        driver.execute("PRAGMA foreign_keys = OFF")
+        try:
+            with connection.begin():
+                yield connection
+                broken = connection.exec_driver_sql("PRAGMA foreign_key_check").all()
+                assert not broken, broken
+        finally:
+            driver.execute("PRAGMA foreign_keys = ON")

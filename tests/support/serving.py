@@ -6,9 +6,11 @@ from pathlib import Path
 
 import httpx2
 import uvicorn
+from sqlalchemy import URL
 
 from service.app import create_app
 from service.settings import Settings
+from service.store.place import store_url
 
 
 class Served:
@@ -30,14 +32,22 @@ class Served:
     def room(self):  # type: ignore[no-untyped-def]
         return self.app.state.office.term.room
 
+    @property
+    def store(self) -> URL:
+        """Where its store is, whether it runs or not."""
+        return store_url(self._settings.database_url, self._settings.home)
+
     def restart(self) -> None:
         """Stop the service and start a new one on the same home and port."""
         self.stop()
-        self._start(_listen(self.port))
+        self.start_again()
 
     def stop(self) -> None:
         self._server.should_exit = True
         self._thread.join()
+
+    def start_again(self) -> None:
+        self._start(_listen(self.port))
 
     def close(self) -> None:
         self.http.close()
