@@ -110,10 +110,14 @@ class WorkerWelcome(Message):
 
 
 class Heartbeat(Message):
-    """A worker's life sign: it renews every lease that it names."""
+    """A worker's life sign: it renews every lease that it names.
+
+    `waiting` are those of them whose trials wait for a place to run: their time has not begun.
+    """
 
     boot_id: Name
     leases: list[str]
+    waiting: list[str] = []
 
 
 class HeartbeatReply(Message):

@@ -68,6 +68,7 @@ def heartbeat(core: Core, worker_id: str, beat: Heartbeat) -> HeartbeatReply:
         workers.seen(session, worker_id, beat.boot_id)
         seconds = core.settings.lease_seconds
         renewed = attempts.renew(session, beat.leases, boot_id=beat.boot_id, seconds=seconds)
+        attempts.begin_anew(session, renewed.intersection(beat.waiting))
         killed = attempts.of_killed(session, renewed)
     for lease, search_id in killed:
         _end_killed(core, lease, search_id)

@@ -15,7 +15,10 @@ if TYPE_CHECKING:
 _DEFAULTS = {
     "URL": "http://127.0.0.1:8000",
     "EXECUTOR": "local",
+    "ADDRESS": "auto",
     "SLOTS": "auto",
+    "CPUS_PER_TRIAL": "auto",
+    "GPUS_PER_TRIAL": "auto",
     "DATA_ROOT": "data",
     "HOME": str(Path("~") / ".actsearch" / "worker"),
 }
@@ -51,8 +54,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--url", default=_setting("URL"), help="the service (%(default)s)")
     parser.add_argument("--token", default=_setting("TOKEN"), help="bearer token with scope work")
-    parser.add_argument("--executor", default=_setting("EXECUTOR"), help="local")
+    parser.add_argument("--executor", default=_setting("EXECUTOR"), help="local or ray")
+    parser.add_argument("--address", default=_setting("ADDRESS"), help="of the Ray cluster")
     parser.add_argument("--slots", default=_setting("SLOTS"), help="trials at once, or auto")
+    for what in ("cpus", "gpus"):
+        default = _setting(f"{what.upper()}_PER_TRIAL")
+        parser.add_argument(f"--{what}-per-trial", default=default, help="of a Ray node, or auto")
     parser.add_argument("--data-root", type=Path, default=_setting("DATA_ROOT"))
     parser.add_argument("--tasks", type=Path, default=_setting("TASKS"), help="tasks.toml")
     parser.add_argument("--home", type=Path, default=_setting("HOME"))

@@ -52,6 +52,10 @@ class _Work:
     running: Running | None = None
     cancelled: bool = False
 
+    @property
+    def is_placed(self) -> bool:
+        return self.running is not None and self.running.is_placed
+
 
 class Agent:
     """Runs until it is stopped: one thread per slot, and one for heartbeats.
@@ -139,15 +143,16 @@ class Agent:
 
     def _beat(self, wire: Wire, lease_seconds: float) -> None:
         while not self._stop.wait(lease_seconds / _BEATS_PER_LEASE):
-            with self._changed:
-                leases = list(self._working)
             try:
-                self._beat_once(wire, leases)
+                self._beat_once(wire)
             except NotKnown:
                 lease_seconds = self._register(wire)
 
-    def _beat_once(self, wire: Wire, leases: list[str]) -> None:
-        beat = Heartbeat(boot_id=self._manifest.boot_id, leases=leases)
+    def _beat_once(self, wire: Wire) -> None:
+        with self._changed:
+            leases = list(self._working)
+            waiting = [lease for lease, work in self._working.items() if not work.is_placed]
+        beat = Heartbeat(boot_id=self._manifest.boot_id, leases=leases, waiting=waiting)
         answer = wire.call("POST", f"/workers/{self._worker}/heartbeat", beat)
         for lease, verdict in HeartbeatReply.model_validate_json(answer.content).leases.items():
             if verdict is Verdict.CANCEL:
@@ -235,7 +240,7 @@ class Agent:
         logger.info("trial %s: the process ended with %d", work.assignment.trial, code)
         if self._stop.is_set():
             return preempted()
-        return outcome_of(code, work.assignment.kind, order.log)
+        return running.cause or outcome_of(code, work.assignment.kind, order.log)
 
     def _tell(self, assignment: Assignment, outcome: Outcome) -> None:
         logger.info("trial %s: %s: %s", assignment.trial, outcome.failure, outcome.message[:200])

@@ -1,6 +1,7 @@
 """Wires a worker together from its options. Loads no torch: the agent only starts processes."""
 
 import argparse
+import math
 import os
 import platform
 import shutil
@@ -8,13 +9,14 @@ import subprocess
 import sys
 import uuid
 from importlib import metadata
+from importlib.util import find_spec
 from pathlib import Path
 
 from search_space.catalog import CATALOG
 from search_space.contract import WorkerManifest
 from workers.agent import Agent
 from workers.errors import BadSetting
-from workers.executors.base import Executor
+from workers.executors.base import Executor, Share
 from workers.executors.local import LocalExecutor
 from workers.tasks.base import Place
 from workers.tasks.registry import load_tasks
@@ -57,14 +59,50 @@ def make_agent(options: argparse.Namespace) -> Agent:
 
 
 def _executor(options: argparse.Namespace, home: Path) -> Executor:
-    if options.executor != "local":
-        raise BadSetting("--executor", options.executor, "local, the only one of this version")
+    match options.executor:
+        case "local":
+            return _local(options, home)
+        case "ray":
+            return _ray(options, home)
+    raise BadSetting("--executor", options.executor, "local or ray")
+
+
+def _local(options: argparse.Namespace, home: Path) -> Executor:
     gpus = _gpus()
     cores = _cores()
     slots = _slots(options.slots, auto=len(gpus) or cores)
     data_root = options.data_root.expanduser().resolve()
     place = Place(home, data_root, threads=max(1, cores // slots))
     return LocalExecutor(place, slots=slots, gpus=gpus)
+
+
+def _ray(options: argparse.Namespace, home: Path) -> Executor:
+    if find_spec("ray") is None:
+        wanted = "local, or ray where `pip install 'activation-search[ray]'` was run"
+        raise BadSetting("--executor", "ray", wanted)
+    # Loaded where it is wanted: it is an extra, and takes most of a second.
+    from workers.executors import ray
+
+    ray.connect(options.address, url=options.url)
+    cpus = _amount("--cpus-per-trial", options.cpus_per_trial, auto=1.0)
+    gpus = _amount("--gpus-per-trial", options.gpus_per_trial, auto=float(ray.has_gpus()))
+    share = Share(cpus, gpus)
+    data_root = options.data_root.expanduser().resolve()
+    place = Place(home, data_root, threads=max(1, int(cpus)))
+    return ray.RayExecutor(place, slots=_slots(options.slots, auto=ray.room(share)), share=share)
+
+
+def _amount(setting: str, given: str, *, auto: float) -> float:
+    """Return an amount of a resource; Ray gives whole ones, or a fraction of one."""
+    if given == "auto":
+        return auto
+    try:
+        amount = float(given)
+    except ValueError:
+        amount = -1.0
+    if not math.isfinite(amount) or amount < 0 or (amount > 1 and amount % 1):
+        raise BadSetting(setting, given, "auto, a whole number, or a fraction of 1")
+    return amount
 
 
 def _slots(given: str, *, auto: int) -> int:

@@ -98,6 +98,14 @@ def renew(session: Session, leases: Sequence[str], *, boot_id: str, seconds: flo
     )
 
 
+def begin_anew(session: Session, leases: Collection[str]) -> None:
+    """Let the time of attempts begin now: they have no place to run yet."""
+    if leases:
+        session.execute(
+            update(Attempt).where(Attempt.id.in_(leases)).values(started_at=now(), spoke_at=now())
+        )
+
+
 def spoke(session: Session, attempt: Attempt, *, seconds: float) -> None:
     """Note a word of an attempt, which also renews its lease."""
     session.execute(

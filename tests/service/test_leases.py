@@ -280,6 +280,18 @@ def test_a_trial_that_says_nothing_is_ended_by_stall(served: Served) -> None:
     assert "said nothing for 0.5 s (stall)" in ended["reason"]
 
 
+def test_the_time_of_a_trial_that_waits_for_a_place_has_not_begun(served: Served) -> None:
+    player = Player(served)
+    search = player.submit(stall=0.5, timeout=1)
+    player.inspect()
+    waiting = player.work()
+    for _ in range(12):
+        assert player.beat(waiting, waiting=[waiting["lease"]])[waiting["lease"]] == "continue"
+        time.sleep(0.1)
+    until(lambda: player.beat(waiting)[waiting["lease"]] == "cancel")
+    assert player.trials(search["id"])[0]["failure"] == "timeout"
+
+
 def test_an_attempt_is_ended_by_the_timeout_though_it_reports(served: Served) -> None:
     player = Player(served)
     search = player.submit(timeout=1)

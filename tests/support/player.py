@@ -119,10 +119,11 @@ class Player:
         url = f"/leases/{assignment['lease']}/outcome"
         return self.http.post(url, json={"outcome": outcome} | more)
 
-    def beat(self, *assignments: dict[str, Any]) -> dict[str, str]:
+    def beat(self, *assignments: dict[str, Any], waiting: Sequence[str] = ()) -> dict[str, str]:
         leases = [assignment["lease"] for assignment in assignments]
         url = f"/workers/{self.id}/heartbeat"
-        response = self.http.post(url, json={"boot_id": self.boot, "leases": leases})
+        body = {"boot_id": self.boot, "leases": leases, "waiting": list(waiting)}
+        response = self.http.post(url, json=body)
         return dict(response.raise_for_status().json()["leases"])
 
     def inspect(self, found: dict[str, Any] | None = None) -> None:

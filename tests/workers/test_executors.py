@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 from search_space.contract import TaskOffer
-from workers.executors.base import Executor, Order, Running
+from tests.support.ray_cluster import ray_cluster
+from workers.executors.base import Executor, Order, Running, Share
 from workers.executors.local import LocalExecutor
 from workers.tasks.base import CommandTask, FunctionTask, Place
 
@@ -23,10 +24,30 @@ OFFER = TaskOffer(name="t", settings={}, metrics={})
 Start = Callable[..., Running]
 
 
-@pytest.fixture(params=["local"])
+@pytest.fixture(scope="module")
+def joined() -> Iterator[None]:
+    """A Ray cluster with room for four trials on two nodes, which this process has joined."""
+    with ray_cluster() as cluster:
+        import ray
+
+        from workers.executors.ray import connect
+
+        for _ in range(2):
+            cluster.add(cpus=2, gpus=1)
+        connect(cluster.address, url="http://127.0.0.1")
+        yield
+        ray.shutdown()
+
+
+@pytest.fixture(params=["local", pytest.param("ray", marks=pytest.mark.ray)])
 def executor(request: pytest.FixtureRequest, tmp_path: Path) -> Executor:
-    made = {"local": LocalExecutor}[request.param]
-    return made(Place(tmp_path, tmp_path, threads=1), slots=2, gpus=[])
+    place = Place(tmp_path, tmp_path, threads=1)
+    if request.param == "local":
+        return LocalExecutor(place, slots=2, gpus=[])
+    request.getfixturevalue("joined")
+    from workers.executors.ray import RayExecutor
+
+    return RayExecutor(place, slots=2, share=Share(cpus=1, gpus=0.5))
 
 
 @pytest.fixture
@@ -35,7 +56,7 @@ def start(executor: Executor, tmp_path: Path) -> Iterator[Start]:
 
     def start(code: str, **settings: Any) -> Running:
         task = CommandTask(OFFER, (sys.executable, "-c", code), tmp_path, {"MINE": "1"})
-        order = Order(task, settings, tmp_path / "lease.json", tmp_path / "log")
+        order = Order(task, settings, lease_file(tmp_path), tmp_path / "log")
         started.append(executor.start(order, slot=0))
         return started[-1]
 
@@ -43,6 +64,12 @@ def start(executor: Executor, tmp_path: Path) -> Iterator[Start]:
     for running in started:
         running.kill()
         running.wait(10)
+
+
+def lease_file(folder: Path) -> Path:
+    path = folder / "lease.json"
+    path.write_text("{}")
+    return path
 
 
 def say_and_wait(fifo: Path, what: str = "os.getpid()") -> str:
@@ -104,10 +131,12 @@ def test_killing_ends_the_children_too(start: Start, fifo: Path) -> None:
 
 
 def test_children_do_not_outlive_their_process(start: Start, fifo: Path) -> None:
-    inner = say_and_wait(fifo)
+    inner = say_and_wait(fifo).replace("signal.pause()", "print(flush=True); signal.pause()")
     running = start(
-        f"import subprocess, sys; subprocess.Popen([sys.executable, '-c', {inner!r}]); "
-        "sys.stdin = None; import os; os._exit(0)"
+        "import os, subprocess, sys; pipe = subprocess.PIPE; "
+        f"child = subprocess.Popen([sys.executable, '-c', {inner!r}], stdout=pipe); "
+        # Not before the child has spoken: it would be ended too early to say who it is.
+        "child.stdout.readline(); os._exit(0)"
     )
     pid = int(fifo.read_text())
     assert running.wait(30) == 0
@@ -117,8 +146,9 @@ def test_children_do_not_outlive_their_process(start: Start, fifo: Path) -> None
 def test_a_command_finds_its_environment(start: Start, fifo: Path, tmp_path: Path) -> None:
     names = ("ACTSEARCH_LEASE_FILE", "ACTSEARCH_DATA_ROOT", "OMP_NUM_THREADS", "MINE")
     start(say_and_wait(fifo, f"__import__('json').dumps([os.environ[n] for n in {names}])"))
-    told = json.loads(fifo.read_text())
-    assert told == [str(tmp_path / "lease.json"), str(tmp_path), "1", "1"]
+    lease, *others = json.loads(fifo.read_text())
+    assert Path(lease).read_text() == "{}"
+    assert others == [str(tmp_path), "1", "1"]
 
 
 def test_output_goes_to_the_log(start: Start, tmp_path: Path) -> None:
@@ -130,7 +160,7 @@ def test_a_command_that_does_not_exist_ends_with_a_sentence(
     executor: Executor, tmp_path: Path
 ) -> None:
     task = CommandTask(OFFER, ("no-such-command",), tmp_path)
-    order = Order(task, {}, tmp_path / "lease.json", tmp_path / "log")
+    order = Order(task, {}, lease_file(tmp_path), tmp_path / "log")
     assert executor.start(order, slot=0).wait(30) == 1
     assert "no-such-command" in (tmp_path / "log").read_text()
 
@@ -188,7 +218,6 @@ def test_a_function_has_its_share_of_threads_and_dies_of_its_own_error(
     executor: Executor, tmp_path: Path
 ) -> None:
     task = FunctionTask(OFFER, "tests.workers.targets:nothing")
-    (tmp_path / "lease.json").write_text("{}")
-    order = Order(task, {}, tmp_path / "lease.json", tmp_path / "log")
+    order = Order(task, {}, lease_file(tmp_path), tmp_path / "log")
     assert executor.start(order, slot=0).wait(60) == 1
     assert "ValidationError" in (tmp_path / "log").read_text()

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from search_space.contract import Outcome
 from workers.tasks.base import Task
 
 
@@ -23,8 +24,26 @@ class Order:
     log: Path
 
 
+@dataclass(frozen=True, slots=True)
+class Share:
+    """What of a node's resources one trial is given; a fraction of a GPU is shared."""
+
+    cpus: float
+    gpus: float
+
+
 class Running(Protocol):
     """A trial's process and everything it started. Safe to use from several threads."""
+
+    @property
+    def is_placed(self) -> bool:
+        """Whether it runs, or has run: False while it waits for a place."""
+        ...
+
+    @property
+    def cause(self) -> Outcome | None:
+        """How it ended, where the executor knows more than the exit code tells."""
+        ...
 
     def poll(self) -> int | None:
         """Return the exit code, negative for a signal; None while it runs."""

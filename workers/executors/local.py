@@ -17,6 +17,7 @@ from multiprocessing import connection, get_context, parent_process
 from multiprocessing.context import ForkServerProcess
 from typing import Any
 
+from search_space.contract import Outcome
 from workers.environment import DATA_ROOT, LEASE_FILE, TOKEN
 from workers.executors.base import Order
 from workers.tasks.base import CommandTask, FunctionTask, Place
@@ -86,6 +87,9 @@ class LocalExecutor:
         }
         if self._gpus:
             environment["CUDA_VISIBLE_DEVICES"] = _visible_gpu(slot % len(self._gpus))
+        elif "CUDA_VISIBLE_DEVICES" in os.environ:
+            # Ray's choice changes from trial to trial, and the forkserver knows its first alone.
+            environment["CUDA_VISIBLE_DEVICES"] = os.environ["CUDA_VISIBLE_DEVICES"]
         return environment
 
 
@@ -95,6 +99,12 @@ class LocalRunning:
     def __init__(self, process: ForkServerProcess, lock: threading.Lock) -> None:
         self._process = process
         self._lock = lock
+
+    is_placed = True
+
+    @property
+    def cause(self) -> Outcome | None:
+        return None
 
     @property
     def pid(self) -> int:
