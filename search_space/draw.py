@@ -1,4 +1,4 @@
-"""Drawing parameters: from an Optuna trial, or again from known values."""
+"""Drawing parameters from an Optuna trial, or all there are from none."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
@@ -38,22 +38,6 @@ def contains(values: Sequence[float] | Range, value: float) -> bool:
     if isinstance(values, Range):
         return values.low <= value <= values.high
     return value in values
-
-
-class Replay:
-    """Answers with known parameters and notes the distributions they were asked with."""
-
-    def __init__(self, params: Params) -> None:
-        self._params = params
-        self.distributions: dict[str, BaseDistribution] = {}
-
-    def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
-        self.distributions[name] = CategoricalDistribution(tuple(choices))
-        return self._params[name]
-
-    def suggest_float(self, name: str, low: float, high: float, *, log: bool) -> float:
-        self.distributions[name] = FloatDistribution(low, high, log=log)
-        return float(self._params[name])
 
 
 class Lowest:

@@ -18,7 +18,7 @@ from optuna.distributions import BaseDistribution
 
 from search_space.catalog import Entry, check_fit, hidden_width, initial_for, lookup
 from search_space.choices import Choice
-from search_space.draw import Lowest, Params, Replay, Suggester, contains, draw, first
+from search_space.draw import Lowest, Params, Suggester, contains, draw, first
 from search_space.errors import ChoicesClash, NoSuchSite
 from search_space.group import Group
 from search_space.search import HYPERPARAMETERS, Range, Search
@@ -85,8 +85,9 @@ class Space:
         self._suggest_training(trial, params)
         return params
 
+    @cached_property
     def every_distribution(self) -> dict[str, BaseDistribution]:
-        """Return the distribution of every parameter, whatever else is chosen."""
+        """The distribution of every parameter, whatever else is chosen."""
         drawn, params = Lowest(), dict[str, Any]()
         for group in self.groups:
             group.suggest_everything(drawn, params)
@@ -95,9 +96,7 @@ class Space:
 
     def distributions(self, params: Params) -> dict[str, BaseDistribution]:
         """Return the distribution that each parameter of `params` was drawn from."""
-        drawn = Replay(params)
-        self.suggest(drawn)
-        return drawn.distributions
+        return {name: self.every_distribution[name] for name in params}
 
     def params_of(self, candidate: Candidate) -> dict[str, Any] | None:
         """Return parameters that mean `candidate`, or None where it lies outside the space."""

@@ -189,6 +189,7 @@ def tell_repeat(turn: Turn, live: LiveStudy, repeat: Trial, earlier: Trial) -> N
     told = told_of(turn.search, earlier, results)
     repeat.state = earlier.state
     repeat.failure = earlier.failure
+    repeat.measurements = earlier.measurements
     repeat.stopped_at = earlier.stopped_at
     repeat.value = told.values[0] if told.values else earlier.value
     repeat.values = list(told.values) if earlier.values else None

@@ -17,6 +17,7 @@ from service.schemas import (
     BudgetAnswer,
     ComparisonAnswer,
     OriginalAnswer,
+    ParetoAnswer,
     Progress,
     RankedAnswer,
     SearchAnswer,
@@ -29,6 +30,7 @@ from service.store.models import FINISHED, Search, SearchState, Trial, TrialStat
 from service.verdict import Comparison
 
 NOT_CONFIRMED = "not confirmed yet: single trainings on validation data, chosen among many"
+NO_WINNER = "several objectives have a front and no single winner; nothing of it is confirmed"
 RANKED = 100
 """The ranking lists at most this many candidates."""
 
@@ -47,7 +49,8 @@ def find(session: Session, search: Search) -> Finding:
     """Return what may be claimed of a search's winner."""
     comparisons = confirmation.comparisons(session, search)
     if not comparisons:
-        return Finding("not_confirmed", NOT_CONFIRMED)
+        is_single = len(objectives_in(search.document)) == 1
+        return Finding("not_confirmed", NOT_CONFIRMED if is_single else NO_WINNER)
     over_original = comparisons[0]
     claim = claims.say(search, comparisons, seeds=confirmation.seeds(session, search))
     if over_original.holds and over_original.difference > 0:
@@ -80,6 +83,9 @@ def best(session: Session, search: Search) -> BestAnswer:
         luck=results.luck(original, equals, maximize=maximize),
         luck_of=equals,
         stops=StopsAnswer.model_validate(stops(session, search)),
+        pareto=[
+            _on_front(search, trial, values) for trial, values in results.front(session, search)
+        ],
         ranking=[
             _ranked_answer(rank, row, original, maximize=maximize)
             for rank, row in enumerate(rows, 1)
@@ -145,6 +151,18 @@ def _spent(session: Session, search: Search) -> SpentAnswer:
     hours = spending.hours(session, search)
     return SpentAnswer(
         trials=trials.proposed(session, search.id), hours=hours.running, gpu_hours=hours.gpu
+    )
+
+
+def _on_front(search: Search, trial: Trial, values: Sequence[float]) -> ParetoAnswer:
+    assert trial.number is not None
+    metrics = [objective["metric"] for objective in objectives_in(search.document)]
+    return ParetoAnswer(
+        trial=trial.id,
+        number=trial.number,
+        label=trial.label,
+        values=dict(zip(metrics, values, strict=True)),
+        candidate=trial.candidate or {},
     )
 
 

@@ -9,6 +9,8 @@ from sqlalchemy.orm import Session, aliased
 
 from search_space.contract import TrialKind
 from search_space.search import objectives_in
+from service.fronts import ranks
+from service.objectives import means
 from service.store import trials
 from service.store.models import Search, Trial, TrialState
 
@@ -126,6 +128,38 @@ def ranked(
     return [Ranked(trial, value, seeds) for trial, value, seeds in rows]
 
 
+def front(session: Session, search: Search) -> list[tuple[Trial, tuple[float, ...]]]:
+    """Return the networks that no other beats in all objectives, by the first of these.
+
+    Each comes with its values, which are means over its trainings. The original is one of them
+    where nothing beats it. Empty with a single objective.
+    """
+    objectives = objectives_in(search.document)
+    if len(objectives) == 1:
+        return []
+    found = trials.results_by_key(session, search.id)
+    keys, points = list(found), [means(found[key]) for key in found]
+    maximize = [objective["direction"] == "maximize" for objective in objectives]
+    best = [place for place, rank in enumerate(ranks(points, maximize, best=1)) if rank == 0]
+    best.sort(key=lambda place: points[place][0], reverse=maximize[0])
+    return [(_first_completed(session, search, keys[place]), points[place]) for place in best]
+
+
 def maximizes(search: Search) -> bool:
     """Whether the first objective is to be large."""
     return bool(objectives_in(search.document)[0]["direction"] == "maximize")
+
+
+def _first_completed(session: Session, search: Search, key: str) -> Trial:
+    return session.scalars(
+        select(Trial)
+        .where(
+            Trial.search_id == search.id,
+            Trial.key == key,
+            Trial.state == TrialState.COMPLETED,
+            Trial.kind != TrialKind.CONFIRMATION,
+            Trial.repeat_of.is_(None),
+        )
+        .order_by(Trial.number)
+        .limit(1)
+    ).one()

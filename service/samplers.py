@@ -13,9 +13,8 @@ from optuna.pruners import (
 )
 from optuna.samplers import BaseSampler, NSGAIISampler, QMCSampler, RandomSampler, TPESampler
 from optuna.samplers.nsgaii import UniformCrossover
-from optuna.search_space import IntersectionSearchSpace
 from optuna.study import Study
-from optuna.trial import FrozenTrial
+from optuna.trial import FrozenTrial, TrialState
 
 from search_space.sample import Space
 from search_space.search import MAX_REALIGN_AFTER, Search
@@ -53,7 +52,7 @@ def make_sampler(pinned: Mapping[str, Any], space: Space) -> BaseSampler:
     arguments = {key: value for key, value in pinned.items() if key not in _NOT_ITS_OWN}
     match pinned["name"]:
         case "tpe":
-            return Windowed(_Tpe(**arguments))
+            return Windowed(_Tpe(space, **arguments))
         case "qmc":
             return _Qmc(space, **arguments)
         case "nsga2":
@@ -179,15 +178,26 @@ def _pruner_arguments(search: Search, first: int, epochs: int | None) -> dict[st
 
 
 class _Tpe(TPESampler):
-    """TPE whose proposals follow from what it is shown, and not from what it was shown before."""
+    """TPE whose proposals follow from what it is shown, and not from what it was shown before.
+
+    Which parameters all trials have in common, Optuna's own works out from trial to trial and
+    remembers; of trials that have left the window a rebuilt sampler would know nothing.
+    """
+
+    def __init__(self, space: Space, **arguments: Any) -> None:
+        super().__init__(**arguments)
+        self._everything = space.every_distribution
 
     def infer_relative_search_space(
-        self, study: Study, trial: FrozenTrial
+        self,
+        study: Study,
+        trial: FrozenTrial,  # noqa: ARG002
     ) -> dict[str, BaseDistribution]:
-        # What trials have in common is remembered from ask to ask; of trials that have left
-        # the window a rebuilt sampler would know nothing.
-        self._search_space = IntersectionSearchSpace(include_pruned=True)
-        return dict(super().infer_relative_search_space(study, trial))
+        if not self._is_multivariate(study):
+            return {}
+        ended = study._get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED))
+        common = set.intersection(*(set(one.params) for one in ended)) if ended else set()
+        return {name: self._everything[name] for name in sorted(common)}
 
 
 class _Qmc(QMCSampler):
@@ -199,7 +209,7 @@ class _Qmc(QMCSampler):
 
     def __init__(self, space: Space, **arguments: Any) -> None:
         super().__init__(**arguments)
-        self._everything = space.every_distribution()
+        self._everything = space.every_distribution
 
     def infer_relative_search_space(
         self,

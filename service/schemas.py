@@ -309,6 +309,16 @@ class ComparisonAnswer(Answer):
     holds: bool
 
 
+class ParetoAnswer(Answer):
+    """A network that no other beats in all objectives, with its mean in each of them."""
+
+    trial: str
+    number: int
+    label: str | None
+    values: dict[str, float]
+    candidate: dict[str, Any]
+
+
 class StopsAnswer(Answer):
     """What the pruner did, and how often it was wrong.
 
@@ -326,7 +336,8 @@ class BestAnswer(Answer):
     """The ranking, and what may be claimed.
 
     `status` is `not_confirmed`, `confirmed` or `noise`; `trial` is the one whose config and
-    weights `best/config` answers, null while that is the original network.
+    weights `best/config` answers, null while that is the original network. With several
+    objectives the ranking is by the first, and `pareto` has the front; else it is empty.
     """
 
     status: Literal["not_confirmed", "confirmed", "noise"]
@@ -339,6 +350,7 @@ class BestAnswer(Answer):
     luck: float | None
     luck_of: int
     stops: StopsAnswer
+    pareto: list[ParetoAnswer]
     ranking: list[RankedAnswer]
 
 

@@ -71,7 +71,7 @@ class LiveStudy:
         for key, value in attributes.items():
             self._study._storage.set_study_system_attr(self._study._study_id, key, value)
         for memory in memories:
-            self._study.add_trial(_frozen(memory, space, self._first_attributes))
+            self._enter(memory)
 
     def __len__(self) -> int:
         return len(self._study.get_trials(deepcopy=False))
@@ -83,8 +83,7 @@ class LiveStudy:
 
     def add(self, params: dict[str, Any]) -> None:
         """Enter a trial with parameters that the sampler did not propose."""
-        memory = Memory(params=params, attrs={}, reports=(), told=None)
-        self._study.add_trial(_frozen(memory, self._space, self._first_attributes))
+        self._enter(Memory(params=params, attrs={}, reports=(), told=None))
 
     def report(self, number: int, step: int, value: float, *, may_stop: bool) -> bool:
         """Enter a report; return whether the pruner, if it is asked, would stop the trial."""
@@ -119,6 +118,17 @@ class LiveStudy:
     def has_several_objectives(self) -> bool:
         """Whether Optuna keeps no curves: it has none for several objectives."""
         return len(self._study.directions) > 1
+
+    def _enter(self, memory: Memory) -> None:
+        """Enter a trial as the study held it.
+
+        Optuna copies and checks what it is given, for thousands of trials over many seconds. So
+        it is given a trial without parameters, and its own copy then gets ours.
+        """
+        self._study.add_trial(_frozen(memory, self._first_attributes))
+        entered = self._frozen(-1)
+        entered.params = memory.params
+        entered.distributions = self._space.distributions(memory.params)
 
     def _frozen(self, number: int) -> FrozenTrial:
         return self._study.get_trials(deepcopy=False)[number]
@@ -184,8 +194,8 @@ def seed_of(search_seed: int, purpose: str, number: int) -> int:
     return int.from_bytes(digest[:4], "big") >> 1
 
 
-def _frozen(memory: Memory, space: Space, attributes: Mapping[str, Any]) -> FrozenTrial:
-    """Return a trial as the study held it."""
+def _frozen(memory: Memory, attributes: Mapping[str, Any]) -> FrozenTrial:
+    """Return a trial as the study held it, without its parameters."""
     told = memory.told
     values: list[float] | None = None
     if told is not None and told.state is TrialState.COMPLETE:
@@ -195,8 +205,6 @@ def _frozen(memory: Memory, space: Space, attributes: Mapping[str, Any]) -> Froz
     return create_trial(
         state=TrialState.RUNNING if told is None else told.state,
         values=values,
-        params=memory.params,
-        distributions=space.distributions(memory.params),
         intermediate_values=dict(memory.reports),
         system_attrs={**attributes, **memory.attrs},
     )

@@ -5,6 +5,7 @@ it sees a second study, of at most `MOST_SEEN` trials; pruners see the whole.
 """
 
 from collections.abc import Container, Sequence
+from itertools import islice
 from typing import Any
 
 from optuna.distributions import BaseDistribution
@@ -109,12 +110,13 @@ def _best(
     ended: Sequence[FrozenTrial], directions: Sequence[StudyDirection], count: int
 ) -> list[FrozenTrial]:
     """Return the best completed feasible trials: front after front, the earlier trial first."""
-    feasible = [
-        trial
-        for trial in ended
-        if trial.state == TrialState.COMPLETE and all(v <= 0 for v in trial.constraints.values())
-    ]
+    completed = [trial for trial in ended if trial.state == TrialState.COMPLETE]
     maximize = [one == StudyDirection.MAXIMIZE for one in directions]
-    front = ranks([trial.values for trial in feasible], maximize, best=count)
-    order = sorted(range(len(feasible)), key=lambda place: (front[place], place))
-    return [feasible[place] for place in order[:count]]
+    front = ranks([trial.values for trial in completed], maximize, best=count)
+    order = sorted(range(len(completed)), key=front.__getitem__)
+    feasible = (completed[place] for place in order if _is_feasible(completed[place]))
+    return list(islice(feasible, count))
+
+
+def _is_feasible(trial: FrozenTrial) -> bool:
+    return all(value <= 0 for value in trial.constraints.values())

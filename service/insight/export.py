@@ -11,14 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import optuna
-from optuna.distributions import BaseDistribution, distribution_to_json
+from optuna.distributions import distribution_to_json
 from optuna.trial import TrialState as StudyState
 from sqlalchemy import Connection, MetaData, create_engine, insert
 from sqlalchemy.orm import Session
 
+from search_space.sample import Space
 from search_space.search import objectives_in
 from service import proposals
-from service.insight.study import Distributions
 from service.life import space_of
 from service.store import trials
 from service.store.models import Search, Trial
@@ -79,7 +79,7 @@ def _rows(session: Session, search: Search, study_id: int) -> Rows:
     told = [] if search.plan is None else _told(session, search)
     if not told:
         return rows
-    distributions = Distributions(space_of(search))
+    space = space_of(search)
     reports = trials.told_reports(session, search.id)
     results = trials.results_by_key(session, search.id)
     for number, trial in enumerate(told):
@@ -102,9 +102,7 @@ def _rows(session: Session, search: Search, study_id: int) -> Rows:
             {**key, "objective": objective, "value": value, "value_type": _FINITE}
             for objective, value in enumerate(values)
         ]
-        rows["trial_params"] += [
-            {**key, **one} for one in _params(trial.params or {}, distributions)
-        ]
+        rows["trial_params"] += [{**key, **one} for one in _params(trial.params or {}, space)]
         rows["trial_intermediate_values"] += [
             {
                 **key,
@@ -124,8 +122,8 @@ def _told(session: Session, search: Search) -> Sequence[Trial]:
     return [trial for trial in trials.in_study(session, search.id) if trial.told is not None]
 
 
-def _params(params: Mapping[str, Any], distributions: Distributions) -> Iterator[Mapping[str, Any]]:
-    known: Mapping[str, BaseDistribution] = distributions.of(params)
+def _params(params: Mapping[str, Any], space: Space) -> Iterator[Mapping[str, Any]]:
+    known = space.distributions(params)
     for name, value in params.items():
         yield {
             "param_name": name,

@@ -1,10 +1,8 @@
 """The trials of a search as Optuna has them, read from the rows for figures and exports."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import optuna
-from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial, create_trial
 from sqlalchemy import ColumnElement, select
 from sqlalchemy.orm import Session, defer
@@ -15,24 +13,6 @@ from service.insight.figure import sampled
 from service.life import space_of
 from service.store import trials
 from service.store.models import Search, Trial, TrialState
-
-
-class Distributions:
-    """The distribution of every parameter, one object for each, worked out where it is new.
-
-    Optuna compares distributions of trials again and again; equal objects are compared whole,
-    the same object at once.
-    """
-
-    def __init__(self, space: Space) -> None:
-        self._space = space
-        self._known: dict[str, BaseDistribution] = {}
-
-    def of(self, params: Mapping[str, Any]) -> dict[str, BaseDistribution]:
-        """Return the distributions that `params` were drawn from."""
-        if not params.keys() <= self._known.keys():
-            self._known |= self._space.distributions(params)
-        return {name: self._known[name] for name in params}
 
 
 def completed(session: Session, search: Search) -> Sequence[Trial]:
@@ -60,12 +40,13 @@ def count_completed(session: Session, search: Search) -> int:
 
 def make_study(search: Search, rows: Sequence[Trial]) -> optuna.Study:
     """Return a study that holds completed trials, to be looked at and thrown away."""
-    distributions = Distributions(space_of(search))
+    space = space_of(search)
     study = optuna.create_study(direction=objectives_in(search.document)[0]["direction"])
-    study.add_trials([_frozen(row, distributions) for row in rows])
+    study.add_trials([_frozen(row, space) for row in rows])
     for trial in study.get_trials(deepcopy=False):
-        # The study has copied them; see above why they should be the same objects.
-        trial.distributions = distributions.of(trial.params)
+        # The study has copied them. Optuna compares the distributions of trials again and again;
+        # equal objects are compared whole, the same object at once.
+        trial.distributions = space.distributions(trial.params)
     return study
 
 
@@ -74,6 +55,6 @@ def _rows(session: Session, *where: ColumnElement[bool]) -> Sequence[Trial]:
     return session.scalars(query.options(defer(Trial.candidate))).all()
 
 
-def _frozen(row: Trial, distributions: Distributions) -> FrozenTrial:
+def _frozen(row: Trial, space: Space) -> FrozenTrial:
     params = dict(row.params or {})
-    return create_trial(value=row.value, params=params, distributions=distributions.of(params))
+    return create_trial(value=row.value, params=params, distributions=space.distributions(params))

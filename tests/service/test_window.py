@@ -1,0 +1,99 @@
+"""What a sampler sees of a long study."""
+
+from typing import Any
+
+from optuna.distributions import CategoricalDistribution
+from optuna.study import StudyDirection
+from optuna.trial import FrozenTrial, TrialState, create_trial
+
+from search_space.sample import make_space
+from search_space.search import Search
+from search_space.spec import Site, SitePlan
+from service.samplers import pinned_arguments
+from service.studies import LiveStudy, Memory, Told
+from service.window import MOST_SEEN, seen
+
+LETTERS = CategoricalDistribution(("a", "b", "c"))
+UP, DOWN = StudyDirection.MAXIMIZE, StudyDirection.MINIMIZE
+
+
+def trial(number: int, state: TrialState = TrialState.COMPLETE, **more: Any) -> FrozenTrial:
+    given = create_trial(
+        state=state,
+        params={"x": "abc"[number % 3]},
+        distributions={"x": LETTERS},
+        **more,
+    )
+    given.number = number
+    return given
+
+
+def numbers(trials: list[FrozenTrial]) -> list[int]:
+    return [one.number for one in trials]
+
+
+def test_the_best_and_the_most_recent_share_the_room() -> None:
+    trials = [trial(number, value=float(-number)) for number in range(20)]
+    assert numbers(seen(trials, [UP], 6)) == [0, 1, 2, 17, 18, 19]
+    assert numbers(seen(trials, [DOWN], 6)) == [14, 15, 16, 17, 18, 19]
+
+
+def test_what_runs_is_always_seen_and_failures_never() -> None:
+    running = [trial(n, TrialState.RUNNING) for n in (3, 7)]
+    failed = [trial(n, TrialState.FAIL) for n in (18, 19)]
+    ended = [trial(n, value=float(n)) for n in range(18) if n not in (3, 7)]
+    everything = sorted([*running, *failed, *ended], key=lambda one: one.number)
+    assert numbers(seen(everything, [UP], 6)) == [3, 7, 14, 15, 16, 17]
+
+
+def test_what_is_infeasible_or_was_stopped_is_recent_and_never_best() -> None:
+    broken = {"constraints": {"latency_ratio": 0.1}}
+    trials = [
+        trial(0, value=9.0, **broken),
+        trial(1, value=1.0),
+        trial(2, TrialState.PRUNED, value=9.0),
+        trial(3, value=0.5),
+        trial(4, value=0.1),
+    ]
+    assert numbers(seen(trials, [UP], 2)) == [1, 4]
+    assert numbers(seen(trials, [UP], 4)) == [1, 2, 3, 4]
+
+
+def test_of_several_objectives_the_first_front_is_best() -> None:
+    trials = [trial(n, values=[v, v]) for n, v in enumerate([3.0, 1.0, 2.0, 0.0, 0.0, 0.0])]
+    assert numbers(seen(trials, [UP, UP], 4)) == [0, 2, 4, 5]
+
+
+PLAN = SitePlan((Site("b0", 4, 16, 1, "relu", "0", "b0"),))
+PWLU = [{"b0": "pwlu", "b0/pwlu/segments": segments} for segments in (4, 8, 16)]
+
+
+def make_study(memories: list[Memory]) -> LiveStudy:
+    choices = ["relu", {"name": "pwlu", "segments": [4, 8, 16]}]
+    search = Search.model_validate({"task": {"name": "t"}, "choices": choices})
+    pinned = pinned_arguments(search, has_phases=False, epochs=4)
+    return LiveStudy(search, make_space(search, PLAN), pinned, {}, memories)
+
+
+def ended(params: dict[str, Any], value: float, attrs: dict[str, Any] | None = None) -> Memory:
+    told = Told(TrialState.COMPLETE, (value,), {"infeasible": 0.0})
+    return Memory(params, attrs or {}, (), told)
+
+
+def test_what_has_left_the_window_leaves_no_trace_in_the_sampler() -> None:
+    """The worst, and oldest, lack a parameter that all others have."""
+    past = [ended({"b0": "relu"}, 0.0) for _ in range(40)]
+    past += [ended(PWLU[number % 3], 1.0 + number % 7) for number in range(MOST_SEEN - 50)]
+    old = make_study(past)
+    for number in range(60):
+        if number % 20 == 0:
+            params = old.ask()
+        else:
+            params = PWLU[number % 3]
+            old.add(params)
+        place = len(old) - 1
+        value = 1.0 + number % 7
+        old.tell(place, Told(TrialState.COMPLETE, (value,), {"infeasible": 0.0}))
+        past.append(ended(params, value, old.attrs(place)))
+    new = make_study(past)
+    assert [old.ask() for _ in range(5)] == [new.ask() for _ in range(5)]
