@@ -85,11 +85,11 @@ def _window(study: Study, asking: FrozenTrial) -> Study:
     if len(trials) <= MOST_SEEN:
         return study
     others = [trial for trial in trials if trial.number != asking.number]
-    return Window(study, [*seen(others, study.directions), asking])
+    return Window(study, [*seen(others, study.directions, MOST_SEEN - 1), asking])
 
 
 def seen(
-    trials: Sequence[FrozenTrial], directions: Sequence[StudyDirection], most: int = MOST_SEEN
+    trials: Sequence[FrozenTrial], directions: Sequence[StudyDirection], most: int
 ) -> list[FrozenTrial]:
     """Choose what a sampler sees, in the order of the numbers.
 

@@ -115,7 +115,7 @@ def test_a_canonical_candidate_is_its_own_canonical_form(
     assert RICH_SPACE.key(canonical) == RICH_SPACE.key(pair[1])
 
 
-@settings(max_examples=30)
+@settings(max_examples=30, deadline=None)
 @given(
     st.sets(st.sampled_from(["relu", "silu", "acon_c", "pwlu", "meta_acon"]), min_size=1),
     st.sampled_from(["network", "layer"]),

@@ -75,25 +75,24 @@ def make_study(memories: list[Memory]) -> LiveStudy:
     return LiveStudy(search, make_space(search, PLAN), pinned, {}, memories)
 
 
-def ended(params: dict[str, Any], value: float, attrs: dict[str, Any] | None = None) -> Memory:
-    told = Told(TrialState.COMPLETE, (value,), {"infeasible": 0.0})
-    return Memory(params, attrs or {}, (), told)
+def came_to(value: float) -> Told:
+    return Told(TrialState.COMPLETE, (value,), {"infeasible": 0.0})
 
 
 def test_what_has_left_the_window_leaves_no_trace_in_the_sampler() -> None:
     """The worst, and oldest, lack a parameter that all others have."""
-    past = [ended({"b0": "relu"}, 0.0) for _ in range(40)]
-    past += [ended(PWLU[number % 3], 1.0 + number % 7) for number in range(MOST_SEEN - 50)]
+    past = [Memory({"b0": "relu"}, {}, (), came_to(0.0))] * 40
+    past += [Memory(PWLU[n % 3], {}, (), came_to(1.0 + n % 7)) for n in range(MOST_SEEN - 50)]
     old = make_study(past)
     for number in range(60):
+        params, told = PWLU[number % 3], came_to(1.0 + number % 7)
         if number % 20 == 0:
-            params = old.ask()
+            params, told = old.ask(), Told(TrialState.FAIL, (), {"infeasible": 0.0})
         else:
-            params = PWLU[number % 3]
             old.add(params)
-        place = len(old) - 1
-        value = 1.0 + number % 7
-        old.tell(place, Told(TrialState.COMPLETE, (value,), {"infeasible": 0.0}))
-        past.append(ended(params, value, old.attrs(place)))
+        old.tell(len(past), told)
+        past.append(Memory(params, old.attrs(len(past)), (), told))
     new = make_study(past)
-    assert [old.ask() for _ in range(5)] == [new.ask() for _ in range(5)]
+    assert old.ask() == new.ask()
+    assert old.attrs(len(past)) == new.attrs(len(past))
+    assert "b0/pwlu/segments" in old.attrs(len(past))["tpe:relative_params:0"]
