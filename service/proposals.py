@@ -159,6 +159,8 @@ def told_of(search: Search, trial: Trial, results: trials.Results) -> Told:
 
 def tell(turn: Turn, trial: Trial) -> None:
     """Tell the study of a trial that has ended, and then of its repeats."""
+    if trial.kind == TrialKind.CONFIRMATION:
+        return
     live = study_of(turn.core, turn.held, turn.search)
     originals = trials.originals(turn.session, turn.search.id)
     if trial.label == trials.ORIGINAL:
@@ -166,12 +168,10 @@ def tell(turn: Turn, trial: Trial) -> None:
         trial = originals[0]
         if any(one.ended_at is None for one in originals) or not _enter(turn, live, trial):
             return
-    if trial.replicate_of is not None:
-        _tell_mean(turn, live, trial)
-    if trial.optuna_number is None:
-        return
-    if trial.told is None:
+    if trial.optuna_number is not None and trial.told is None:
         _tell_end(turn, live, trial)
+    if trial.state == TrialState.COMPLETED:
+        _tell_mean(turn, live, trial)
     for repeat in trials.repeats(turn.session, trial.id):
         tell_repeat(turn, live, repeat, trial)
 
@@ -252,11 +252,13 @@ def _tell_end(turn: Turn, live: LiveStudy, trial: Trial) -> None:
     _note_told(turn, live, trial)
 
 
-def _tell_mean(turn: Turn, live: LiveStudy, replicate: Trial) -> None:
-    """Give a candidate in the study the mean over all of its trainings."""
-    assert replicate.key is not None
-    results = trials.results_by_key(turn.session, turn.search.id, replicate.key)
-    for trial in trials.told_with_key(turn.session, turn.search.id, replicate.key):
+def _tell_mean(turn: Turn, live: LiveStudy, newest: Trial) -> None:
+    """Give a candidate that was trained again the mean over all of its trainings."""
+    assert newest.key is not None
+    results = trials.results_by_key(turn.session, turn.search.id, newest.key)
+    if len(results[newest.key]) < 2:
+        return
+    for trial in trials.told_with_key(turn.session, turn.search.id, newest.key):
         told = told_of(turn.search, trial, results)
         if told.state is StudyState.COMPLETE and trial.optuna_number is not None:
             live.revalue(trial.optuna_number, told.values)

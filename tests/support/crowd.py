@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from search_space.contract import TrialKind, Verdict
 from search_space.spec import to_data
 from service.life import space_of
-from service.proposals import _Dice
+from service.proposals import Dice
 from service.store.database import Database
 from service.store.models import Report, Search, SearchState, Trial, TrialState
 
@@ -37,7 +37,7 @@ def crowd(database: Database, search_id: str, count: int, seed: int = 0) -> None
 def _trials(search: Search, numbers: range, rng: random.Random) -> list[dict[str, Any]]:
     import numpy as np
 
-    space, dice = space_of(search), _Dice(np.random.default_rng(rng.randrange(2**31)))
+    space, dice = space_of(search), Dice(np.random.default_rng(rng.randrange(2**31)))
     rows = []
     for number in numbers:
         params = space.suggest(dice)
