@@ -16,6 +16,7 @@ from service.api import (
     events,
     insight,
     leases,
+    queue,
     searches,
     tokens,
     trials,
@@ -66,7 +67,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.add_middleware(Guard, hosts=settings.hosts, max_body_bytes=MAX_BODY_BYTES)
     add_problem_handlers(app)
     api = APIRouter(prefix="/v1", max_body_size=MAX_BODY_BYTES)
-    for part in (searches, insight, trials, events, workers, leases, catalogue, tokens):
+    for part in (searches, queue, insight, trials, events, workers, leases, catalogue, tokens):
         api.include_router(part.router)
     app.include_router(api)
     app.add_api_route("/healthz", _healthz, tags=["probes"])

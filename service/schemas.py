@@ -148,8 +148,8 @@ class WaitingTrialAnswer(Answer):
 class QueuedAnswer(Answer):
     """A search that wants something, and what keeps it from having all of it.
 
-    `waiting` counts the trials that wait, `to_propose` those that the budget still has beyond
-    these. `waits_for` names workers or searches. `trials` are the first of those that wait.
+    `waiting` counts the trials that wait, `to_propose` the candidates that the budget allows
+    beyond these. `waits_for` names workers or searches. `trials` are the first of those that wait.
     """
 
     place: int

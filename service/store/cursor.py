@@ -3,6 +3,7 @@
 import base64
 import binascii
 import json
+import math
 from dataclasses import dataclass
 
 from service.errors import Fault, Invalid
@@ -25,7 +26,10 @@ def decode(text: str | None) -> Cursor | None:
         return None
     try:
         key, id_ = json.loads(base64.urlsafe_b64decode(text))
-        return Cursor(float(key), str(id_))
-    except (binascii.Error, ValueError, TypeError):
+        cursor = Cursor(float(key), str(id_))
+        if not math.isfinite(cursor.key) or not cursor.id.isprintable():
+            raise ValueError(text)
+        return cursor
+    except (binascii.Error, ValueError, TypeError, OverflowError, RecursionError):
         fault = Fault("cursor", "must be the `next` of an earlier page", text)
         raise Invalid([fault]) from None

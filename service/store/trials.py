@@ -74,6 +74,11 @@ def running(session: Session, search_id: str) -> int:
     return count(session, search_id, Trial.state == TrialState.RUNNING)
 
 
+def waiting(session: Session, search_id: str) -> int:
+    """Count what waits for a slot; repeats wait for what they repeat."""
+    return count(session, search_id, Trial.state == TrialState.WAITING, Trial.repeat_of.is_(None))
+
+
 def unfinished(session: Session, search_id: str) -> int:
     """Count what still has to end, repeats aside: these end with what they repeat."""
     return count(session, search_id, Trial.state.not_in(FINISHED), Trial.repeat_of.is_(None))

@@ -1,0 +1,20 @@
+"""What waits, and why."""
+
+from fastapi import APIRouter
+
+from service.api.deps import After, Limit, Parts, Reader, reads
+from service.queue import read_queue
+from service.schemas import Page, QueuedAnswer
+from service.store.cursor import Cursor
+
+router = APIRouter(tags=["queue"], dependencies=[reads])
+
+
+@router.get("/queue")
+def list_queue(core: Parts, session: Reader, after: After, limit: Limit = 50) -> Page[QueuedAnswer]:
+    """List the searches that have not ended, those served first first, and what each waits for."""
+    start = 0 if after is None else max(0, int(after.key))
+    seconds = core.settings.lease_seconds
+    found = read_queue(session, start=start, limit=limit + 1, lease_seconds=seconds)
+    cursor = Cursor(float(start + limit), "").encode() if len(found) > limit else None
+    return Page(items=found[:limit], next=cursor)

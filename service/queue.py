@@ -1,0 +1,196 @@
+"""What waits, and why: the searches in the order in which the scheduler serves them."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from sqlalchemy.orm import Session
+
+from search_space.contract import OutcomeKind, TrialKind
+from service.life import nothing_more_to_propose
+from service.schemas import QueuedAnswer, WaitingTrialAnswer
+from service.store import queue, searches, trials, workers
+from service.store.models import ENDING, Search, SearchState, Trial, Wanted
+
+SHOWN_TRIALS = 20
+
+Reason = Literal[
+    "next",
+    "busy",
+    "outranked",
+    "parallel",
+    "no_worker",
+    "benched",
+    "paused",
+    "ending",
+    "inspecting",
+    "finishing",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Crew:
+    """A living worker: the tasks that it offers, and how many of its slots run something."""
+
+    worker: str
+    boot_id: str
+    tasks: frozenset[str]
+    slots: int
+    busy: int
+
+    @property
+    def free(self) -> int:
+        return max(0, self.slots - self.busy)
+
+
+@dataclass(frozen=True, slots=True)
+class Why:
+    """What keeps a search from having all that it wants, and whom it waits for."""
+
+    reason: Reason
+    explanation: str
+    waits_for: Sequence[str] = ()
+
+
+def read_queue(
+    session: Session, *, start: int, limit: int, lease_seconds: float
+) -> list[QueuedAnswer]:
+    """Return the searches that have not ended, from place `start` on."""
+    crews = _crews(session, lease_seconds)
+    in_turn = searches.in_turn(session)
+    everyone = [*in_turn, *queue.held_up(session)]
+    found = everyone[start : start + limit]
+    return [
+        _answer(session, search, place, crews, everyone[:place])
+        for place, search in enumerate(found, start)
+    ]
+
+
+def _crews(session: Session, lease_seconds: float) -> list[Crew]:
+    busy = queue.busy(session)
+    return [
+        Crew(
+            worker=worker.id,
+            boot_id=worker.boot_id,
+            tasks=frozenset(offer.name for offer in manifest.tasks),
+            slots=manifest.slots,
+            busy=busy.get(worker.boot_id, 0),
+        )
+        for worker in workers.alive(session, seconds=2 * lease_seconds)
+        for manifest in [workers.manifest_of(worker)]
+    ]
+
+
+def _answer(
+    session: Session,
+    search: Search,
+    place: int,
+    crews: Sequence[Crew],
+    ahead: Sequence[Search],
+) -> QueuedAnswer:
+    running = queue.running(session, search.id)
+    waiting = queue.waiting(session, search.id, limit=SHOWN_TRIALS)
+    more = _to_propose(session, search)
+    why = _why(session, search, crews, ahead, running, bool(waiting or more))
+    benches = queue.benches(session, search.id)
+    return QueuedAnswer(
+        place=place,
+        search=search.id,
+        name=search.name,
+        state=search.state,
+        priority=search.priority,
+        parallel=search.parallel,
+        running=len(running),
+        waiting=trials.waiting(session, search.id),
+        to_propose=more,
+        reason=why.reason,
+        explanation=why.explanation,
+        waits_for=list(why.waits_for),
+        trials=[
+            WaitingTrialAnswer(
+                id=trial.id,
+                number=trial.number,
+                kind=trial.kind,
+                attempt=trial.attempt,
+                explanation=_why_again(session, trial, benches),
+            )
+            for trial in waiting
+        ],
+    )
+
+
+def _to_propose(session: Session, search: Search) -> int:
+    if search.plan is None or search.wanted != Wanted.RUN:
+        return 0
+    if nothing_more_to_propose(session, search) is not None:
+        return 0
+    return max(0, search.budget - trials.proposed(session, search.id))
+
+
+def _why(
+    session: Session,
+    search: Search,
+    crews: Sequence[Crew],
+    ahead: Sequence[Search],
+    running: Sequence[tuple[Trial, str]],
+    has_work: bool,
+) -> Why:
+    """Return the first thing that is in the way, in the order in which the scheduler looks."""
+    on = sorted({worker for _, worker in running})
+    if search.wanted in ENDING:
+        return Why("ending", f"{len(running)} running trials end, then the search does", on)
+    if search.state == SearchState.PAUSED:
+        return Why("paused", search.reason or "paused", on)
+    if not has_work:
+        return _nothing_to_give(running, on)
+    if len(running) >= search.parallel:
+        said = f"parallel: {search.parallel} trials of this search run, and no more may at once"
+        return Why("parallel", said, on)
+    return _whom_for(session, search, crews, ahead)
+
+
+def _nothing_to_give(running: Sequence[tuple[Trial, str]], on: Sequence[str]) -> Why:
+    if any(trial.kind == TrialKind.INSPECTION for trial, _ in running):
+        return Why("inspecting", "a worker looks for the sites of the network", on)
+    return Why("finishing", f"the last {len(running)} trials run, nothing else waits", on)
+
+
+def _whom_for(
+    session: Session, search: Search, crews: Sequence[Crew], ahead: Sequence[Search]
+) -> Why:
+    """Say for which workers a search waits that has work to give."""
+    task = search.document["task"]["name"]
+    offering = [crew for crew in crews if task in crew.tasks]
+    if not offering:
+        return Why("no_worker", f"no living worker offers the task {task!r}")
+    benches = queue.benches(session, search.id)
+    able = [crew for crew in offering if crew.boot_id not in benches]
+    if not able:
+        reasons = sorted({benches[crew.boot_id].strip().split("\n")[0] for crew in offering})
+        said = f"every worker that offers {task!r} failed here: {'; '.join(reasons)}"
+        return Why("benched", f"{said}; resuming gives them another chance", _names(offering))
+    if not any(crew.free for crew in able):
+        slots = sum(crew.slots for crew in able)
+        return Why("busy", f"all {slots} slots that could take it are busy", _names(able))
+    before = [one.id for one in ahead if one.wanted == Wanted.RUN]
+    if before:
+        return Why("outranked", "searches before it in the queue are served first", before)
+    return Why("next", "the next request of a free slot takes it", _names(able))
+
+
+def _names(crews: Sequence[Crew]) -> list[str]:
+    return sorted(crew.worker for crew in crews)
+
+
+def _why_again(session: Session, trial: Trial, benches: Mapping[str, str]) -> str:
+    """Say why a trial waits: it is new, or how its last attempt ended."""
+    last = queue.last_attempt(session, trial.id)
+    if last is None:
+        return "has not been tried"
+    what = last.failure.value if last.failure is not None else str(last.outcome)
+    if last.outcome == OutcomeKind.RELEASED:
+        what = "released, to go on from its checkpoint"
+    said = f"attempt {last.number} on {last.worker_id}: {what}"
+    if last.message:
+        said += f": {last.message.strip().splitlines()[0]}"
+    return said + ("; is tried on another worker" if last.boot_id in benches else "")
