@@ -12,7 +12,7 @@ from uuid import uuid4
 
 import httpx2
 import yaml
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, PrivateAttr, ValidationError
 
 from search_space.contract import read_config
 from search_space.spec import ActivationConfig
@@ -22,6 +22,8 @@ from service.schemas import (
     BestAnswer,
     LogAnswer,
     NewTokenAnswer,
+    PreviewAnswer,
+    QueuedAnswer,
     ReportAnswer,
     SearchAnswer,
     TaskAnswer,
@@ -32,13 +34,31 @@ from service.schemas import (
 from service.store.models import ENDED_STATES, SearchState
 from service.wire import JSON, Bell, ClientError, Event, Wire
 
-__all__ = ["Client", "ClientError", "Event", "has_stopped"]
+__all__ = ["Client", "ClientError", "Event", "Search", "has_stopped"]
 
 _LOOK_ANYWAY_SECONDS = 10.0
 _LOG_WAIT_SECONDS = 15
 
 Answer = TypeVar("Answer", bound=BaseModel)
 Result = TypeVar("Result")
+
+
+class Search(SearchAnswer):
+    """A search as it was when it was read; it knows whom to ask for more."""
+
+    _client: "Client" = PrivateAttr()
+
+    def refresh(self) -> "Search":
+        """Return the search as it is now."""
+        return self._client.get(self.id)
+
+    def wait(self, *, progress: bool | None = None) -> "Search":
+        """Wait until the search ends or pauses, and return it as it is then.
+
+        Args:
+            progress: Whether to show it meanwhile; None: on a terminal and in a notebook.
+        """
+        return self._client.wait(self.id, progress=progress)
 
 
 class Client:
@@ -59,9 +79,7 @@ class Client:
     def url(self) -> str:
         return self._wire.url
 
-    def submit(
-        self, document: Mapping[str, Any] | Path | str, key: str | None = None
-    ) -> SearchAnswer:
+    def submit(self, document: Mapping[str, Any] | Path | str, key: str | None = None) -> Search:
         """Submit a search.
 
         Args:
@@ -70,18 +88,40 @@ class Client:
         """
         headers = {**JSON, "idempotency-key": key or uuid4().hex}
         content = _as_json(_read_document(document))
-        return _one(SearchAnswer, self._wire.call("POST", "/searches", headers, content=content))
+        return self._search(self._wire.call("POST", "/searches", headers, content=content))
 
-    def get(self, id: str) -> SearchAnswer:
-        return _one(SearchAnswer, self._get("searches", id))
+    def preview(self, document: Mapping[str, Any] | Path | str) -> PreviewAnswer:
+        """Return what a search would be: its space, its cost, what it could find."""
+        content = _as_json(_read_document(document))
+        answer = self._wire.call("POST", "/searches/preview", JSON, content=content)
+        return _one(PreviewAnswer, answer)
 
-    def list(self) -> Iterator[SearchAnswer]:
+    def get(self, id: str) -> Search:
+        return self._search(self._get("searches", id))
+
+    def list(self) -> Iterator[Search]:
         """Yield every search, newest first."""
-        return self._items(SearchAnswer, "searches")
+        for search in self._items(Search, "searches"):
+            search._client = self
+            yield search
+
+    def queue(self) -> Iterator[QueuedAnswer]:
+        """Yield the searches that have not ended, and what each waits for."""
+        return self._items(QueuedAnswer, "queue")
 
     def trials(self, id: str) -> Iterator[TrialAnswer]:
         """Yield every trial of a search, in the order of their numbers."""
         return self._items(TrialAnswer, "searches", id, "trials")
+
+    def trial(self, trial: str) -> TrialAnswer:
+        return _one(TrialAnswer, self._get("trials", trial))
+
+    def add_trial(self, id: str, candidate: Mapping[str, Any]) -> TrialAnswer:
+        """Add a candidate by hand: `{"sites": {site: activation}, "training": {...}}`."""
+        content = _as_json({"candidate": dict(candidate)})
+        path = _path("searches", id, "trials")
+        answer = self._wire.call("POST", path, JSON, content=content, repeatable=False)
+        return _one(TrialAnswer, answer)
 
     def reports(self, trial: str) -> Sequence[ReportAnswer]:
         """Return a trial's curve."""
@@ -135,17 +175,39 @@ class Client:
         """Return a file of a trial."""
         return self._get("trials", trial, "artifacts", name).content
 
-    def pause(self, id: str) -> SearchAnswer:
+    def pause(self, id: str) -> Search:
         """Start nothing more; running trials checkpoint and come back."""
         return self._act(id, "pause")
 
-    def resume(self, id: str) -> SearchAnswer:
+    def resume(self, id: str) -> Search:
         """Go on after a pause."""
         return self._act(id, "resume")
 
-    def cancel(self, id: str) -> SearchAnswer:
+    def cancel(self, id: str) -> Search:
         """Start nothing more; running trials finish."""
         return self._act(id, "cancel")
+
+    def kill(self, id: str) -> Search:
+        """Start nothing more; running trials end at their next word."""
+        return self._act(id, "kill")
+
+    def change(self, id: str, **changes: Any) -> Search:
+        """Change `budget`, `parallel`, `priority` or `name`; what is left out stays as it is."""
+        answer = self._wire.call("PATCH", _path("searches", id), JSON, content=_as_json(changes))
+        return self._search(answer)
+
+    def fork(
+        self, id: str, edits: Mapping[str, Any] | None = None, key: str | None = None
+    ) -> Search:
+        """Submit a search anew, with edits of its document."""
+        headers = {**JSON, "idempotency-key": key or uuid4().hex}
+        content = _as_json(edits or {})
+        path = _path("searches", id, "fork")
+        return self._search(self._wire.call("POST", path, headers, content=content))
+
+    def delete(self, id: str) -> None:
+        """Delete a search with all that is its own."""
+        self._wire.call("DELETE", _path("searches", id), JSON, repeatable=False)
 
     def create_token(
         self, name: str, scopes: Sequence[str], expires_in_seconds: float | None = None
@@ -183,7 +245,7 @@ class Client:
         """
         return self._wire.events(_path("searches", id, "events"), after, threading.Event())
 
-    def updates(self, id: str, *, at_most_every: float = 0.5) -> Iterator[SearchAnswer]:
+    def updates(self, id: str, *, at_most_every: float = 0.5) -> Iterator[Search]:
         """Yield the search now and when something has happened, until it ends or pauses."""
         path = _path("searches", id, "events")
         search = self.get(id)
@@ -200,8 +262,17 @@ class Client:
         finally:
             bell.close()
 
-    def wait(self, id: str) -> SearchAnswer:
-        """Wait until a search ends or pauses, and return it."""
+    def wait(self, id: str, *, progress: bool | None = None) -> Search:
+        """Wait until a search ends or pauses, and return it.
+
+        Args:
+            progress: Whether to show it meanwhile; None: on a terminal and in a notebook.
+        """
+        # What draws is loaded here and for no other call.
+        from service.progress import is_seen, screen, watch
+
+        if is_seen() if progress is None else progress:
+            return watch(self, id, screen())
         *_, last = self.updates(id)
         return last
 
@@ -222,9 +293,14 @@ class Client:
     def _get(self, *parts: str, params: Mapping[str, str] | None = None) -> httpx2.Response:
         return self._wire.call("GET", _path(*parts), params=params)
 
-    def _act(self, id: str, action: str) -> SearchAnswer:
+    def _act(self, id: str, action: str) -> Search:
         path = _path("searches", id, action)
-        return _one(SearchAnswer, self._wire.call("POST", path, JSON, repeatable=False))
+        return self._search(self._wire.call("POST", path, JSON, repeatable=False))
+
+    def _search(self, answer: httpx2.Response) -> Search:
+        search = _one(Search, answer)
+        search._client = self
+        return search
 
     def _items(self, model: type[Answer], *parts: str) -> Iterator[Answer]:
         params = {"limit": "200"}

@@ -1,5 +1,6 @@
 """Shows a search on a terminal while it runs; into a file or a pipe, a line now and then."""
 
+import sys
 import time
 
 from rich.console import Console, Group, RenderableType
@@ -10,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from search_space.search import metric_in
-from service.client import Client, has_stopped
+from service.client import Client, Search, has_stopped
 from service.schemas import SearchAnswer
 from service.store.models import SearchState
 
@@ -19,7 +20,21 @@ _BAR_WIDTH = 40
 _PREPARING = "waiting until a worker has looked for the sites of the network"
 
 
-def watch(client: Client, id: str, console: Console) -> SearchAnswer:
+def is_seen() -> bool:
+    """Whether somebody looks: at a terminal, or at a notebook."""
+    return sys.stdout.isatty() or _in_notebook()
+
+
+def screen() -> Console:
+    """Return where to show progress; in a notebook lines, which need nothing installed."""
+    return Console(highlight=False, force_jupyter=False)
+
+
+def _in_notebook() -> bool:
+    return "ipykernel" in sys.modules
+
+
+def watch(client: Client, id: str, console: Console) -> Search:
     """Show a search until it ends or pauses, and return what it came to."""
     if console.is_terminal:
         return _watch_live(client, id, console)
@@ -40,7 +55,7 @@ def trial_name(number: int, label: str | None) -> str:
     return f"trial {number}" if label is None else f"{label}, trial {number}"
 
 
-def _watch_live(client: Client, id: str, console: Console) -> SearchAnswer:
+def _watch_live(client: Client, id: str, console: Console) -> Search:
     view = _View()
     with Live(view, console=console, refresh_per_second=4):
         for search in client.updates(id):
@@ -48,7 +63,7 @@ def _watch_live(client: Client, id: str, console: Console) -> SearchAnswer:
     return search
 
 
-def _watch_in_lines(client: Client, id: str, console: Console) -> SearchAnswer:
+def _watch_in_lines(client: Client, id: str, console: Console) -> Search:
     shown, said_at = "", float("-inf")
     for search in client.updates(id):
         line, now = f"{search.name}: {_line(search)}", time.monotonic()
@@ -127,10 +142,14 @@ def _findings(search: SearchAnswer) -> str:
 def _eta(seconds: float | None) -> str:
     if seconds is None:
         return ""
+    return f" · about {duration_text(seconds)} left"
+
+
+def duration_text(seconds: float) -> str:
+    """Write a duration as on a clock, from minutes on."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
-    clock = f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
-    return f" · about {clock} left"
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
 def _colour(search: SearchAnswer) -> str:

@@ -20,6 +20,9 @@ _LONGEST_PAUSE = 10.0
 _TIMEOUT = httpx2.Timeout(30.0, connect=5.0)
 # The service says something at least every 15 seconds.
 _STREAM_TIMEOUT = httpx2.Timeout(60.0, connect=5.0)
+_NOT_DONE = (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE)
+"""Answers that say that nothing was done, so that whatever was asked may be asked again."""
+
 _MAY_PASS = (
     HTTPStatus.TOO_MANY_REQUESTS,
     HTTPStatus.BAD_GATEWAY,
@@ -88,7 +91,7 @@ class Wire:
         """Return the answer of a success, or raise `ClientError`.
 
         What may pass is tried again a few times: a call that is not repeatable only where
-        nothing can have arrived.
+        nothing can have arrived or been done.
         """
         for pause in (*_PAUSES, None):
             try:
@@ -102,8 +105,10 @@ class Wire:
             else:
                 if answer.is_success:
                     return answer
-                if pause is None or not repeatable or answer.status_code not in _MAY_PASS:
+                again = _MAY_PASS if repeatable else _NOT_DONE
+                if pause is None or answer.status_code not in again:
                     raise _refusal(answer)
+                pause = max(pause, _asked_to_wait(answer))
             time.sleep(pause)
         raise AssertionError("the last round returns or raises")
 
@@ -186,6 +191,12 @@ def _event(fields: Mapping[str, str]) -> Event | None:
     if "data" not in fields or "id" not in fields:
         return None
     return Event(int(fields["id"]), fields.get("event", ""), json.loads(fields["data"]))
+
+
+def _asked_to_wait(answer: httpx2.Response) -> float:
+    """Return the seconds that the service asks for, within bounds."""
+    asked = answer.headers.get("retry-after", "")
+    return min(float(asked), _LONGEST_PAUSE) if asked.isdecimal() else 0.0
 
 
 def _refusal(answer: httpx2.Response) -> ClientError:

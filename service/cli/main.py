@@ -6,7 +6,7 @@ from typing import Any
 
 import typer
 
-from service.cli import logs, processes, searches, tokens
+from service.cli import changes, logs, outlook, processes, searches, tokens
 from service.cli.common import FAILED, REFUSED, CommandError, complain
 from service.client import ClientError
 
@@ -20,6 +20,8 @@ _COMMANDS: Sequence[Callable[..., None]] = (
     searches.pause,
     searches.resume,
     searches.cancel,
+    *changes.COMMANDS,
+    *outlook.COMMANDS,
     searches.activations,
     logs.logs,
 )
@@ -54,8 +56,11 @@ def _make_app() -> typer.Typer:
     app = typer.Typer(
         name="actsearch",
         help="Find the best activation function for every layer of a network.",
+        epilog=(
+            "Exit codes: 0 done; 1 failed: nobody answered, or the search that was watched did "
+            "not complete; 2 wrong use, or the service refused."
+        ),
         no_args_is_help=True,
-        add_completion=False,
         pretty_exceptions_enable=False,
         rich_markup_mode=None,
     )

@@ -125,19 +125,19 @@ def list_searches(url: Url = None, token: Token = None, as_json: Json = False) -
 def pause(id: Id, url: Url = None, token: Token = None, as_json: Json = False) -> None:
     """Pause a search: running trials checkpoint and wait."""
     with Client(url, token) as client:
-        _print_state(client.pause(id), as_json=as_json)
+        print_state(client.pause(id), as_json=as_json)
 
 
 def resume(id: Id, url: Url = None, token: Token = None, as_json: Json = False) -> None:
     """Go on with a paused search."""
     with Client(url, token) as client:
-        _print_state(client.resume(id), as_json=as_json)
+        print_state(client.resume(id), as_json=as_json)
 
 
 def cancel(id: Id, url: Url = None, token: Token = None, as_json: Json = False) -> None:
     """Cancel a search: nothing more starts, running trials finish."""
     with Client(url, token) as client:
-        _print_state(client.cancel(id), as_json=as_json)
+        print_state(client.cancel(id), as_json=as_json)
 
 
 def activations(url: Url = None, token: Token = None, as_json: Json = False) -> None:
@@ -192,7 +192,8 @@ def saved_text(saved: list[Path], found: BestAnswer, *, unconfirmed: bool) -> li
     return [f"Saved {what}:", *(f"  {path}" for path in saved)]
 
 
-def _print_state(search: SearchAnswer, *, as_json: bool) -> None:
+def print_state(search: SearchAnswer, *, as_json: bool) -> None:
+    """Print the state of a search that was acted on."""
     if as_json:
         print_json(search)
     else:

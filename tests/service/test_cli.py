@@ -327,3 +327,85 @@ def test_a_network_that_nobody_knows_is_refused(
     assert process.returncode == 2
     assert "no network 'no-such-net'" in err
     assert "FILE.py:build" in err
+
+
+def test_a_search_is_changed_from_the_command_line(run: Run, player: Player) -> None:
+    id = player.submit()["id"]
+    options = ["--trials", "9", "--hours", "2.5", "--parallel", "3", "--name", "thin", "--json"]
+    changed = json.loads(run("change", id, *options)[1])
+    assert changed["budget"] == {"trials": 9, "hours": 2.5, "gpu_hours": None, "failures": 5}
+    assert (changed["parallel"], changed["name"]) == (3, "thin")
+    assert json.loads(run("change", id, "--hours", "none", "--json")[1])["budget"]["hours"] is None
+    assert "nothing to change" in run("change", id)[2]
+    code, _, err = run("change", id, "--hours", "long")
+    assert (code, "--hours must be a number or none" in err) == (2, True)
+    code, _, err = run("change", id, "--parallel", "0")
+    assert (code, "parallel: " in err) == (2, True)
+
+
+def test_a_fork_takes_edits_from_the_line_and_from_a_file(
+    run: Run, player: Player, tmp_path: Path
+) -> None:
+    id = player.submit()["id"]
+    (tmp_path / "edits.yaml").write_text("choices: [relu, gelu]\n")
+    edits = ["budget.trials=7", "sampler.seed=3", "--file", str(tmp_path / "edits.yaml")]
+    forked = json.loads(run("fork", id, *edits, "--json")[1])
+    assert (forked["forked_from"], forked["budget"]["trials"]) == (id, 7)
+    assert forked["document"]["sampler"]["seed"] == 3
+    assert [choice["name"] for choice in forked["document"]["choices"]] == ["relu", "gelu"]
+    code, out, _ = run("fork", id)
+    assert (code, out.startswith("s")) == (0, True)
+    for wrong in ("budget.trials", "=3", "a..b=1", "x=["):
+        assert run("fork", id, wrong)[0] == 2
+
+
+def test_searches_are_killed_and_deleted(run: Run, player: Player) -> None:
+    one, other = player.submit()["id"], player.submit()["id"]
+    assert run("kill", one)[1] == f"{one}: cancelled, killed by the user\n"
+    assert run("delete", one, other)[1] == f"{one}: deleted\n{other}: deleted\n"
+    code, _, err = run("delete", one)
+    assert (code, "there is no search" in err) == (2, True)
+    assert run("list")[1].startswith("no search yet")
+
+
+def test_a_downloaded_config_is_added_as_a_trial(
+    run: Run, player: Player, finished: str, tmp_path: Path
+) -> None:
+    run("best", finished, "--unconfirmed", "--output", str(tmp_path))
+    again = player.submit()["id"]
+    player.inspect()
+    code, out, err = run("add", again, str(tmp_path / "activations.json"))
+    assert (code, err) == (0, "")
+    assert f"trial 1 of {again} waits" in out
+    (tmp_path / "list.yaml").write_text("- relu\n")
+    assert "must hold an object" in run("add", again, str(tmp_path / "list.yaml"))[2]
+
+
+@pytest.mark.usefixtures("finished")
+def test_the_queue_and_a_preview_are_printed(run: Run, player: Player, tmp_path: Path) -> None:
+    assert run("queue")[1] == "nothing waits\n"
+    id = player.submit(name="[bold]thin[/bold]")["id"]
+    listed = run("queue")[1]
+    assert id in listed
+    assert "[bold]thin[/bold]" in listed
+    assert json.loads(run("queue", "--json")[1])[0]["reason"] == "next"
+
+    (tmp_path / "search.yaml").write_text(yaml.safe_dump(SEARCH | {"confirm": {"seeds": 5}}))
+    code, out, _ = run("preview", str(tmp_path / "search.yaml"))
+    assert code == 0
+    assert "2 sites in 2 groups" in out
+    assert "18 to confirm" in out
+    assert "smallest gain that the confirmation finds" in out
+
+
+def test_the_help_tells_the_exit_codes_and_the_shell_completes(
+    run: Run, start: Callable[..., subprocess.Popen[str]]
+) -> None:
+    assert "Exit codes: 0 done; 1 failed" in " ".join(run("--help")[1].split())
+    environment = {
+        "_ACTSEARCH_COMPLETE": "complete_bash",
+        "COMP_WORDS": "actsearch pre",
+        "COMP_CWORD": "1",
+    }
+    out, _ = start(**environment).communicate(timeout=60)
+    assert "preview" in out.split()

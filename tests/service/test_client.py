@@ -2,6 +2,8 @@
 
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import islice
 from pathlib import Path
 
@@ -200,3 +202,100 @@ def test_the_token_comes_from_the_environment(
     monkeypatch.setenv("ACTSEARCH_TOKEN", "secret")
     with Client(served.url) as client:
         assert client.submit(SEARCH).state == SearchState.PREPARING
+
+
+def test_a_submitted_search_is_waited_for(client: Client, player: Player) -> None:
+    search = client.submit(SEARCH | {"budget": {"trials": 1}})
+    with ThreadPoolExecutor(1) as pool:
+        ended = pool.submit(search.wait, progress=False)
+        player.inspect()
+        while not ended.done() and (trial := player.lease(wait=0.3)) is not None:
+            player.train(trial, 0.5)
+        assert ended.result(timeout=20).state == SearchState.COMPLETED
+    assert search.state == SearchState.PREPARING
+    assert search.refresh().state == SearchState.COMPLETED
+
+
+def test_waiting_shows_progress_where_it_is_wanted(
+    client: Client, finished: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    client.get(finished).wait(progress=True)
+    assert "completed · 5/5 trials" in capsys.readouterr().out
+    client.get(finished).wait()
+    assert capsys.readouterr().out == ""
+
+
+def test_a_search_is_changed_forked_killed_and_deleted(client: Client) -> None:
+    search = client.submit(SEARCH)
+    changed = client.change(search.id, budget={"trials": 9}, name="thin")
+    assert (changed.budget.trials, changed.name) == (9, "thin")
+    forked = client.fork(search.id, {"sampler": {"seed": 7}}, key="once")
+    assert forked.document["sampler"]["seed"] == 7
+    assert client.fork(search.id, {"sampler": {"seed": 7}}, key="once").id == forked.id
+    assert [item.search for item in client.queue()] == [search.id, forked.id]
+    assert client.kill(search.id).state == SearchState.CANCELLED
+    client.delete(search.id)
+    assert [one.id for one in client.list()] == [forked.id]
+    assert next(client.list()).refresh().id == forked.id
+
+
+def test_a_candidate_is_added_by_hand(client: Client, player: Player) -> None:
+    search = client.submit(SEARCH)
+    player.inspect()
+    trial = client.add_trial(search.id, {"sites": {"block0.act": "silu"}})
+    assert (trial.kind, client.trial(trial.id)) == ("manual", trial)
+
+
+def test_a_preview_costs_nothing(client: Client) -> None:
+    assert client.preview("task: {name: image-classification}").trainings.confirmation == 35
+    assert list(client.list()) == []
+
+
+@pytest.fixture
+def moody() -> Iterator[tuple[str, list[int], list[str]]]:
+    """A service that answers with the statuses in a list before it does what is asked."""
+    statuses: list[int] = []
+    heard: list[str] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            heard.append(self.path)
+            self.rfile.read(int(self.headers["content-length"] or 0))
+            self.send_response(statuses.pop(0) if statuses else 404)
+            self.send_header("retry-after", "0")
+            self.send_header("content-length", "0")
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}", statuses, heard
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+@pytest.mark.parametrize(
+    ("statuses", "calls"), [([429, 503], 3), ([502], 1), ([500], 1), ([404], 1)]
+)
+def test_what_may_have_been_done_is_not_asked_again(
+    moody: tuple[str, list[int], list[str]], statuses: list[int], calls: int
+) -> None:
+    url, answers, heard = moody
+    answers += statuses
+    with Client(url) as client, pytest.raises(ClientError):
+        client.pause("s1")
+    assert heard == ["/v1/searches/s1/pause"] * calls
+
+
+def test_what_is_keyed_is_asked_again_whatever_happened(
+    moody: tuple[str, list[int], list[str]],
+) -> None:
+    url, answers, heard = moody
+    answers += [502, 504]
+    with Client(url) as client, pytest.raises(ClientError) as refused:
+        client.submit(SEARCH)
+    assert (len(heard), refused.value.status) == (3, 404)
