@@ -2,11 +2,13 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 
-from workers.data import cifar, digits, idx, mnist1d
+from workers.data import digits, idx, mnist1d
 from workers.data.cache import cached, identity
+from workers.data.cifar import CIFAR10, CIFAR100, Cifar
 from workers.data.images import Images
 from workers.recipe import Augmentation
 
@@ -40,9 +42,9 @@ def _fashion_mnist(data_root: Path, cache: Path) -> Images:
     return _idx("fashion-mnist", data_root / "FashionMNIST", cache)
 
 
-def _cifar10(data_root: Path, cache: Path) -> Images:
-    paths = cifar.files(data_root)
-    return cached(cache, "cifar10", identity(paths), lambda: cifar.load(paths))
+def _cifar(which: Cifar, data_root: Path, cache: Path) -> Images:
+    paths = which.files(data_root)
+    return cached(cache, which.name, identity(paths), lambda: which.load(paths))
 
 
 def _mnist_1d(data_root: Path, cache: Path) -> Images:  # noqa: ARG001
@@ -63,15 +65,18 @@ def _idx(name: str, folder: Path, cache: Path) -> Images:
     return cached(cache, name, identity(paths), lambda: idx.load(paths))
 
 
-_CROP_AND_FLIP = Augmentation(shift=4, mirror=True)
+def _of(which: Cifar) -> DataSet:
+    classes = 10 if which is CIFAR10 else 100
+    how = Augmentation(shift=4, mirror=True)
+    return DataSet(partial(_cifar, which), 3, classes, size=32, augmentation=how)
+
 
 DATASETS: Mapping[str, DataSet] = {
     "digits": DataSet(_digits, channels=1, classes=10, size=8),
     "mnist": DataSet(_mnist, channels=1, classes=10, size=28),
     "fashion-mnist": DataSet(_fashion_mnist, channels=1, classes=10, size=28),
-    "cifar10": DataSet(
-        _cifar10, channels=3, classes=10, size=32, augmentation=Augmentation(shift=4, mirror=True)
-    ),
+    "cifar10": _of(CIFAR10),
+    "cifar100": _of(CIFAR100),
 }
 
 SERIES: Mapping[str, DataSet] = {

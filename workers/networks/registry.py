@@ -7,6 +7,7 @@ networks for `actsearch sites`: `names` and `build`.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from workers.errors import UnknownNetwork
@@ -106,6 +107,23 @@ NETWORKS: Mapping[str, Network] = {
     **SEGMENTERS,
     **COORDINATE_NETWORKS,
 }
+
+
+_LIBRARIES = ("timm", "torchvision")
+
+
+def installed_libraries() -> Sequence[str]:
+    """Return the libraries whose networks go by `LIBRARY:NAME` here."""
+    return [library for library in _LIBRARIES if find_spec(library) is not None]
+
+
+def classifier(name: str) -> Network:
+    """Return a network of image classification, of this package or of a library."""
+    library, colon, of_library = name.partition(":")
+    if colon:
+        target = f"workers.networks.{library}_models:network"
+        return Network(target, _ADAMW, {"name": of_library}, sized=True)
+    return CLASSIFIERS[name]
 
 
 def names() -> Sequence[str]:

@@ -50,7 +50,7 @@ class Siren(nn.Module):
 class CoordinateMLP(nn.Module):
     """The layers of `Siren` with ReLUs, whose weights suit activations without a period.
 
-    Coordinates are first seen through waves of eight frequencies, without which such a network
+    Coordinates are first seen through waves of six frequencies, without which such a network
     learns nothing but a blur.
 
     Shape:
@@ -64,7 +64,7 @@ class CoordinateMLP(nn.Module):
 
     frequencies: Tensor
 
-    def __init__(self, inputs: int, outputs: int, *, waves: int = 8) -> None:
+    def __init__(self, inputs: int, outputs: int, *, waves: int = 6) -> None:
         super().__init__()
         self.register_buffer("frequencies", math.pi * 2.0 ** torch.arange(waves), persistent=False)
         self.layers = _layers(inputs * waves * 2, outputs, nn.ReLU)

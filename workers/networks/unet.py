@@ -25,7 +25,7 @@ class UNet(nn.Module):
         Segmentation*, 2015, figure 1. https://arxiv.org/abs/1505.04597
     """
 
-    def __init__(self, channels: int, classes: int, *, width: int = 16) -> None:
+    def __init__(self, channels: int, classes: int, *, width: int = 8) -> None:
         super().__init__()
         widths = [width * 2**level for level in range(_LEVELS + 1)]
         before = (channels, *widths)

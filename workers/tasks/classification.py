@@ -2,19 +2,32 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from search_space.contract import TaskOffer
 from workers.data.registry import DataSet
-from workers.networks.registry import Network
-from workers.recipe import Recipe
+from workers.networks.registry import Network, classifier, installed_libraries
+from workers.recipe import Augmentation, Recipe
 from workers.tasks.base import Place
+from workers.tasks.settings import (
+    COMPILED,
+    DETERMINISTIC,
+    FOLDER,
+    FOLDER_PREFIX,
+    TRAIN_SAMPLES,
+    count,
+    name_or,
+    schema,
+    with_defaults,
+)
 
 if TYPE_CHECKING:
+    import torch
     from torch import nn
 
-    from workers.batches import Batches
+    from workers.batches import Data
     from workers.handle import Trial
 
 _METRICS = {
@@ -22,6 +35,8 @@ _METRICS = {
     "validation_loss": "minimize",
     "train_loss": "minimize",
 }
+_COLOURS = 3
+_FOLDER_AUGMENTATION = Augmentation(shift=4, mirror=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,30 +44,59 @@ class Prepared:
     """A network, untrained, with its data on the device and its recipe."""
 
     network: "nn.Module"
-    train: "Batches"
-    validation: "Batches"
-    test: "Batches | None"
+    train: "Data"
+    validation: "Data"
+    test: "Data | None"
     recipe: Recipe
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Classification:
-    """A task of classification: its data sets and networks, each with each."""
+    """A task of classification: its data sets and networks, each with each.
+
+    Attributes:
+        images: Whether folders of images are data sets too, and networks of libraries are
+            offered where these are installed.
+    """
 
     name: str
     description: str
     datasets: Mapping[str, DataSet]
     networks: Mapping[str, Network]
     epochs: int
+    images: bool = False
 
     @property
     def offer(self) -> TaskOffer:
+        libraries = [f"{name}:*" for name in installed_libraries()] if self.images else []
+        recipes = {name: self._network(name).recipe for name in (*self.networks, *libraries)}
         return TaskOffer(
             name=self.name,
             description=self.description,
-            settings=self._settings(),
+            settings=self.settings,
             metrics=_METRICS,
-            recipes={name: asdict(network.recipe) for name, network in self.networks.items()},
+            recipes={name: asdict(recipe) for name, recipe in recipes.items()},
+        )
+
+    @cached_property
+    def settings(self) -> dict[str, Any]:
+        """The JSON Schema of the settings."""
+        of_folders = {"image_size": count(64, most=1024, description="side, of images in folders")}
+        libraries = "|".join(installed_libraries())
+        open_datasets = FOLDER if self.images else None
+        open_networks = f"^({libraries}):." if self.images and libraries else None
+        return schema(
+            {
+                "dataset": name_or(open_datasets, list(self.datasets)),
+                "network": name_or(open_networks, list(self.networks)),
+                "epochs": count(self.epochs, most=1000),
+                "batch_size": count(128, most=65536),
+                "train_samples": TRAIN_SAMPLES,
+                **(of_folders if self.images else {}),
+                "compiled": COMPILED,
+                "deterministic": DETERMINISTIC,
+            },
+            required=["dataset", "network"],
         )
 
     def prepare(
@@ -62,6 +106,7 @@ class Classification:
         *,
         cache: Path | None = None,
         with_test: bool = False,
+        loaders: int = 0,
     ) -> Prepared:
         """Return what the settings of a task name: those of a search, or of a config it found.
 
@@ -69,37 +114,46 @@ class Classification:
             data_root: Folder of the data sets; what is generated or comes along needs none.
             cache: Folder for the decoded data; None: the user's own cache folder.
             with_test: Whether the test data comes along; no choice may be made on it.
+            loaders: Processes that decode the images of a folder while others are trained on.
 
         Raises:
             DataMissing: If the data set is not there; it names the path looked for.
+            UnknownNetwork: If a library has no network of that name.
         """
         # The agent reads this module for its offer and stays without torch.
-        from workers.data.tensors import beside, on_device, pick_device
+        from workers.data.tensors import pick_device
 
-        settings = self._with_defaults(task)
-        dataset, network = self.datasets[settings["dataset"]], self.networks[settings["network"]]
-        splits = dataset.load(Path(data_root), cache or Path.home() / ".cache" / "actsearch")
+        settings = with_defaults(self.settings, task)
         device = pick_device()
-        model = network.build(dataset.channels, dataset.classes, dataset.size)
-        train, validation = on_device(
-            splits,
-            device,
-            train_samples=settings["train_samples"],
-            augmentation=dataset.augmentation,
+        if settings["dataset"].startswith(FOLDER_PREFIX):
+            found = _from_folder(settings, Path(data_root), device, loaders)
+        else:
+            cache = cache or Path.home() / ".cache" / "actsearch"
+            dataset = self.datasets[settings["dataset"]]
+            found = _from_files(dataset, settings, Path(data_root), device, cache)
+        network = self._network(settings["network"])
+        return Prepared(
+            network.build(found.channels, found.classes, found.size).to(device),
+            found.train,
+            found.validation,
+            found.test if with_test else None,
+            network.recipe,
         )
-        test = beside(splits.test, train) if with_test else None
-        return Prepared(model.to(device), train, validation, test, network.recipe)
 
     def run(self, trial: "Trial", settings: dict[str, Any], place: Place) -> None:
         """Train one trial, inspection included; the example batch is of real data."""
         from workers import training
+        from workers.seeds import make_deterministic
 
-        settings = self._with_defaults(settings)
+        settings = with_defaults(self.settings, settings)
+        if settings["deterministic"]:
+            make_deterministic()
         prepared = self.prepare(
             settings,
             place.data_root,
             cache=place.home / "cache",
             with_test=trial.is_confirmation,
+            loaders=place.threads,
         )
         training.train(
             trial,
@@ -110,40 +164,56 @@ class Classification:
             epochs=settings["epochs"],
             batch_size=settings["batch_size"],
             test=prepared.test,
+            compiled=settings["compiled"],
         )
 
-    def _settings(self) -> dict[str, Any]:
-        """Return the JSON Schema of the settings."""
-        return {
-            "$schema": "https://json-schema.org/draft/2020-12/schema",
-            "type": "object",
-            "properties": {
-                "dataset": {"enum": sorted(self.datasets)},
-                "network": {"enum": sorted(self.networks)},
-                "epochs": {
-                    "type": "integer",
-                    "minimum": 1,
-                    "maximum": 1000,
-                    "default": self.epochs,
-                },
-                "batch_size": {
-                    "type": "integer",
-                    "minimum": 1,
-                    "maximum": 65536,
-                    "default": 128,
-                },
-                "train_samples": {
-                    "description": "train on the first so many samples of a fixed random order",
-                    "type": ["integer", "null"],
-                    "minimum": 1,
-                    "default": None,
-                },
-            },
-            "required": ["dataset", "network"],
-            "additionalProperties": False,
-        }
+    def _network(self, name: str) -> Network:
+        return self.networks[name] if name in self.networks else classifier(name)
 
-    def _with_defaults(self, task: Mapping[str, Any]) -> dict[str, Any]:
-        properties: dict[str, dict[str, Any]] = self._settings()["properties"]
-        defaults = {name: p["default"] for name, p in properties.items() if "default" in p}
-        return {**defaults, **task}
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """Data, and what a network must know of it."""
+
+    train: "Data"
+    validation: "Data"
+    test: "Data"
+    channels: int
+    classes: int
+    size: int
+
+
+def _from_files(
+    dataset: DataSet,
+    settings: Mapping[str, Any],
+    data_root: Path,
+    device: "torch.device",
+    cache: Path,
+) -> _Found:
+    from workers.data.tensors import beside, on_device
+
+    splits = dataset.load(data_root, cache)
+    train, validation = on_device(
+        splits,
+        device,
+        train_samples=settings["train_samples"],
+        augmentation=dataset.augmentation,
+    )
+    test = beside(splits.test, train)
+    return _Found(train, validation, test, dataset.channels, dataset.classes, dataset.size)
+
+
+def _from_folder(
+    settings: Mapping[str, Any], data_root: Path, device: "torch.device", loaders: int
+) -> _Found:
+    from workers.data.folder import Streamed, find
+
+    folder = find(data_root, settings["dataset"].removeprefix(FOLDER_PREFIX))
+    size = settings["image_size"]
+    files = folder.train.first(settings["train_samples"])
+    train = Streamed(files, device, size=size, loaders=loaders, augmentation=_FOLDER_AUGMENTATION)
+    validation, test = (
+        Streamed(part, device, size=size, loaders=loaders, like=train)
+        for part in (folder.validation, folder.test)
+    )
+    return _Found(train, validation, test, _COLOURS, len(folder.classes), size)

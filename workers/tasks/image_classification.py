@@ -1,4 +1,4 @@
-"""Image classification on the built-in data sets, with the built-in networks."""
+"""Image classification, on known data sets and folders of images."""
 
 from workers.data.registry import DATASETS
 from workers.networks.registry import CLASSIFIERS
@@ -11,6 +11,7 @@ _CLASSIFICATION = Classification(
     datasets=DATASETS,
     networks=CLASSIFIERS,
     epochs=8,
+    images=True,
 )
 prepare = _CLASSIFICATION.prepare
 run = _CLASSIFICATION.run

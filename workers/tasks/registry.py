@@ -4,11 +4,21 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from workers.errors import BadTaskFile
-from workers.tasks import image_classification, sequence_classification
+from workers.tasks import (
+    image_classification,
+    implicit_image,
+    segmentation,
+    sequence_classification,
+)
 from workers.tasks.base import Task
 from workers.tasks.command import read_tasks
 
-_BUILTIN: tuple[Task, ...] = (image_classification.TASK, sequence_classification.TASK)
+_BUILTIN: tuple[Task, ...] = (
+    image_classification.TASK,
+    implicit_image.TASK,
+    segmentation.TASK,
+    sequence_classification.TASK,
+)
 
 
 def load_tasks(path: Path | None) -> Mapping[str, Task]:
