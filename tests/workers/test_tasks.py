@@ -37,6 +37,7 @@ def test_every_built_in_schema_is_a_schema(task: Any) -> None:
         {"dataset": "digits", "network": "small-cnn"},
         {"dataset": "cifar10", "network": "resnet20", "epochs": 1000, "train_samples": None},
         {"dataset": "mnist", "network": "small-cnn", "batch_size": 1, "train_samples": 10},
+        {"dataset": "folder:my.pets-2", "network": "vit-tiny", "image_size": 96},
     ],
 )
 def test_good_settings_are_valid(settings: dict[str, Any]) -> None:
@@ -53,6 +54,10 @@ def test_good_settings_are_valid(settings: dict[str, Any]) -> None:
         {"batch_size": 0},
         {"train_samples": 0},
         {"learning_rate": 0.1},
+        {"dataset": "folder:../etc"},
+        {"dataset": "folder:a/b"},
+        {"dataset": "folder:.."},
+        {"network": "nowhere:resnet18"},
     ],
 )
 def test_bad_settings_are_not(change: dict[str, Any]) -> None:

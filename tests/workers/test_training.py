@@ -15,12 +15,13 @@ from search_space.sites import find_sites
 from search_space.spec import ActivationSpec, Candidate, Training
 from tests.workers.conftest import Serve
 from tests.workers.stub import Stub
+from tests.workers.test_data import write_folder, write_masks
 from workers.batches import Batches
 from workers.errors import Diverged
 from workers.evaluation import evaluate
 from workers.networks.registry import NETWORKS
 from workers.recipe import Augmentation, Recipe
-from workers.tasks import image_classification
+from workers.tasks import image_classification, implicit_image, segmentation
 from workers.tasks.base import Place
 from workers.training import train
 from workers.trial import Outside, trial
@@ -57,6 +58,43 @@ def test_digits_are_learned(tmp_path: Path) -> None:
     assert handle.reports[-1]["validation_accuracy"] > 0.95
     assert handle.reports[-1]["train_loss"] < handle.reports[0]["train_loss"]
     assert handle.reports[-1]["validation_loss"] < 0.2
+
+
+@pytest.mark.parametrize(
+    ("task", "settings", "metric", "least"),
+    [
+        (implicit_image, {"image_size": 48, "epochs": 8, "batch_size": 64}, "validation_psnr", 15),
+        (
+            segmentation,
+            {"dataset": "folder:cells", "image_size": 16, "epochs": 20, "batch_size": 4},
+            "validation_mean_iou",
+            0.6,
+        ),
+        (
+            image_classification,
+            {
+                "dataset": "folder:pets",
+                "network": "small-cnn",
+                "image_size": 16,
+                "epochs": 3,
+                "batch_size": 8,
+            },
+            "validation_accuracy",
+            0.9,
+        ),
+    ],
+    ids=lambda value: getattr(value, "__name__", None),
+)
+def test_a_task_is_learned(
+    tmp_path: Path, task: Any, settings: dict[str, Any], metric: str, least: float
+) -> None:
+    write_masks(tmp_path / "cells")
+    write_folder(tmp_path / "pets", "train")
+    torch.manual_seed(0)
+    handle = Watched()
+    task.run(handle, settings, Place(tmp_path, tmp_path, threads=1))
+    assert set(task.TASK.offer.metrics) <= set(handle.reports[-1])
+    assert handle.reports[-1][metric] > least
 
 
 def batches(count: int) -> Batches:
