@@ -51,5 +51,5 @@ def on_device(colours: Tensor, device: torch.device) -> tuple[Batches, Batches, 
 
 def _zone_plate(size: int) -> Tensor:
     y, x = np.mgrid[-1 : 1 : size * 1j, -1 : 1 : size * 1j]
-    rings = np.cos(20 * (x**2 + y**2))
+    rings = np.cos(10 * (x**2 + y**2))
     return torch.from_numpy(np.stack((rings, -rings, rings * x), axis=-1)).float()

@@ -94,7 +94,7 @@ SEGMENTERS: Mapping[str, Network] = {
 """Networks of segmentation."""
 
 COORDINATE_NETWORKS: Mapping[str, Network] = {
-    "siren": Network("workers.networks.siren:Siren", Recipe(learning_rate=1e-3, optimizer="adamw")),
+    "siren": Network("workers.networks.siren:Siren", Recipe(learning_rate=5e-4, optimizer="adamw")),
     "coordinate-mlp": Network(
         "workers.networks.siren:CoordinateMLP", Recipe(learning_rate=2e-3, optimizer="adamw")
     ),
