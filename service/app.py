@@ -40,6 +40,8 @@ from service.store.place import locked, store_url
 from service.store.searches import clock
 
 MAX_BODY_BYTES = 8 * 1024**2
+ARTIFACTS = "artifacts"
+"""The folder of trials' files, in the home."""
 THINKING_TIMES = 4
 """A transaction may be silent for so many times what an owner may: studies are rebuilt in it."""
 
@@ -94,7 +96,10 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         )
         app.state.office = office
         app.state.studio = Studio(
-            database, url.render_as_string(hide_password=False), settings.home / "exports"
+            database,
+            url.render_as_string(hide_password=False),
+            settings.home / "exports",
+            settings.home / ARTIFACTS,
         )
         office.open()
         try:
@@ -115,7 +120,7 @@ def _term(
     core = Core(
         settings=settings,
         database=mine,
-        artifacts=ArtifactStore(settings.home / "artifacts"),
+        artifacts=ArtifactStore(settings.home / ARTIFACTS),
         key=key,
         started_at=started_at,
         work=room.wake,

@@ -167,6 +167,15 @@ class Client:
         answer = self._get("searches", id, "best", "config", params=params)
         return _understood(answer, lambda: read_config(answer.json()))
 
+    def bundle(self, id: str, *, unconfirmed: bool = False) -> bytes:
+        """Return a zip file with all that makes the best config usable; waits until it is made."""
+        params = {"unconfirmed": "true"} if unconfirmed else None
+        while True:
+            answer = self._get("searches", id, "best", "bundle", params=params)
+            if answer.status_code == httpx2.codes.OK:
+                return answer.content
+            time.sleep(float(answer.headers["Retry-After"]))
+
     def artifacts(self, trial: str) -> Sequence[ArtifactAnswer]:
         """Return the names and sizes of a trial's files."""
         return _many(ArtifactAnswer, self._get("trials", trial, "artifacts"))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 _MOST_COLUMNS = 4
 _PANEL_INCHES = (2.6, 2.3)
@@ -18,7 +19,7 @@ _RANGE = "#E69F00"
 _TEXT = "#222222"
 # Dark to light as well as blue to green: told apart with any kind of colour vision.
 _CHANNELS = ("#003F6B", "#0072B2", "#56B4E9", "#00A98F")
-_STYLE: Any = {
+STYLE: Any = {
     "font.family": "sans-serif",
     "font.size": 8.0,
     "svg.fonttype": "none",
@@ -49,23 +50,29 @@ def draw_shapes(shapes: bytes) -> bytes:
     """
     # Loaded only here: it takes a second, and the service draws nothing itself.
     from matplotlib import rc_context
+
+    with rc_context(STYLE):
+        buffer = BytesIO()
+        shapes_figure(json.loads(shapes)).savefig(buffer, format="svg", metadata={"Date": None})
+    return buffer.getvalue()
+
+
+def shapes_figure(shapes: Mapping[str, Any]) -> "Figure":
+    """Return the figure of `draw_shapes`; draw and save it in `STYLE`."""
     from matplotlib.figure import Figure
 
-    sites: Sequence[Mapping[str, Any]] = json.loads(shapes)["sites"]
+    sites: Sequence[Mapping[str, Any]] = shapes["sites"]
     columns = max(1, min(_MOST_COLUMNS, len(sites)))
     rows = max(1, math.ceil(len(sites) / columns))
-    with rc_context(_STYLE):
-        width, height = _PANEL_INCHES
-        figure = Figure(figsize=(columns * width, rows * height + 0.5), layout="constrained")
-        panels = figure.subplots(rows, columns, squeeze=False).flatten()
-        for axes, site in zip(panels, sites, strict=False):
-            _draw_site(axes, site)
-        for axes in panels[len(sites) :]:
-            axes.set_visible(False)
-        figure.legend(handles=_legend(), loc="outside lower center", ncols=3, frameon=False)
-        buffer = BytesIO()
-        figure.savefig(buffer, format="svg", metadata={"Date": None})
-    return buffer.getvalue()
+    width, height = _PANEL_INCHES
+    figure = Figure(figsize=(columns * width, rows * height + 0.5), layout="constrained")
+    panels = figure.subplots(rows, columns, squeeze=False).flatten()
+    for axes, site in zip(panels, sites, strict=False):
+        _draw_site(axes, site)
+    for axes in panels[len(sites) :]:
+        axes.set_visible(False)
+    figure.legend(handles=_legend(), loc="outside lower center", ncols=3, frameon=False)
+    return figure
 
 
 def _draw_site(axes: "Axes", site: Mapping[str, Any]) -> None:

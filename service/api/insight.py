@@ -1,11 +1,14 @@
 """Figures of a search, and its trials for other tools."""
 
-from typing import Annotated
+import asyncio
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Header, Request, Response, status
+from fastapi import APIRouter, Header, Query, Request, Response, status
 from fastapi.responses import FileResponse, JSONResponse
 
-from service.api.deps import Pictures, Reader, reads
+from service.api.deps import Parts, Pictures, Reader, reads
+from service.configs import choose
+from service.core import Core
 from service.insight.plots import PLOTS
 from service.schemas import PlotAnswer
 from service.store import searches
@@ -13,6 +16,10 @@ from service.store import searches
 router = APIRouter(prefix="/searches", tags=["insight"], dependencies=[reads])
 
 WAIT_SECONDS = 10.0
+
+_LATER: dict[int | str, dict[str, Any]] = {
+    status.HTTP_202_ACCEPTED: {"description": "It is being written; ask again."},
+}
 
 
 @router.get("/{id}/plots")
@@ -40,9 +47,7 @@ async def read_plot(
 @router.get(
     "/{id}/optuna",
     response_class=FileResponse,
-    responses={
-        status.HTTP_202_ACCEPTED: {"description": "It is being written; ask again."},
-    },
+    responses=_LATER,
 )
 async def read_optuna(id: str, request: Request, pictures: Pictures) -> Response:
     """Download the trials as a SQLite storage that Optuna and optuna-dashboard open.
@@ -52,9 +57,41 @@ async def read_optuna(id: str, request: Request, pictures: Pictures) -> Response
     """
     path = await pictures.optuna(id, wait=WAIT_SECONDS)
     if path is None:
-        return JSONResponse(
-            {"state": "writing", "url": request.url.path},
-            status_code=status.HTTP_202_ACCEPTED,
-            headers={"Retry-After": "1"},
-        )
+        return _writing(request)
     return FileResponse(path, media_type="application/vnd.sqlite3", filename=f"{id}.db")
+
+
+@router.get("/{id}/best/bundle", response_class=FileResponse, responses=_LATER)
+async def read_bundle(
+    id: str,
+    request: Request,
+    core: Parts,
+    pictures: Pictures,
+    unconfirmed: Annotated[
+        bool, Query(description="Of the best of the search though it has not been confirmed.")
+    ] = False,
+) -> Response:
+    """Download all that makes the best config usable, as a zip file.
+
+    The config, the weights, a file of Python that needs torch alone, the network as ONNX, a
+    report, the search's document, the parts of a paper, and a manifest with digests, which says
+    what is left out and why.
+    """
+    await asyncio.to_thread(_must_be_ready, core, id, unconfirmed=unconfirmed)
+    path = await pictures.bundle(id, unconfirmed=unconfirmed, wait=WAIT_SECONDS)
+    if path is None:
+        return _writing(request)
+    return FileResponse(path, media_type="application/zip", filename=f"{id}.zip")
+
+
+def _must_be_ready(core: Core, id: str, *, unconfirmed: bool) -> None:
+    with core.database.read() as session:
+        choose(session, searches.get(session, id), unconfirmed=unconfirmed)
+
+
+def _writing(request: Request) -> Response:
+    return JSONResponse(
+        {"state": "writing", "url": request.url.path},
+        status_code=status.HTTP_202_ACCEPTED,
+        headers={"Retry-After": "1"},
+    )

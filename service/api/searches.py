@@ -4,27 +4,23 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, Header, Query, Response, status
 
-from search_space.contract import read_candidate, read_plan
 from search_space.search import Search as Document
-from search_space.search import metric_in
-from search_space.spec import ActivationConfig, to_data
-from service import ranking, results
+from search_space.spec import to_data
+from service import ranking
 from service.api.deps import After, Limit, Parts, Reader, reads_or_submits
 from service.api.examples import EXAMPLES
 from service.asked import Changes, Edits
 from service.changes import change
+from service.configs import choose
 from service.core import Core
 from service.deletion import mark
-from service.errors import NotReady
 from service.intake import fork, submit
-from service.life import cancel, kill, pause, resume, space_of
+from service.life import cancel, kill, pause, resume
 from service.preview import preview
 from service.schemas import BestAnswer, Page, PreviewAnswer, SearchAnswer
-from service.store import searches, trials
+from service.store import searches
 from service.store.cursor import Cursor
-from service.store.models import Search, Trial
 from service.turn import take_turn
-from service.versions import versions
 
 router = APIRouter(prefix="/searches", tags=["searches"], dependencies=[reads_or_submits])
 
@@ -147,53 +143,9 @@ def read_best_config(
 ) -> dict[str, Any]:
     """Read the best activation config. Until a confirmation it is the original network's."""
     search = searches.get(session, id)
-    if search.plan is None:
-        raise NotReady("config", "the network has not been inspected")
-    finding = ranking.find(session, search)
-    trial = finding.trial
-    if trial is None and unconfirmed:
-        best = results.best_trial(session, search)
-        if best is None:
-            raise NotReady("unconfirmed best", "no candidate has completed")
-        trial = best.trial
-    return _config(search, finding, trial)
+    return dict(to_data(choose(session, search, unconfirmed=unconfirmed).config))
 
 
 def _read(core: Core, search_id: str) -> SearchAnswer:
     with core.database.read() as session:
         return ranking.answers(session, [searches.get(session, search_id)])[0]
-
-
-def _config(search: Search, finding: ranking.Finding, trial: Trial | None) -> dict[str, Any]:
-    """Return the config of a trial, or of the original network."""
-    assert search.plan is not None
-    plan = read_plan(search.plan)
-    candidate = to_data(space_of(search).original) if trial is None else trial.candidate
-    provenance: dict[str, Any] = {
-        "search": search.id,
-        "search_name": search.name,
-        "sampler": search.pinned["sampler"],
-        "pruner": search.pinned["pruner"],
-        "versions": versions(),
-        "verdict": finding.status,
-        "claim": finding.claim,
-        "trial": None,
-    }
-    if trial is not None:
-        provenance |= {
-            "trial": trial.id,
-            "number": trial.number,
-            "label": trial.label,
-            "seed": trial.seed,
-            "metrics": {metric_in(search.document): trial.value, **(trial.test or {})},
-        }
-    else:
-        provenance["label"] = trials.ORIGINAL
-    config = ActivationConfig(
-        candidate=read_candidate(candidate),
-        task=search.document["task"],
-        plan=plan,
-        fingerprint=plan.fingerprint,
-        provenance=provenance,
-    )
-    return dict(to_data(config))

@@ -16,6 +16,7 @@ _COMMANDS: Sequence[Callable[..., None]] = (
     searches.submit,
     searches.watch,
     searches.best,
+    searches.bundle,
     searches.show,
     searches.pause,
     searches.resume,

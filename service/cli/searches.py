@@ -2,6 +2,7 @@
 
 import json
 import sys
+import zipfile
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -98,6 +99,38 @@ def best(
     if saved is not None:
         for line in saved_text(saved, found, unconfirmed=unconfirmed):
             say(line)
+
+
+def bundle(
+    id: Id,
+    output: Annotated[
+        Path | None, typer.Option(help="The zip file to write; default: the id and .zip.")
+    ] = None,
+    unconfirmed: Annotated[
+        bool, typer.Option("--unconfirmed", help="Take the best though it is not confirmed.")
+    ] = False,
+    url: Url = None,
+    token: Token = None,
+    as_json: Json = False,
+) -> None:
+    """Save all that makes the best config usable: weights, code, report, parts of a paper."""
+    path = output or Path(f"{id}.zip")
+    with Client(url, token) as client:
+        content = client.bundle(id, unconfirmed=unconfirmed)
+    try:
+        path.write_bytes(content)
+    except OSError as error:
+        raise CommandError(f"cannot save to {path}: {error}", REFUSED) from None
+    with zipfile.ZipFile(path) as archive:
+        manifest = json.loads(archive.read("manifest.json"))
+    if as_json:
+        print_json({"saved": str(path), "manifest": manifest})
+        return
+    say(f"Saved {path}: {manifest['claim']}")
+    for name, entry in manifest["files"].items():
+        say(f"  {name}, {entry['size']} bytes")
+    for name, reason in manifest["left_out"].items():
+        say(f"  without {name}: {reason}")
 
 
 def show(id: Id, url: Url = None, token: Token = None, as_json: Json = False) -> None:

@@ -18,6 +18,8 @@ from typing import Any, BinaryIO
 
 import optuna
 
+from service.artifacts import ArtifactStore
+from service.bundle.write import write
 from service.insight.export import export
 from service.insight.plots import PLOTS
 from service.store import searches
@@ -105,7 +107,24 @@ def write_export(url: str, search: str, path: str) -> bytes:
     return b""
 
 
-WORK: Mapping[str, Callable[..., bytes]] = {"draw": draw, "export": write_export}
+def write_bundle(url: str, search: str, path: str, artifacts: str, which: str) -> bytes:
+    """Write what a user downloads of a search's best: the confirmed, or `which` names another."""
+    with _database(url).read() as session:
+        write(
+            session,
+            searches.get(session, search),
+            Path(path),
+            store=ArtifactStore(Path(artifacts)),
+            unconfirmed=which == "unconfirmed",
+        )
+    return b""
+
+
+WORK: Mapping[str, Callable[..., bytes]] = {
+    "draw": draw,
+    "export": write_export,
+    "bundle": write_bundle,
+}
 
 
 @lru_cache(maxsize=1)

@@ -38,8 +38,17 @@ class Drawn:
 
 
 @dataclass(frozen=True, slots=True)
+class Work:
+    """What is written of a search: the name of the child's work, its file's, its arguments."""
+
+    name: str
+    suffix: str
+    arguments: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Export:
-    """An Optuna database, of so many finished trials."""
+    """A file about a search that had so many finished trials."""
 
     path: Path
     finished: int
@@ -49,14 +58,15 @@ class Export:
 class Studio:
     """Lives on the event loop, whose calls alone may change it."""
 
-    def __init__(self, database: Database, url: str, folder: Path) -> None:
+    def __init__(self, database: Database, url: str, folder: Path, artifacts: Path) -> None:
         self._database = database
         self._url = url
         self._folder = folder
+        self._artifacts = artifacts
         self._kept: OrderedDict[Key, Drawn] = OrderedDict()
         self._drawing: dict[Key, asyncio.Task[Drawn]] = {}
-        self._exports: dict[str, Export] = {}
-        self._exporting: dict[str, asyncio.Task[Export]] = {}
+        self._exports: dict[tuple[str, Work], Export] = {}
+        self._exporting: dict[tuple[str, Work], asyncio.Task[Export]] = {}
         self._child = Child()
         self._waiter = ThreadPoolExecutor(1, thread_name_prefix="insight")
         # Exports can be made again, and nobody would delete those of an earlier run.
@@ -77,15 +87,25 @@ class Studio:
 
     async def optuna(self, search_id: str, *, wait: float) -> Path | None:
         """Return a database for Optuna; None while it is still being written after `wait` s."""
+        return await self._written(search_id, Work("export", ".db"), wait=wait)
+
+    async def bundle(self, search_id: str, *, unconfirmed: bool, wait: float) -> Path | None:
+        """Return the bundle; None while it is still being written after `wait` s."""
+        which = "unconfirmed" if unconfirmed else "confirmed"
+        arguments = ("artifacts", str(self._artifacts)), ("which", which)
+        return await self._written(search_id, Work("bundle", f"-{which}.zip", arguments), wait=wait)
+
+    async def _written(self, search_id: str, work: Work, *, wait: float) -> Path | None:
         finished = await asyncio.to_thread(self._finished, search_id)
-        ready = self._exports.get(search_id)
+        key = search_id, work
+        ready = self._exports.get(key)
         if ready is not None and (
             ready.finished == finished or time.monotonic() < ready.made_at + EXPORT_KEPT_SECONDS
         ):
             return ready.path
-        if search_id not in self._exporting:
-            self._exporting[search_id] = asyncio.create_task(self._export(search_id, finished))
-        task = self._exporting[search_id]
+        if key not in self._exporting:
+            self._exporting[key] = asyncio.create_task(self._export(search_id, work, finished))
+        task = self._exporting[key]
         done, _ = await asyncio.wait([task], timeout=wait)
         return task.result().path if done else None
 
@@ -108,18 +128,20 @@ class Studio:
         finally:
             del self._drawing[key]
 
-    async def _export(self, search_id: str, finished: int) -> Export:
+    async def _export(self, search_id: str, work: Work, finished: int) -> Export:
+        key = search_id, work
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
-            path = self._folder / f"{search_id}-{finished}.db"
-            await self._in_child("export", search=search_id, path=str(path))
-            before = self._exports.get(search_id)
-            if before is not None:
+            path = self._folder / f"{search_id}-{finished}{work.suffix}"
+            arguments = {"search": search_id, "path": str(path), **dict(work.arguments)}
+            await self._in_child(work.name, **arguments)
+            before = self._exports.get(key)
+            if before is not None and before.path != path:
                 before.path.unlink(missing_ok=True)
-            self._exports[search_id] = Export(path, finished, time.monotonic())
-            return self._exports[search_id]
+            self._exports[key] = Export(path, finished, time.monotonic())
+            return self._exports[key]
         finally:
-            del self._exporting[search_id]
+            del self._exporting[key]
 
     async def _in_child(self, work: str, **arguments: str) -> bytes:
         call = partial(self._child.call, work, url=self._url, **arguments)

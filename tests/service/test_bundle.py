@@ -1,0 +1,230 @@
+"""The bundle: every file it has, what is left out, and what it says of the search."""
+
+import hashlib
+import io
+import json
+import re
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import pytest
+import yaml
+
+from search_space.contract import SHAPES, WEIGHTS, read_config
+from search_space.search import Search
+from service.bundle.references import bibtex
+from service.bundle.write import write
+from service.client import Client
+from service.store import searches
+from tests.service.test_confirmation import CONFIRM, noisy, silu_is_better
+from tests.support.player import Player, plan
+from tests.support.serving import Served
+
+Value = Callable[[dict[str, Any]], float]
+
+STAMP = b"the weights of a winner"
+NAME = "bundle <b>50 %</b> & more"
+
+
+def placed_plan() -> dict[str, Any]:
+    """Return a plan that says where its sites are, as a worker's inspection does."""
+    found = plan()
+    for site in found["sites"]:
+        owner = site["id"].removesuffix(".act")
+        site["place"] = {"owner": owner, "target": site["id"], "function": "relu", "number": 1}
+    return found
+
+
+def shapes(assignment: dict[str, Any]) -> bytes:
+    sites = [
+        {
+            "site": id,
+            "activation": spec["name"],
+            "original": "relu",
+            "x": [-1.0, 0.0, 1.0],
+            "channels": [0],
+            "curves": [[0.0, 0.0, 1.0]],
+            "low": -0.5,
+            "high": 0.5,
+        }
+        for id, spec in assignment["candidate"]["sites"].items()
+    ]
+    return json.dumps({"version": 1, "sites": sites}).encode()
+
+
+def run(player: Player, *, test: Value = silu_is_better, **changes: Any) -> str:
+    """Run a search to its end, with files of every trial that may be the best."""
+    search = player.submit(**CONFIRM | {"name": NAME} | changes)
+    player.inspect(placed_plan())
+    while player.search(search["id"])["state"] != "completed":
+        assignment = player.work()
+        confirms = assignment["kind"] == "confirmation"
+        player.report(assignment, 1, silu_is_better(assignment))
+        if confirms or not search["document"]["confirm"]:
+            for name, content in ((WEIGHTS, STAMP), (SHAPES, shapes(assignment))):
+                url = f"/leases/{assignment['lease']}/artifacts/{name}"
+                headers = {"Content-Type": "application/octet-stream"}
+                player.http.put(url, content=content, headers=headers).raise_for_status()
+        result = {"test": {"test_accuracy": noisy(test)(assignment)}} if confirms else {}
+        player.end(assignment, **result)
+    return str(search["id"])
+
+
+def unpacked(content: bytes) -> dict[str, bytes]:
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        assert archive.testzip() is None
+        return {name: archive.read(name) for name in archive.namelist()}
+
+
+def written(served: Served, search: str, folder: Path, *, unconfirmed: bool) -> dict[str, bytes]:
+    """Return what the job in the background writes."""
+    path = folder / "bundle.zip"
+    store = served.core.artifacts
+    with served.core.database.read() as session:
+        found = searches.get(session, search)
+        write(session, found, path, store=store, unconfirmed=unconfirmed)
+    return unpacked(path.read_bytes())
+
+
+def test_a_confirmed_winner_comes_with_all_that_makes_it_usable(
+    player: Player, served: Served, tmp_path: Path
+) -> None:
+    search = run(player)
+    with Client(served.url) as client:
+        files = unpacked(client.bundle(search))
+    best = player.http.get(f"/searches/{search}/best").json()
+    assert files == written(served, search, tmp_path, unconfirmed=True), "equal results"
+
+    manifest = json.loads(files.pop("manifest.json"))
+    drawn = [f"paper/{name}" for name in ("history", "confirmation", "shapes")]
+    assert set(files) == {
+        "activations.json",
+        "weights.safetensors",
+        "activations_standalone.py",
+        "report.html",
+        "search.yaml",
+        "paper/methods.tex",
+        "paper/table.tex",
+        "paper/references.bib",
+        *(f"{name}.{kind}" for name in drawn for kind in ("pdf", "csv")),
+    }
+    assert (manifest["verdict"], manifest["trial"]) == ("confirmed", best["trial"])
+    assert manifest["files"] == {
+        name: {"sha256": hashlib.sha256(content).hexdigest(), "size": len(content)}
+        for name, content in files.items()
+    }
+    assert manifest["left_out"].keys() == {"model.onnx"}
+    config = read_config(json.loads(files["activations.json"]))
+    assert {spec.name for spec in config.candidate.sites.values()} == {"silu"}
+    assert files["weights.safetensors"] == STAMP
+    compile(files["activations_standalone.py"], "activations_standalone.py", "exec")
+    assert b"class SiLU" in files["activations_standalone.py"]
+    Search.model_validate(yaml.safe_load(files["search.yaml"]))
+    assert all(files[f"{name}.pdf"].startswith(b"%PDF-") for name in drawn)
+
+    trials = player.trials(search)
+    check_paper(files, best, trials)
+    check_report(files["report.html"].decode(), best)
+    lines = files["paper/confirmation.csv"].decode().splitlines()
+    ours = sorted(float(line.split(",")[2]) for line in lines if line.startswith("winner,"))
+    winners = [trial["test"] for trial in trials if trial["label"] == "winner"]
+    assert ours == sorted(test["test_accuracy"] for test in winners)
+
+
+def check_paper(
+    files: dict[str, bytes], best: dict[str, Any], trials: list[dict[str, Any]]
+) -> None:
+    """Check that the methods have every count, and the table every network."""
+    text = files["paper/methods.tex"].decode()
+    kinds = [trial["kind"] for trial in trials if trial["repeat_of"] is None]
+    tested = sum(trial["test"] is not None for trial in trials)
+    assert f"{kinds.count('proposed')} candidates were trained" in text
+    assert f"{kinds.count('baseline')} baselines" in text
+    assert f"({kinds.count('confirmation')} trainings)" in text
+    assert f"which was used {tested} times" in text
+    assert "on 4 fresh seeds" in text
+    assert best["claim"].replace("%", r"\%") in text
+    assert r"\cite{actsearch:silu}" in text
+    assert files["paper/references.bib"].decode() == bibtex(["silu"])
+    table = files["paper/table.tex"].decode()
+    rows = re.findall(r"^(winner|original network) & .* & 4 & ", table, re.MULTILINE)
+    assert rows == ["winner", "original network"]
+
+
+def check_report(page: str, best: dict[str, Any]) -> None:
+    """Check that it says what may be claimed, needs nothing else, and escapes users' text."""
+    assert best["claim"] in page
+    assert "<h1>bundle &lt;b&gt;50 %&lt;/b&gt; &amp; more</h1>" in page
+    assert "<b>" not in page
+    assert "<script" not in page
+    assert not re.search(r'(src|href)="(?!#)', page)
+    drawings = re.findall(r"<svg.*?</svg>", page, re.DOTALL)
+    assert len(drawings) == 3
+    for svg in drawings:
+        ElementTree.fromstring(svg)
+
+
+def test_until_a_confirmation_it_is_the_original_network_unless_asked(
+    player: Player, served: Served, tmp_path: Path
+) -> None:
+    search = run(player, confirm=None)
+    files = written(served, search, tmp_path, unconfirmed=False)
+    manifest = json.loads(files["manifest.json"])
+    assert manifest["trial"] is None
+    assert manifest["left_out"].keys() == {"weights.safetensors", "model.onnx"}
+    assert "has not been confirmed" in files["paper/methods.tex"].decode()
+    assert "original & " in files["paper/table.tex"].decode()
+
+    files = written(served, search, tmp_path, unconfirmed=True)
+    assert json.loads(files["manifest.json"])["verdict"] == "not_confirmed"
+    assert files["weights.safetensors"] == STAMP
+    assert "not confirmed yet" in files["report.html"].decode()
+
+
+def test_what_is_noise_is_said_to_be(player: Player, served: Served, tmp_path: Path) -> None:
+    search = run(player, test=lambda _: 0.5, budget={"trials": 1})
+    files = written(served, search, tmp_path, unconfirmed=False)
+    assert json.loads(files["manifest.json"])["verdict"] == "noise"
+    for name in ("report.html", "paper/methods.tex"):
+        assert "cannot be told from noise" in files[name].decode()
+
+
+def test_without_an_inspection_there_is_nothing_to_bundle(player: Player) -> None:
+    search = player.submit()
+    answer = player.http.get(f"/searches/{search['id']}/best/bundle")
+    assert answer.status_code == 409
+    assert "has not been inspected" in answer.json()["detail"]
+
+
+def test_a_plan_without_places_leaves_the_standalone_file_out(
+    player: Player, served: Served, tmp_path: Path
+) -> None:
+    search = player.submit(budget={"trials": 1})
+    player.inspect()
+    while (assignment := player.lease(wait=0.3)) is not None:
+        player.train(assignment, 0.5)
+    files = written(served, search["id"], tmp_path, unconfirmed=False)
+    assert "activations_standalone.py" not in files
+    reason = json.loads(files["manifest.json"])["left_out"]["activations_standalone.py"]
+    assert "does not say where" in reason
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("meta_acon", ("author = {Ma and Zhang and Liu and Sun}", "eprint = {2009.04759}")),
+        ("dy_relu_a", ("author = {Chen and others}", "title = {{Dynamic ReLU}}")),
+        ("mish", ("author = {Misra}", "howpublished = {BMVC}")),
+        ("pwlu_free", ("author = {Zhu and Dong}", "doi = {10.1109/ICPR56361.2022.9956345}")),
+    ],
+)
+def test_papers_are_cited_with_authors_title_and_place(name: str, expected: tuple[str]) -> None:
+    assert all(part in bibtex([name]) for part in expected)
+
+
+def test_each_paper_is_cited_once_and_no_paper_not_at_all() -> None:
+    text = bibtex(["acon_c", "meta_acon", "identity", "pwlu"])
+    assert re.findall(r"@misc\{(.*),", text) == ["actsearch:acon_c", "actsearch:pwlu"]
