@@ -6,10 +6,10 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from importlib.metadata import EntryPoint, entry_points
-from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import Any
 
+from search_space.own_file import UnusableFile, import_file
 from search_space.spec import SitePlan
 
 NETWORKS = "activation_search.networks"
@@ -130,16 +130,10 @@ def _from_source(
 
 
 def _from_file(file: Path, function: str) -> tuple[Any, Any]:
-    if not file.is_file():
-        raise _Unusable(f"there is no file {file}")
-    spec = spec_from_file_location(file.stem, file)
-    if spec is None or spec.loader is None:
-        raise _Unusable(f"{file} is no Python file")
-    module = module_from_spec(spec)
-    # As with `python FILE.py`, so that it finds what stands beside it.
-    sys.path.insert(0, str(file.resolve().parent))
-    sys.modules[file.stem] = module
-    spec.loader.exec_module(module)
+    try:
+        module = import_file(file)
+    except UnusableFile as error:
+        raise _Unusable(str(error)) from error
     build = getattr(module, function, None)
     if not callable(build):
         raise _Unusable(f"{file} has no function {function!r}")

@@ -13,7 +13,6 @@ import sys
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from importlib.util import module_from_spec, spec_from_file_location
 from math import nan
 from pathlib import Path
 from types import ModuleType
@@ -27,16 +26,13 @@ from search_space.cases import Case
 from search_space.catalog import CATALOG
 from search_space.conformance import Check, suite
 from search_space.entry import Entry
+from search_space.own_file import UnusableFile, import_file
 from search_space.spec import Share
 
 REFUSED = 2
 """The exit code for a file that has nothing to check; 1 is for one that fails."""
 
 _ANY_NUMBER = sys.maxsize
-
-
-class UnusableFile(Exception):
-    """There is nothing in a file that could be checked; the text says what would be right."""
 
 
 @dataclass(slots=True)
@@ -103,7 +99,7 @@ def load_entries(path: Path) -> list[Entry]:
     Raises:
         UnusableFile: If there is no such file, or nothing to check in it.
     """
-    module = _imported(path)
+    module = import_file(path)
     stated = getattr(module, "ENTRIES", getattr(module, "ENTRY", None))
     if stated is None:
         entries = [_inferred(kind) for kind in _classes(module)]
@@ -124,21 +120,6 @@ def load_entries(path: Path) -> list[Entry]:
                 f"({error}); for a class of this file it is '{path.stem}:Class'"
             ) from error
     return entries
-
-
-def _imported(path: Path) -> ModuleType:
-    if not path.is_file():
-        raise UnusableFile(f"there is no file {path}")
-    spec = spec_from_file_location(path.stem, path)
-    if spec is None or spec.loader is None:
-        raise UnusableFile(f"{path} is no Python file")
-    module = module_from_spec(spec)
-    # As with `python FILE.py`, so that it finds what stands beside it; and known by its name,
-    # so that a target finds it.
-    sys.path.insert(0, str(path.resolve().parent))
-    sys.modules[path.stem] = module
-    spec.loader.exec_module(module)
-    return module
 
 
 def _classes(module: ModuleType) -> Iterator[type[nn.Module]]:

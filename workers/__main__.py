@@ -62,6 +62,15 @@ def _parser() -> argparse.ArgumentParser:
         parser.add_argument(f"--{what}-per-trial", default=default, help="of a Ray node, or auto")
     parser.add_argument("--data-root", type=Path, default=_setting("DATA_ROOT"))
     parser.add_argument("--tasks", type=Path, default=_setting("TASKS"), help="tasks.toml")
+    loaded = [Path(file) for file in (_setting("LOAD") or "").split(os.pathsep) if file]
+    parser.add_argument(
+        "--load",
+        type=Path,
+        action="append",
+        default=loaded,
+        metavar="FILE",
+        help="a Python file that defines tasks; may be repeated",
+    )
     parser.add_argument("--home", type=Path, default=_setting("HOME"))
     parser.add_argument(
         "--exit-with-stdin", action="store_true", help="stop when standard input ends"

@@ -38,7 +38,7 @@ def make_agent(options: argparse.Namespace) -> Agent:
     """
     home = options.home.expanduser().resolve()
     executor = _executor(options, home)
-    tasks = load_tasks(_tasks_file(options.tasks))
+    tasks = load_tasks(_tasks_file(options.tasks), options.load)
     manifest = WorkerManifest(
         boot_id=uuid.uuid4().hex,
         slots=executor.slots,

@@ -30,6 +30,9 @@ def up(
     slots: Annotated[str | None, typer.Option(help="Trials at once, or auto.")] = None,
     database_url: DatabaseUrl = None,
     tasks: Annotated[Path | None, typer.Option(help="File that names own tasks.")] = None,
+    load: Annotated[
+        list[Path] | None, typer.Option(help="Python file that defines tasks; may be repeated.")
+    ] = None,
     as_json: Json = False,
     exit_with_stdin: WithStdin = False,
 ) -> None:
@@ -45,6 +48,7 @@ def up(
     given = [
         str(part) for name, value in options.items() if value is not None for part in (name, value)
     ]
+    given += [part for file in load or [] for part in ("--load", str(file))]
     _run(settings, worker=given, as_json=as_json, exit_with_stdin=exit_with_stdin)
 
 

@@ -5,10 +5,13 @@ from typing import Any
 
 import jsonschema
 import pytest
+import torch
 
 from workers.errors import BadTaskFile
-from workers.tasks.base import CommandTask
+from workers.tasks.base import CommandTask, FunctionTask, Place
+from workers.tasks.loading import target_of
 from workers.tasks.registry import load_tasks
+from workers.trial import Outside
 
 FULL = """
 [tasks.mine]
@@ -90,7 +93,7 @@ def test_a_file_adds_the_user_s_own_scripts(tmp_path: Path) -> None:
         ('[tasks.mine]\ncommand = ["x"]', "tasks.mine.epochs: Field required"),
         (FULL.replace("directory", "folder"), "tasks.mine.folder: Extra inputs"),
         (FULL.replace("minimize", "smaller"), "tasks.mine.metrics.error"),
-        (FULL.replace("mine", "image-classification"), "the name of a built-in task"),
+        (FULL.replace("mine", "image-classification"), "the name of another task"),
     ],
 )
 def test_a_wrong_file_is_refused_with_its_place(tmp_path: Path, text: str, reason: str) -> None:
@@ -102,3 +105,63 @@ def test_a_wrong_file_is_refused_with_its_place(tmp_path: Path, text: str, reaso
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(BadTaskFile, match="No such file"):
         load_tasks(tmp_path / "tasks.toml")
+
+
+EXAMPLE = Path(__file__).parents[2] / "docs" / "examples" / "task" / "two_moons.py"
+CPU = Place(Path(), Path(), threads=1)
+
+
+class Watched(Outside):
+    def __init__(self) -> None:
+        self.accuracy = 0.0
+
+    def report(self, *_: int, step_seconds: float | None = None, **metrics: float) -> None:  # noqa: ARG002
+        self.accuracy = metrics["validation_accuracy"]
+
+
+def test_a_task_of_one_s_own_is_a_file_of_few_lines() -> None:
+    task = load_tasks(None, [EXAMPLE])["two-moons"]
+    assert isinstance(task, FunctionTask)
+    assert task.file == EXAMPLE
+    jsonschema.Draft202012Validator.check_schema(task.offer.settings)
+    assert len([line for line in EXAMPLE.read_text().splitlines() if line.strip()]) <= 36
+    torch.manual_seed(0)
+    handle = Watched()
+    target_of(task)(handle, {"epochs": 5}, CPU)
+    assert handle.accuracy > 0.9
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("import nowhere_at_all", "No module named 'nowhere_at_all'"),
+        ("x = 1", "defines no FunctionTask"),
+        ("def run(: pass", "SyntaxError: invalid syntax"),
+        (
+            "from workers.tasks.base import FunctionTask\n"
+            "from search_space.contract import TaskOffer\n"
+            "print('hello')\n"
+            "TASK = FunctionTask(TaskOffer(name='a', settings={}, metrics={}), 'mine:walk')\n",
+            "the target 'mine:walk' is no function of this file; 'mine:run' is run()",
+        ),
+        (
+            "from workers.tasks.base import FunctionTask\n"
+            "from search_space.contract import TaskOffer\n"
+            "def run(): pass\n"
+            "OFFER = TaskOffer(name='segmentation', settings={}, metrics={})\n"
+            "TASK = FunctionTask(OFFER, 'mine:run')\n",
+            "'segmentation' is the name of another task",
+        ),
+    ],
+)
+def test_a_file_that_gives_no_task_is_refused(tmp_path: Path, text: str, reason: str) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text(text)
+    with pytest.raises(BadTaskFile, match=r"mine\.py: ") as error:
+        load_tasks(None, [file])
+    assert reason in str(error.value)
+
+
+def test_a_file_of_tasks_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(BadTaskFile, match=r"there is no file .*none\.py"):
+        load_tasks(None, [tmp_path / "none.py"])

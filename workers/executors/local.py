@@ -12,7 +12,6 @@ import signal
 import subprocess
 import sys
 import threading
-from importlib import import_module
 from multiprocessing import connection, get_context, parent_process
 from multiprocessing.context import ForkServerProcess
 from typing import Any
@@ -21,6 +20,7 @@ from search_space.contract import Outcome
 from workers.environment import DATA_ROOT, LEASE_FILE, TOKEN
 from workers.executors.base import Order
 from workers.tasks.base import CommandTask, FunctionTask, Place
+from workers.tasks.loading import target_of
 
 _PRELOADED = [
     "numpy",
@@ -184,8 +184,7 @@ def _call(task: FunctionTask, settings: dict[str, Any], place: Place) -> None:
 
     torch.set_num_threads(place.threads)
     with trial() as handle:
-        module, _, name = task.target.partition(":")
-        getattr(import_module(module), name)(handle, settings, place)
+        target_of(task)(handle, settings, place)
 
 
 def _guard(task: CommandTask) -> None:

@@ -24,14 +24,16 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class FunctionTask:
-    """A task of ours, run by `target(trial, settings, place)` in a process that has torch.
+    """A task in Python, run by `target(trial, settings, place)` in a process that has torch.
 
     Attributes:
         target: `module:function`; a name, because the agent itself does without torch.
+        file: Where the module is, of a task that was loaded from a file.
     """
 
     offer: TaskOffer
     target: str
+    file: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
 """Every task that a worker offers."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from workers.errors import BadTaskFile
@@ -10,8 +10,9 @@ from workers.tasks import (
     segmentation,
     sequence_classification,
 )
-from workers.tasks.base import Task
+from workers.tasks.base import CommandTask, Task
 from workers.tasks.command import read_tasks
+from workers.tasks.loading import foreign_tasks
 
 _BUILTIN: tuple[Task, ...] = (
     image_classification.TASK,
@@ -21,12 +22,31 @@ _BUILTIN: tuple[Task, ...] = (
 )
 
 
-def load_tasks(path: Path | None) -> Mapping[str, Task]:
-    """Return the built-in tasks and those of a `tasks.toml`, by name."""
-    tasks = {task.offer.name: task for task in _BUILTIN}
-    for task in read_tasks(path) if path is not None else []:
+def load_tasks(path: Path | None, files: Sequence[Path] = ()) -> Mapping[str, Task]:
+    """Return all tasks by name: built-in, of installed packages, of files and a `tasks.toml`.
+
+    Args:
+        path: The `tasks.toml`.
+        files: Python files that define tasks.
+
+    Raises:
+        BadTaskFile: If one of these says what cannot be, or a name is taken.
+    """
+    tasks: dict[str, Task] = {task.offer.name: task for task in _BUILTIN}
+    commands: Sequence[Task] = read_tasks(path) if path is not None else []
+    others: Sequence[Task] = [*foreign_tasks(files), *commands]
+    for task in others:
         if task.offer.name in tasks:
-            assert path is not None
-            raise BadTaskFile(path, f"{task.offer.name!r} is the name of a built-in task")
+            raise BadTaskFile(
+                _place(task, path), f"{task.offer.name!r} is the name of another task"
+            )
         tasks[task.offer.name] = task
     return tasks
+
+
+def _place(task: Task, commands: Path | None) -> Path:
+    """Return where a task is defined."""
+    if isinstance(task, CommandTask):
+        assert commands is not None
+        return commands
+    return task.file or Path(task.target)
