@@ -23,7 +23,7 @@ from search_space.contract import (
 )
 from workers.errors import LeaseLost, NotKnown, ServiceError
 from workers.executors.base import Executor, Order, Running
-from workers.last_words import failed, outcome_of, preempted
+from workers.last_words import failed, left_behind, outcome_of, preempted
 from workers.logs import LogStream
 from workers.scratch import folder_of, sweep
 from workers.tasks.base import Task
@@ -240,7 +240,8 @@ class Agent:
         logger.info("trial %s: the process ended with %d", work.assignment.trial, code)
         if self._stop.is_set():
             return preempted()
-        return running.cause or outcome_of(code, work.assignment.kind, order.log)
+        told = running.cause or left_behind(order.lease_file)
+        return told or outcome_of(code, work.assignment.kind, order.log)
 
     def _tell(self, assignment: Assignment, outcome: Outcome) -> None:
         logger.info("trial %s: %s: %s", assignment.trial, outcome.failure, outcome.message[:200])

@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import logging
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 from pydantic import BaseModel
@@ -46,7 +47,15 @@ class Attempt:
 
     The file exists as long as the last word on the attempt is owed: it is removed when the
     outcome was told, or when nobody wants to hear it any more.
+
+    Attributes:
+        directory: The trial's own on this worker.
+        leads: Whether this process measures, reports and stores.
+        seed_parts: What tells this process's random numbers from those of others.
     """
+
+    leads = True
+    seed_parts: tuple[str, ...] = ()
 
     def __init__(self, path: Path) -> None:
         told = LeaseFile.model_validate_json(path.read_bytes())
@@ -65,16 +74,25 @@ class Attempt:
         answer = self._say("POST", "reports", Reports(reports=[report]))
         return ReportsReply.model_validate_json(answer).verdict
 
-    def tell_measurements(self, found: Measurements) -> None:
-        """Tell what the candidate costs.
+    def tell_measurements(self, measured: Callable[[], Measurements]) -> None:
+        """Measure and tell what the candidate costs.
 
         Raises:
             Ended: If it is infeasible, or the attempt was superseded.
         """
-        answer = MeasurementsReply.model_validate_json(self._say("POST", "measurements", found))
+        answer = MeasurementsReply.model_validate_json(
+            self._say("POST", "measurements", measured())
+        )
         if answer.verdict == "infeasible":
             logger.info("trial %s is infeasible: %s", self.assignment.trial, answer.reason)
             raise Ended(None)
+
+    def pass_on(self, step: int, verdict: Verdict) -> Verdict:  # noqa: ARG002
+        """Return the verdict on an epoch that this process has not reported: go on.
+
+        Other processes of the trial, where there are any, are told that it is.
+        """
+        return verdict
 
     def upload(self, name: str, data: bytes) -> None:
         """Store a file of the trial. Raises `Ended` if the attempt was superseded."""

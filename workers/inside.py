@@ -15,6 +15,7 @@ from search_space.contract import (
     CHECKPOINT,
     SHAPES,
     WEIGHTS,
+    Measurements,
     Measuring,
     Outcome,
     OutcomeKind,
@@ -32,6 +33,7 @@ from workers.handle import Model, Stateful
 from workers.last_words import SERVICE_AWAY
 from workers.measure import look_at, measure
 from workers.phases import Course
+from workers.ranks import Following, keep_statistics_apart
 from workers.seeds import seed_everything
 from workers.shapes import learned_shapes
 from workers.unwrapping import network_of, optimizer_of
@@ -42,7 +44,7 @@ logger = logging.getLogger(__name__)
 class Inside:
     """Serves the trial of one attempt; documented in `workers.handle`."""
 
-    def __init__(self, attempt: Attempt) -> None:
+    def __init__(self, attempt: Attempt | Following) -> None:
         self._attempt = attempt
         self._assignment = attempt.assignment
         self._applied: tuple[nn.Module, SitePlan, Any] | None = None
@@ -89,15 +91,20 @@ class Inside:
             ids = [site.id for site in plan.sites]
             raise NetworkChanged(self._assignment.fingerprint, plan.fingerprint, ids)
         measuring = self._assignment.measuring or Measuring()
-        original = look_at(model, example_batch, found.calls, measuring)
+        leads = self._attempt.leads
+        original = look_at(model, example_batch, found.calls, measuring) if leads else None
         # Finding the sites ran the network, so what it drew must not matter from here on.
         seed_everything(self._assignment.seed, "apply")
         apply(model, self._candidate, example_batch, fused=fused)
+        keep_statistics_apart(model)
         self._applied = model, plan, example_batch
         specs, known = self._candidate.sites, self._assignment.measured
-        self._attempt.tell_measurements(
-            measure(original, model, specs, measuring, fused=fused, known=known)
-        )
+
+        def measured() -> Measurements:
+            assert original is not None
+            return measure(original, model, specs, measuring, fused=fused, known=known)
+
+        self._attempt.tell_measurements(measured)
         return model
 
     def parameter_groups(
@@ -132,10 +139,14 @@ class Inside:
         if saved is not None:
             training.restore(saved)
         for epoch in range(training.finished, n):
-            seed_everything(self._assignment.seed, epoch)
+            seed_everything(self._assignment.seed, epoch, *self._attempt.seed_parts)
             course.begin_epoch()
             yield epoch
             course.end_epoch()
+            if training.finished <= epoch:
+                # This process has not reported; another one of the trial may have.
+                training.finished = epoch + 1
+                self._obey(self._attempt.pass_on(epoch + 1, Verdict.CONTINUE), training)
         course.close()
 
     def report(self, epoch: int, *, step_seconds: float | None = None, **metrics: float) -> None:
@@ -189,13 +200,19 @@ class Inside:
             case Verdict.CANCEL:
                 raise Ended(None)
             case Verdict.RELEASE:
-                self._attempt.upload(CHECKPOINT, training.save())
+                self._store(training)
                 raise Ended(Outcome(outcome=OutcomeKind.RELEASED))
             case Verdict.CONTINUE if training.finished < training.epochs:
-                self._attempt.upload(CHECKPOINT, training.save())
+                self._store(training)
+
+    def _store(self, training: "_Training") -> None:
+        if self._attempt.leads:
+            self._attempt.upload(CHECKPOINT, training.save())
 
     def _completed(self) -> Outcome | None:
         """Upload what the script made, which ran through."""
+        if not self._attempt.leads:
+            return None
         if self._applied is None or self._training is None or not self._training.finished:
             reason = "the script ended without a report; it calls apply, epochs and report"
             return failed_with(MisusedHandle(reason))

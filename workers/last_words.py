@@ -1,5 +1,6 @@
 """What an agent says for a process that ended without having said how."""
 
+import contextlib
 import os
 import signal
 from pathlib import Path
@@ -25,6 +26,26 @@ def outcome_of(code: int, kind: TrialKind, log: Path) -> Outcome:
     if code == SERVICE_AWAY:
         return failed(FailureClass.LOST, "the trial could not reach the service for too long")
     return failed(FailureClass.USER_ERROR, f"{_sentence(code, kind)}\n\n{_tail(log)}".strip())
+
+
+def leave_behind(lease_file: Path, outcome: Outcome) -> None:
+    """Write beside the lease file how a process failed that does not speak with the service."""
+    with contextlib.suppress(FileExistsError), _left(lease_file).open("x") as file:
+        file.write(outcome.model_dump_json())
+
+
+def left_behind(lease_file: Path) -> Outcome | None:
+    """Return, once, what the first such process has written."""
+    path = _left(lease_file)
+    if not path.exists():
+        return None
+    outcome = Outcome.model_validate_json(path.read_bytes())
+    path.unlink()
+    return outcome
+
+
+def _left(lease_file: Path) -> Path:
+    return lease_file.with_suffix(".failed")
 
 
 def preempted() -> Outcome:

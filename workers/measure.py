@@ -224,7 +224,7 @@ def _settled(model: nn.Module, original: Original) -> nn.Module:
         settled(*args, **kwargs)
         for phased in phased_modules(settled):
             if phased.collecting:
-                phased.realign()
+                phased.realign(alone=True)
     return settled
 
 

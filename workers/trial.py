@@ -31,10 +31,10 @@ def trial() -> Trial:
     if path is None:
         return Outside()
     # Talking to the service needs more than torch and numpy; running alone does not.
-    from workers.attempt import Attempt
     from workers.inside import Inside
+    from workers.ranks import open_attempt
 
-    return Inside(Attempt(Path(path)))
+    return Inside(open_attempt(Path(path)))
 
 
 class Outside:

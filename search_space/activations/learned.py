@@ -50,8 +50,12 @@ class PhasedActivation(LearnedActivation):
         """Whether it still collects statistics of its input."""
         raise NotImplementedError
 
-    def realign(self) -> None:
-        """Fit the parameters to the collected statistics, in place, and let them train."""
+    def realign(self, *, alone: bool = False) -> None:
+        """Fit the parameters to the collected statistics, in place, and let them train.
+
+        Args:
+            alone: Of several ranks only this one does so, for a network of its own.
+        """
         raise NotImplementedError
 
 

@@ -344,15 +344,16 @@ class PWLU(PhasedActivation):
         return pwlu(x, *table, channel_dim=self.channel_dim)
 
     @torch.no_grad()
-    def realign(self) -> None:
+    def realign(self, *, alone: bool = False) -> None:
         """Fit bounds, table and outer slopes to the statistics, in place; then all train.
 
         Without statistics the bounds stay as constructed. A second call changes nothing.
-        Under torch.distributed every rank must call it: their statistics are averaged.
+        Under torch.distributed every rank must call it, as their statistics are averaged, unless
+        it is `alone`.
         """
         if not self._collecting:
             return
-        mean, deviation, batches = self._gathered()
+        mean, deviation, batches = self._gathered(alone=alone)
         if batches > 0:
             debias = 1 - (1 - _MOMENTUM) ** batches
             mean, reach = mean / debias, 3 * deviation / debias
@@ -376,10 +377,10 @@ class PWLU(PhasedActivation):
         self.deviation.lerp_(deviation.view(self.mean.shape).to(self.mean.dtype), _MOMENTUM)
         self.batches.add_(1)
 
-    def _gathered(self) -> tuple[Tensor, Tensor, float]:
+    def _gathered(self, *, alone: bool) -> tuple[Tensor, Tensor, float]:
         """Return the running mean and deviation and the number of batches, over all ranks."""
         packed = torch.cat([self.mean, self.deviation, self.batches.view(1)]).double()
-        if distributed.is_available() and distributed.is_initialized():
+        if not alone and distributed.is_available() and distributed.is_initialized():
             distributed.all_reduce(packed)
             packed /= distributed.get_world_size()
         mean, deviation = packed[:-1].chunk(2)

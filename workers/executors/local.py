@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Sequence
 from multiprocessing import connection, get_context, parent_process
 from multiprocessing.context import ForkServerProcess
 from typing import Any
@@ -37,6 +38,7 @@ _PRELOADED = [
     "workers.data.tensors",
     "workers.executors.warm",
     "workers.inside",
+    "workers.ranks",
     "workers.networks.cifar_resnet",
     "workers.networks.cnn_1d",
     "workers.networks.mlp_1d",
@@ -80,13 +82,15 @@ class LocalExecutor:
         return LocalRunning(process, self._lock)
 
     def _environment(self, order: Order, slot: int) -> dict[str, str]:
+        devices = order.task.devices if isinstance(order.task, CommandTask) else 1
         environment = {
             LEASE_FILE: str(order.lease_file),
             DATA_ROOT: str(self._place.data_root),
-            "OMP_NUM_THREADS": str(self._place.threads),
+            "OMP_NUM_THREADS": str(max(1, self._place.threads // devices)),
         }
         if self._gpus:
-            environment["CUDA_VISIBLE_DEVICES"] = _visible_gpu(slot % len(self._gpus))
+            numbers = [(slot * devices + i) % len(self._gpus) for i in range(devices)]
+            environment["CUDA_VISIBLE_DEVICES"] = ",".join(map(_visible_gpu, numbers))
         elif "CUDA_VISIBLE_DEVICES" in os.environ:
             # Ray's choice changes from trial to trial, and the forkserver knows its first alone.
             environment["CUDA_VISIBLE_DEVICES"] = os.environ["CUDA_VISIBLE_DEVICES"]
@@ -187,12 +191,24 @@ def _call(task: FunctionTask, settings: dict[str, Any], place: Place) -> None:
         target_of(task)(handle, settings, place)
 
 
+def _command(task: CommandTask) -> Sequence[str]:
+    """Return the command, started by torchrun where it has several processes.
+
+    The launcher is our own Python's: the command may be that of another environment.
+    """
+    if task.devices == 1:
+        return task.command
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--no-python"]
+    return [*launcher, "--nproc-per-node", str(task.devices), *task.command]
+
+
 def _guard(task: CommandTask) -> None:
     """Run the command and end as it ends."""
     # A handler, not SIG_IGN, which the command would inherit: the guard outlives its command.
     signal.signal(signal.SIGTERM, lambda *_: None)
     try:
-        code = subprocess.call(task.command, cwd=task.directory, env=os.environ | task.environment)
+        environment = os.environ | task.environment
+        code = subprocess.call(_command(task), cwd=task.directory, env=environment)
     except OSError as error:
         sys.exit(f"{task.command[0]}: {error}")
     if code < 0:

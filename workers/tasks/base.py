@@ -38,12 +38,17 @@ class FunctionTask:
 
 @dataclass(frozen=True, slots=True)
 class CommandTask:
-    """A user's own training script, which calls `actsearch.trial()`."""
+    """A user's own training script, which calls `actsearch.trial()`.
+
+    Attributes:
+        devices: More than one: torchrun starts so many processes of the command.
+    """
 
     offer: TaskOffer
     command: tuple[str, ...]
     directory: Path
     environment: Mapping[str, str] = field(default_factory=dict)
+    devices: int = 1
 
 
 Task = FunctionTask | CommandTask

@@ -6,6 +6,7 @@ directory = "."                     # relative to this file
 epochs = 30
 metrics = {validation_accuracy = "maximize"}
 environment = {OMP_SCHEDULE = "static"}
+devices = 2                         # so many processes, started by torchrun; the usual is 1
 """
 
 import tomllib
@@ -27,6 +28,7 @@ class _Entry(BaseModel):
     directory: Path = Path()
     description: str = ""
     environment: dict[str, str] = {}
+    devices: Annotated[int, Field(ge=1, le=64)] = 1
     metrics: Annotated[dict[Name, Literal["maximize", "minimize"]], Field(min_length=1)] = {
         "validation_accuracy": "maximize"
     }
@@ -58,7 +60,7 @@ def _task(name: str, entry: _Entry, folder: Path) -> CommandTask:
         metrics=entry.metrics,
     )
     directory = folder / entry.directory
-    return CommandTask(offer, tuple(entry.command), directory, entry.environment)
+    return CommandTask(offer, tuple(entry.command), directory, entry.environment, entry.devices)
 
 
 def _settings(epochs: int) -> dict[str, Any]:

@@ -1,0 +1,153 @@
+"""One trial in two processes that torchrun starts: one voice, one verdict, one set of weights."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load
+from torch import tensor
+
+from search_space.contract import (
+    CHECKPOINT,
+    WEIGHTS,
+    FailureClass,
+    LeaseFile,
+    Measuring,
+    OutcomeKind,
+    TaskOffer,
+    Verdict,
+)
+from search_space.spec import ActivationSpec, Candidate
+from tests.workers.stub import Stub
+from workers.executors.base import Order
+from workers.executors.local import LocalExecutor
+from workers.last_words import left_behind
+from workers.tasks.base import CommandTask, Place
+
+pytestmark = pytest.mark.slow
+
+ROOT = Path(__file__).parents[2]
+SCRIPT = """
+import json, os, sys
+from pathlib import Path
+import torch
+from torch import distributed, nn
+from torch.nn.parallel import DistributedDataParallel
+import actsearch
+
+distributed.init_process_group("gloo")
+rank = distributed.get_rank()
+out = Path(os.environ["OUT"])
+mode = os.environ.get("MODE", "")
+with actsearch.trial() as t:
+    model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2))
+    model = t.apply(model, torch.zeros(2, 4))
+    shared = DistributedDataParallel(model)
+    optimizer = torch.optim.SGD(t.parameter_groups(model, lr=0.1), momentum=0.9)
+    for epoch in t.epochs(5, shared, optimizer, steps_per_epoch=4):
+        drawn = torch.rand(()).item()
+        for _ in range(4):
+            optimizer.zero_grad()
+            shared(torch.randn(16, 4) + 3 * rank).square().mean().backward()
+            optimizer.step()
+        if mode == "fail" and rank == 1:
+            raise MemoryError("out of luck")
+        if rank == 0 or mode != "one reports":
+            seen = {k: v.tolist() for k, v in model.state_dict().items()}
+            (out / f"{rank}-{epoch}.json").write_text(json.dumps({"state": seen, "drawn": drawn}))
+            t.report(epoch, validation_accuracy=0.5 + rank / 10)
+    (out / f"{rank}-through").touch()
+distributed.destroy_process_group()
+"""
+
+
+def learned(seen: dict[str, Any]) -> dict[str, Any]:
+    statistics = ("1.mean", "1.deviation")
+    return {name: value for name, value in seen["state"].items() if name not in statistics}
+
+
+class Run:
+    """Runs the script in two processes for one assignment after another."""
+
+    def __init__(self, stub: Stub, folder: Path) -> None:
+        self.stub = stub
+        self.out = folder / "out"
+        self._folder = folder
+        self.out.mkdir()
+        (folder / "train.py").write_text(SCRIPT)
+        self._executor = LocalExecutor(Place(folder, folder, threads=2), slots=1, gpus=[])
+
+    def __call__(self, candidate: Candidate | None = None, mode: str = "", **fields: Any) -> Any:
+        given = self.stub.assignment({"name": "mine"}, candidate, **fields)
+        lease = self._folder / f"{given.lease}.json"
+        lease.write_text(LeaseFile(url=self.stub.url, assignment=given).model_dump_json())
+        environment = {"PYTHONPATH": str(ROOT), "OUT": str(self.out), "MODE": mode}
+        offer = TaskOffer(name="mine", settings={}, metrics={"validation_accuracy": "maximize"})
+        command = (sys.executable, "train.py")
+        task = CommandTask(offer, command, self._folder, environment, devices=2)
+        log = self._folder / "log"
+        running = self._executor.start(Order(task, {}, lease, log), slot=0)
+        try:
+            code = running.wait(120)
+        finally:
+            running.kill()
+        outcome = self.stub.outcomes.get(given.lease) or left_behind(lease)
+        assert outcome is not None, (code, log.read_text())
+        return outcome
+
+    def seen(self, rank: int, epoch: int) -> dict[str, Any]:
+        return dict(json.loads((self.out / f"{rank}-{epoch}.json").read_text()))
+
+
+@pytest.fixture
+def run(stub: Stub, tmp_path: Path) -> Run:
+    return Run(stub, tmp_path)
+
+
+def test_two_processes_serve_a_trial_with_one_voice(run: Run, stub: Stub) -> None:
+    plan = run().plan
+    assert [site.id for site in plan.sites] == ["1"]
+    candidate = Candidate({"1": ActivationSpec("pwlu", {"segments": 4})})
+
+    # Measured on rank 0 alone, with statistics that no other rank has.
+    measuring = Measuring(memory=True)
+    outcome = run(candidate, fingerprint=plan.fingerprint, measuring=measuring)
+    assert outcome.outcome is OutcomeKind.COMPLETED
+    assert [report.metrics["validation_accuracy"] for report in stub.reports] == [0.5] * 5
+    assert len(stub.measurements) == 1
+    for epoch in range(5):
+        one, other = run.seen(0, epoch), run.seen(1, epoch)
+        assert learned(one) == learned(other)
+        assert one["drawn"] != other["drawn"]
+    # The phase has ended with the first epoch, after four batches: bounds lie around the mean of
+    # all inputs, and those of the ranks are far apart.
+    means = [tensor(run.seen(rank, 0)["state"]["1.mean"]) / (1 - 0.9**4) for rank in range(2)]
+    state = {name: tensor(value) for name, value in run.seen(0, 0)["state"].items()}
+    assert not torch.allclose(means[0], means[1], atol=0.5)
+    torch.testing.assert_close((state["1.left"] + state["1.right"]) / 2, sum(means) / 2)
+    straight = stub.artifacts[WEIGHTS]
+    assert load(straight).keys() == run.seen(0, 4)["state"].keys()
+
+    stub.verdicts = {2: Verdict.RELEASE}
+    (run.out / "0-through").unlink()
+    (run.out / "1-through").unlink()
+    outcome = run(candidate, fingerprint=plan.fingerprint)
+    assert outcome.outcome is OutcomeKind.RELEASED
+    assert not list(run.out.glob("*-through"))
+
+    stub.verdicts = {}
+    checkpoint = stub.checkpoint(CHECKPOINT)
+    run(candidate, "one reports", fingerprint=plan.fingerprint, checkpoint=checkpoint, attempt=2)
+    assert stub.artifacts[WEIGHTS] == straight
+    assert [report.step for report in stub.reports] == [1, 2, 3, 4, 5, 1, 2, 3, 4, 5]
+
+
+def test_the_failure_of_another_rank_has_its_class(run: Run) -> None:
+    plan = run().plan
+    candidate = Candidate({"1": ActivationSpec("silu")})
+    outcome = run(candidate, "fail", fingerprint=plan.fingerprint)
+    assert outcome.failure is FailureClass.OUT_OF_MEMORY
+    assert "out of luck" in outcome.message
