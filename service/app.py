@@ -1,13 +1,15 @@
 """Builds the service. Importing this module has no effect; `create_app` does."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import optuna
 from fastapi import APIRouter, FastAPI
+from fastapi.responses import PlainTextResponse
+from prometheus_client import CONTENT_TYPE_LATEST
 from sqlalchemy import text
 
 from service.access import Access
@@ -22,6 +24,7 @@ from service.api import (
     trials,
     workers,
 )
+from service.api.deps import reads
 from service.artifacts import ArtifactStore
 from service.core import Core, signing_key
 from service.dashboard.page import add_page
@@ -29,6 +32,7 @@ from service.deletion import Deleter
 from service.errors import CannotStart
 from service.guard import Guard
 from service.insight.studio import Studio
+from service.metrics import Metrics, StoreCollector
 from service.office import Office, Term
 from service.problems import add_problem_handlers
 from service.scheduler import Scheduler, WaitingRoom
@@ -38,6 +42,7 @@ from service.store.database import Database
 from service.store.migrate import migrate
 from service.store.place import locked, store_url
 from service.store.searches import clock
+from service.telemetry import Telemetry
 
 MAX_BODY_BYTES = 8 * 1024**2
 ARTIFACTS = "artifacts"
@@ -66,7 +71,11 @@ def create_app(settings: Settings) -> FastAPI:
     )
     app.state.settings = settings
     app.state.access = Access(token)
+    metrics = Metrics()
+    metrics.registry.register(StoreCollector(lambda: app.state.office, settings.lease_seconds))
+    app.state.metrics = metrics
     app.add_middleware(Guard, hosts=settings.hosts, max_body_bytes=MAX_BODY_BYTES)
+    app.add_middleware(Telemetry, metrics=metrics, routes=app.routes)
     add_problem_handlers(app)
     api = APIRouter(prefix="/v1", max_body_size=MAX_BODY_BYTES)
     for part in (searches, queue, insight, trials, events, workers, leases, catalogue, tokens):
@@ -74,6 +83,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.include_router(api)
     app.add_api_route("/healthz", _healthz, tags=["probes"])
     app.add_api_route("/readyz", _readyz(app), tags=["probes"])
+    app.add_api_route("/metrics", _show(metrics), tags=["probes"], dependencies=[reads])
     add_page(app)
     return app
 
@@ -92,7 +102,9 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         migrate(database.engine)
         loop = asyncio.get_running_loop()
         office = Office(
-            database, lambda epoch: _term(settings, database, loop, epoch), settings.owner_seconds
+            database,
+            lambda epoch: _term(app, settings, database.of_epoch(epoch), loop, epoch),
+            settings.owner_seconds,
         )
         app.state.office = office
         app.state.studio = Studio(
@@ -110,16 +122,20 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
 
 
 def _term(
-    settings: Settings, database: Database, loop: asyncio.AbstractEventLoop, epoch: int | None
+    app: FastAPI,
+    settings: Settings,
+    database: Database,
+    loop: asyncio.AbstractEventLoop,
+    epoch: int | None,
 ) -> Term:
     """Make the parts that decide, and let them begin."""
-    mine = database.of_epoch(epoch)
-    with mine.write() as session:
+    with database.write() as session:
         key, started_at = signing_key(session), clock(session)
     room, deleter = WaitingRoom(), Deleter()
     core = Core(
         settings=settings,
-        database=mine,
+        database=database,
+        metrics=app.state.metrics,
         artifacts=ArtifactStore(settings.home / ARTIFACTS),
         key=key,
         started_at=started_at,
@@ -149,6 +165,14 @@ def _admin_token(settings: Settings) -> str | None:
 async def _healthz() -> dict[str, str]:
     """Say that the process answers."""
     return {"status": "ok"}
+
+
+def _show(metrics: Metrics) -> Callable[[], PlainTextResponse]:
+    def show() -> PlainTextResponse:
+        """What Prometheus reads."""
+        return PlainTextResponse(metrics.show(), media_type=CONTENT_TYPE_LATEST)
+
+    return show
 
 
 def _readyz(app: FastAPI) -> Any:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from sqlalchemy.orm import Session
 
 from service.artifacts import ArtifactStore
+from service.metrics import Metrics
 from service.settings import Settings
 from service.store.database import Database
 from service.store.models import Secret
@@ -80,6 +81,7 @@ class Core:
     started_at: float
     work: Callable[[], None]
     delete: Callable[[], None]
+    metrics: Metrics = field(default_factory=Metrics)
     studies: Studies = field(default_factory=Studies)
     news: News = field(default_factory=News)
     log_news: News = field(default_factory=News)

@@ -28,6 +28,7 @@ class Waiting:
     request: LeaseRequest
     answer: "Future[Assignment | None]" = field(default_factory=Future)
     has_left: bool = False
+    since: float = field(default_factory=time.monotonic)
 
 
 class WaitingRoom:
@@ -140,6 +141,7 @@ class Scheduler:
 
     def _serve(self, waiting: Waiting, nothing: set[str]) -> None:
         """Serve a slot; `nothing` names the searches that had none for the slots before it."""
+        began = time.monotonic()
         try:
             assignment = find_work(self._core, waiting.request, nothing)
         except ServiceError as error:
@@ -153,6 +155,8 @@ class Scheduler:
             if assignment is None:
                 self._room.come_back(waiting)
             else:
+                self._core.metrics.asks.observe(time.monotonic() - began)
+                self._core.metrics.queue_wait.observe(time.monotonic() - waiting.since)
                 waiting.answer.set_result(assignment)
 
     def _sweep(self) -> None:

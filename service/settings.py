@@ -2,9 +2,13 @@
 
 from ipaddress import ip_address
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+LogFormat = Literal["text", "json"]
+LogLevel = Literal["debug", "info", "warning", "error"]
 
 LOOPBACK_NAMES = ("localhost", "127.0.0.1", "[::1]", "::1")
 
@@ -21,6 +25,8 @@ class Settings(BaseSettings):
         admin_token_file: File that holds the token every request must carry; None: no token,
             which is refused off loopback.
         allowed_hosts: Further names by which clients may address the service.
+        log_format: Lines for people, or `json`.
+        log_level: The least that is logged. At info: what changes something; at debug: all.
         max_artifact_bytes: Largest file that a trial may store.
         max_log_bytes: So much of the output of an attempt is kept, the newest.
     """
@@ -35,6 +41,8 @@ class Settings(BaseSettings):
     owner_seconds: float = Field(15.0, gt=0)
     admin_token_file: Path | None = None
     allowed_hosts: list[str] = []
+    log_format: LogFormat = "text"
+    log_level: LogLevel = "warning"
     max_artifact_bytes: int = Field(2 * 1024**3, gt=0)
     max_log_bytes: int = Field(8 * 1024**2, gt=0)
 

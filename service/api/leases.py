@@ -28,7 +28,9 @@ router = APIRouter(prefix="/leases/{lease}", tags=["attempts"])
 @router.post("/reports")
 def send_reports(lease: Lease, body: Reports, core: Parts) -> ReportsReply:
     """Report the metrics of epochs; the answer says whether to go on."""
-    return ReportsReply(verdict=report(core, lease, body.reports))
+    verdict = report(core, lease, body.reports)
+    core.metrics.reports.inc(len(body.reports))
+    return ReportsReply(verdict=verdict)
 
 
 @router.post("/measurements")

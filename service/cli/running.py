@@ -17,6 +17,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from service.app import create_app
 from service.cli.common import REFUSED, CommandError, complain, print_json, say
 from service.errors import CannotStart
+from service.journal import write_log
 from service.settings import Settings
 
 _WORKER_SECONDS = 15.0
@@ -33,6 +34,7 @@ def run(
         worker: Options of a worker to run beside; None: no worker.
         exit_with_stdin: Stop also when standard input ends.
     """
+    write_log(settings.log_format, settings.log_level)
     try:
         app = create_app(settings)
         listening = _listen(settings)
@@ -94,7 +96,8 @@ class _Up:
         config = uvicorn.Config(
             self._app,
             lifespan="off",
-            log_level="warning",
+            log_config=None,
+            access_log=False,
             timeout_graceful_shutdown=_FOLLOWER_SECONDS,
         )
         server = _Server(config)

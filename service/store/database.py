@@ -94,6 +94,7 @@ def _create_engine(url: URL, silence: float) -> Engine:
             pool_size=20,
             max_overflow=20,
             pool_pre_ping=True,
+            hide_parameters=True,  # What is stored may be a secret; errors are logged.
             # A database that is cut off is noticed within these times, in every state.
             connect_args={
                 "connect_timeout": 5,
@@ -105,7 +106,9 @@ def _create_engine(url: URL, silence: float) -> Engine:
         )
         event.listen(engine, "connect", _SetSilence(silence))
         return engine
-    engine = create_engine(url, connect_args={"timeout": BUSY_SECONDS}, pool_size=20)
+    engine = create_engine(
+        url, connect_args={"timeout": BUSY_SECONDS}, pool_size=20, hide_parameters=True
+    )
     event.listen(engine, "connect", _prepare_sqlite)
     event.listen(engine, "begin", _begin_sqlite)
     return engine

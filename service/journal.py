@@ -1,0 +1,42 @@
+"""The log of the service: lines for people, or JSON for machines, both with ids."""
+
+import logging
+import sys
+
+import structlog
+
+from service.settings import LogFormat, LogLevel
+
+
+def write_log(style: LogFormat, level: LogLevel) -> None:
+    """Send everything that is logged in this process to standard error."""
+    shared: list[structlog.typing.Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_logger_name,
+        structlog.stdlib.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.stdlib.ExtraAdder(),
+        structlog.processors.StackInfoRenderer(),
+    ]
+    structlog.configure(
+        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+    )
+    lines: list[structlog.typing.Processor] = [
+        structlog.stdlib.ProcessorFormatter.remove_processors_meta
+    ]
+    if style == "json":
+        lines += [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+    else:
+        lines.append(structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty()))
+    handler = logging.StreamHandler()
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(foreign_pre_chain=shared, processors=lines)
+    )
+    root = logging.getLogger()
+    root.handlers = [handler]
+    root.setLevel(level.upper())
+    # At debug it prints every frame; what was asked is in our own lines.
+    for chatty in ("asyncio", "sqlalchemy", "alembic", "websockets"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
