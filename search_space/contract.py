@@ -27,6 +27,7 @@ class TrialKind(StrEnum):
     PROPOSED = "proposed"
     MANUAL = "manual"
     CONFIRMATION = "confirmation"
+    EARLIER = "earlier"
 
 
 class OutcomeKind(StrEnum):

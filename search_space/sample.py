@@ -65,12 +65,7 @@ class Space:
         """Return what a set of parameters means."""
         sites = {site.id: site.original_spec for site in self.fixed}
         for group in self.groups:
-            choice = group.chosen(params)
-            options = {
-                option: params.get(group.key(choice, option), values[0])
-                for option, values in choice.options.items()
-            }
-            sites |= {site.id: self._spec(choice, site, options) for site in group.sites}
+            sites |= self._sites_of(group, params)
         factors = {
             name: params.get(f"training/{name}", first(values))
             for name, values in self.hyperparameters.items()
@@ -195,6 +190,15 @@ class Space:
         rest = without.size if all(group.choices for group in without.groups) else 0
         return rest + ways * (fixed.size - rest)
 
+    def _sites_of(self, group: Group, params: Params) -> dict[str, ActivationSpec]:
+        """Return what a set of parameters means for a group."""
+        choice = group.chosen(params)
+        options = {
+            option: params.get(group.key(choice, option), values[0])
+            for option, values in choice.options.items()
+        }
+        return {site.id: self._spec(choice, site, options) for site in group.sites}
+
     def _replacing(self, name: str, other: Choice | None) -> "Space":
         """Return the space with another choice in place of one, or with none."""
         new = () if other is None else (other,)
@@ -210,7 +214,7 @@ class Space:
         return {
             canonical_json([asdict(self._by_width(site, sites[site.id])) for site in group.sites])
             for params in group.assignments()
-            for sites in [self.candidate(params).sites]
+            for sites in [self._sites_of(group, params)]
             if not skip(sites[group.sites[0].id])
         }
 
@@ -261,9 +265,9 @@ class Space:
         for params in group.assignments():
             if group.chosen(params).name != first.name:
                 continue
-            trial = self.candidate(params)
+            sites = self._sites_of(group, params)
             if all(
-                _canonical_spec(trial.sites[site.id]) == _canonical_spec(candidate.sites[site.id])
+                _canonical_spec(sites[site.id]) == _canonical_spec(candidate.sites[site.id])
                 for site in group.sites
             ):
                 return params

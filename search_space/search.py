@@ -225,6 +225,12 @@ Parallel = Annotated[int, Field(ge=1, le=10_000)]
 Priority = Annotated[int, Field(ge=-1000, le=1000)]
 
 
+class WarmStart(Document):
+    """An earlier search of the same task and objective, with whose results this one begins."""
+
+    search: Annotated[str, Field(min_length=1, max_length=200)]
+
+
 class Budget(Document):
     """How much a search may spend; whatever is spent first ends it.
 
@@ -260,6 +266,7 @@ class Search(Document):
     sampler: Sampler = Sampler()
     pruner: Pruner = Pruner()
     replicates: Replicates = Replicates()
+    warm_start: WarmStart | None = None
     baselines: Baselines = Baselines()
     budget: Budget = Budget()
     timeout: Positive | None = None

@@ -23,13 +23,12 @@ def enter_trial(
         search_id=turn.search.id,
         number=number,
         kind=kind,
-        state=TrialState.WAITING,
         attempt=0,
         candidate=to_data(space.canonical(candidate)),
         key=space.key(candidate),
         seed=seed_of(turn.search.document["sampler"]["seed"], "trial", number),
         created_at=now(),
-        **{"optuna_attrs": {}, **columns},
+        **{"state": TrialState.WAITING, "optuna_attrs": {}, **columns},
     )
     turn.session.add(trial)
     turn.session.flush()

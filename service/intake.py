@@ -18,6 +18,7 @@ from service.store import events, searches, workers
 from service.store.database import now
 from service.store.models import Search, SearchState, Submission, Trial, TrialState
 from service.studies import seed_of
+from service.warm_start import check_warm_start
 
 _MERGED = (
     "task",
@@ -54,6 +55,7 @@ def submit(
             return earlier.search_id
         offers = workers.offers(session)
         check_against_offers(session, document, offers)
+        check_warm_start(session, document)
         search = _store(session, document, offers, forked_from)
         if key is not None:
             session.add(

@@ -29,6 +29,7 @@ from service.store.models import (
     Wanted,
 )
 from service.turn import Turn
+from service.warm_start import cannot_be_compared, take_over
 
 SEARCH_CANCELLED = "the search was cancelled"
 
@@ -146,6 +147,9 @@ def plan(turn: Turn, found: SitePlan) -> None:
     except SearchSpaceError as error:
         fail(turn, str(error))
         return
+    if (mismatch := cannot_be_compared(session, search)) is not None:
+        fail(turn, mismatch)
+        return
     for _ in range(document.baselines.original_seeds):
         _add_baseline(turn, space, trials.ORIGINAL, space.original)
     if document.baselines.uniform:
@@ -155,6 +159,7 @@ def plan(turn: Turn, found: SitePlan) -> None:
             already = trials.first_with_key(session, search.id, space.key(candidate))
             if already is None and space.key(candidate) != original:
                 _add_baseline(turn, space, f"uniform {name}", candidate)
+    take_over(turn, space)
     if search.wanted == Wanted.RUN:
         set_state(turn, SearchState.QUEUED)
 

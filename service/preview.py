@@ -23,6 +23,7 @@ from service.store import searches, trials, workers
 from service.store.models import Attempt, Search, Trial
 from service.studies import seed_of
 from service.verdict import LEVEL
+from service.warm_start import check_warm_start
 
 SAMPLES = 5
 POWER = 0.8
@@ -50,6 +51,7 @@ def preview(session: Session, document: Document) -> PreviewAnswer:
     """
     offers = workers.offers(session)
     check_against_offers(session, document, offers)
+    check_warm_start(session, document)
     plan = searches.known_plan(session, document.task.model_dump(mode="json"))
     space = None if plan is None else make_space(document, plan)
     trainings = _trainings(document, space)

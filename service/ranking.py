@@ -207,9 +207,11 @@ def _eta(session: Session, search: Search, finished: int, total: int) -> float |
 
 
 def _beside(session: Session, search: Search) -> int:
-    """Count what no budget foresaw: trials by hand, and what confirmed an earlier winner."""
+    """Count what no budget foresaw: trials by hand or of an earlier search, and what confirmed
+    an earlier winner."""
     earlier = (Trial.kind == TrialKind.CONFIRMATION) & (Trial.number < search.confirm_from)
-    return trials.count(session, search.id, (Trial.kind == TrialKind.MANUAL) | earlier)
+    beside = Trial.kind.in_((TrialKind.MANUAL, TrialKind.EARLIER))
+    return trials.count(session, search.id, beside | earlier)
 
 
 def _confirmations(session: Session, search: Search) -> int:

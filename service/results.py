@@ -16,6 +16,8 @@ from service.store.models import Search, Trial, TrialState
 
 MIN_SEEDS_FOR_LUCK = 3
 
+CANDIDATES = (TrialKind.BASELINE, TrialKind.PROPOSED, TrialKind.MANUAL, TrialKind.EARLIER)
+
 
 @dataclass(frozen=True, slots=True)
 class Original:
@@ -69,7 +71,7 @@ def completed_proposals(session: Session, search: Search) -> int:
     return trials.count(
         session,
         search.id,
-        Trial.kind == TrialKind.PROPOSED,
+        Trial.kind.in_((TrialKind.PROPOSED, TrialKind.EARLIER)),
         Trial.state == TrialState.COMPLETED,
         Trial.repeat_of.is_(None),
         Trial.replicate_of.is_(None),
@@ -93,7 +95,7 @@ def ranked(
     search: Search,
     *,
     limit: int,
-    kinds: Sequence[TrialKind] = (TrialKind.BASELINE, TrialKind.PROPOSED, TrialKind.MANUAL),
+    kinds: Sequence[TrialKind] = CANDIDATES,
 ) -> Sequence[Ranked]:
     """Return the best completed candidates and uniform networks, the best first.
 

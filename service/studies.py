@@ -197,6 +197,9 @@ def seed_of(search_seed: int, purpose: str, number: int) -> int:
 def _frozen(memory: Memory, attributes: Mapping[str, Any]) -> FrozenTrial:
     """Return a trial as the study held it, without its parameters."""
     told = memory.told
+    constraints = (
+        {} if told is None else {f"constraints:{k}": v for k, v in told.constraints.items()}
+    )
     values: list[float] | None = None
     if told is not None and told.state is TrialState.COMPLETE:
         values = list(told.values)
@@ -206,5 +209,5 @@ def _frozen(memory: Memory, attributes: Mapping[str, Any]) -> FrozenTrial:
         state=TrialState.RUNNING if told is None else told.state,
         values=values,
         intermediate_values=dict(memory.reports),
-        system_attrs={**attributes, **memory.attrs},
+        system_attrs={**attributes, **constraints, **memory.attrs},
     )

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from optuna.distributions import CategoricalDistribution
 from optuna.trial import FixedTrial
 
-from search_space.errors import NoSuchSite, UnfitActivation
+from search_space.errors import ChoicesClash, NoSuchSite, UnfitActivation
 from search_space.sample import Space, make_space
 from search_space.search import Search
 from search_space.spec import ActivationSpec, Candidate, Site, SitePlan, Training
@@ -214,3 +214,117 @@ def test_suggestions_come_in_a_fixed_order_and_only_where_there_is_a_choice() ->
     distributions = space.distributions(params)
     assert distributions["stage 0"] == CategoricalDistribution(("relu", "pwlu"))
     assert list(distributions) == list(params)
+
+
+FLAT = {**RICH, "sampler": {"encoding": "flat"}}
+
+
+def test_flat_variants_are_the_same_candidates_under_one_parameter_a_group() -> None:
+    flat = space_of(make_plan(2), **FLAT)
+    assert flat.size == RICH_SPACE.size
+    keys = [{s.key(c) for _, c in s.enumerate()} for s in (flat, RICH_SPACE)]
+    assert keys[0] == keys[1]
+    activations = [name for name in flat.every_distribution if not name.startswith("training/")]
+    assert activations == ["b0.act", "b1.act"]
+    labels = flat.every_distribution["b0.act"].choices
+    assert labels == (
+        *("relu", "silu"),
+        *("pwlu-4-channel", "pwlu-4-layer", "pwlu-8-channel", "pwlu-8-layer"),
+        *("meta_acon-4", "meta_acon-8", "meta_acon-16"),
+    )
+
+
+@given(st.sampled_from(EVERYTHING))
+def test_a_flat_label_and_its_parameters_mean_the_same(
+    pair: tuple[dict[str, Any], Candidate],
+) -> None:
+    flat = space_of(make_plan(2), **FLAT)
+    params = flat.params_of(pair[1])
+    assert params is not None
+    assert flat.key(flat.candidate(params)) == RICH_SPACE.key(pair[1])
+    assert list(flat.suggest(FixedTrial(params))) == list(params)
+
+
+def test_every_parameter_has_one_distribution_whatever_is_chosen() -> None:
+    for params, _ in EVERYTHING[::7]:
+        distributions = RICH_SPACE.distributions(params)
+        assert list(distributions) == list(params)
+        assert distributions.items() <= RICH_SPACE.every_distribution.items()
+
+
+SOME = {
+    "choices": ["relu", "silu", {"name": "pwlu", "segments": [4, 8]}],
+    "sites": {"per": "layer", "choices": {"b0*": ["relu", "gelu"], "b2*": "tanh"}},
+}
+
+
+def test_sites_have_the_choices_of_their_pattern() -> None:
+    space = space_of(**SOME)
+    names = {site: set() for site in ("b0.act", "b1.act", "b2.act")}
+    for _, candidate in space.enumerate():
+        for site, spec in candidate.sites.items():
+            names[site].add(spec.name)
+    assert names["b0.act"] == {"relu", "gelu"}
+    assert names["b1.act"] == {"relu", "silu", "pwlu"}
+    assert names["b2.act"] == {"tanh"}, "a single choice fixes a site"
+    assert space.size == 2 * 4 == len({space.key(c) for _, c in space.enumerate()})
+    assert set(space.every_distribution) == {"b0.act", "b1.act", "b1.act/pwlu/segments"}
+
+
+def test_a_uniform_network_has_its_choice_wherever_that_is_offered() -> None:
+    uniforms = {
+        name: [spec.name for spec in candidate.sites.values()]
+        for name, candidate in space_of(**SOME).uniforms.items()
+    }
+    assert uniforms["relu"] == ["relu", "relu", "tanh"]
+    assert uniforms["silu"] == ["relu", "silu", "tanh"], "the original where it is not offered"
+    assert uniforms["gelu"] == ["gelu", "relu", "tanh"]
+
+
+def test_sites_with_different_choices_are_not_tied() -> None:
+    sites = {"per": "network", "choices": {"b1*": ["gelu"]}}
+    space = space_of(choices=["relu", "silu"], sites=sites)
+    tied = {group.name: [site.id for site in group.sites] for group in space.groups}
+    assert tied == {
+        "network from b0.act": ["b0.act", "b2.act"],
+        "network from b1.act": ["b1.act"],
+    }
+
+
+def test_fixed_sites_need_no_trials() -> None:
+    fixed = {"choices": {"b1*": "relu", "b2*": "relu"}}
+    space = space_of(choices=["relu", "silu"], sites=fixed, budget={"trials": 10})
+    assert {group.name for group in space.groups} == {"b0.act", "b1.act", "b2.act"}
+    tied = space_of(choices=["relu", "silu"], budget={"trials": 10})
+    assert {group.name for group in tied.groups} == {"stage 0", "stage 1"}
+
+
+@pytest.mark.parametrize(
+    ("choices", "message"),
+    [
+        ({"b0*": ["silu"], "*act": ["gelu"]}, r"'b0\*' and '\*act' differ, and both match"),
+        (
+            {"b0*": {"name": "composed", "first": ["tanh"]}, "b1*": "composed"},
+            "composed is one for the network",
+        ),
+    ],
+)
+def test_choices_that_contradict_each_other_are_refused(
+    choices: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ChoicesClash, match=message) as caught:
+        space_of(choices=["relu"], sites={"choices": choices})
+    assert caught.value.field == "sites.choices"
+
+
+def test_a_pattern_of_choices_that_matches_nothing_is_refused() -> None:
+    with pytest.raises(NoSuchSite, match=r"sites.choices: 'c\*' matches no site"):
+        space_of(sites={"choices": {"c*": "relu"}})
+
+
+def test_a_choice_of_a_pattern_must_fit_its_sites() -> None:
+    plan = SitePlan((*make_plan(1).sites, Site("ff", 3, 64, -1, "gelu", "ff", "ff")))
+    choices = ["relu", "meta_acon"]
+    assert space_of(plan, choices=choices, sites={"choices": {"ff": ["relu", "silu"]}}).size
+    with pytest.raises(UnfitActivation, match="meta_acon does not fit the site 'ff'"):
+        space_of(plan, choices=["relu"], sites={"choices": {"ff": choices}})

@@ -1,0 +1,151 @@
+"""A search that begins with what an earlier one has found."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from search_space.contract import TrialKind
+from service.proposals import memories
+from service.store import searches
+from tests.support.player import SEARCH, TASK, Player, plan
+from tests.support.serving import Served
+
+FIRST: dict[str, Any] = {"budget": {"trials": 5}, "baselines": {"original_seeds": 1}}
+
+
+def run(player: Player, trained: list[str] | None = None) -> None:
+    """Train whatever comes; ACON-C in front diverges, the best is SiLU behind anything else."""
+    while (assignment := player.lease(wait=0.3)) is not None:
+        front, back = (spec["name"] for spec in assignment["candidate"]["sites"].values())
+        if trained is not None:
+            trained.append(f"{front}-{back}")
+        if front == "acon_c":
+            player.end(assignment, "failed", failure="diverged", message="NaN")
+        else:
+            player.train(assignment, 0.9 if back == "silu" else 0.5)
+
+
+def earlier_of(player: Player, search_id: str) -> list[dict[str, Any]]:
+    return [t for t in player.trials(search_id) if t["kind"] == TrialKind.EARLIER]
+
+
+def choices(trial: dict[str, Any]) -> set[str]:
+    return {spec["name"] for spec in trial["candidate"]["sites"].values()}
+
+
+@pytest.fixture
+def first(player: Player) -> dict[str, Any]:
+    search = player.submit(**FIRST)
+    player.inspect()
+    run(player)
+    return search
+
+
+def test_what_was_found_is_ranked_and_told_and_costs_no_budget(
+    served: Served, player: Player, first: dict[str, Any]
+) -> None:
+    warm = player.submit(warm_start={"search": first["id"]}, budget={"trials": 3})
+    player.inspect()
+    taken = earlier_of(player, warm["id"])
+    found = [t for t in player.trials(first["id"]) if not t["repeat_of"] and t["label"] is None]
+    assert {(t["state"], t["value"], t["failure"]) for t in taken} == {
+        (t["state"], t["value"], t["failure"]) for t in found
+    }
+    assert all(t["label"].endswith(f"of {first['id']}") for t in taken)
+    with served.core.database.read() as session:
+        remembered = memories(session, searches.get(session, warm["id"]))
+    assert len(remembered) == len(taken)
+    assert all(memory.told is not None for memory in remembered)
+
+    trained: list[str] = []
+    run(player, trained)
+    ended = player.search(warm["id"])
+    assert ended["state"] == "completed"
+    known = {"-".join(s["name"] for s in t["candidate"]["sites"].values()) for t in taken}
+    assert not known & set(trained), "what is known is not trained again"
+    assert len(trained) == 1 + min(3, 9 - len(taken) - 1)
+    assert ended["progress"]["finished"] == ended["progress"]["total"]
+    assert ended["best"]["value"] == 0.9
+    best = player.http.get(f"/searches/{warm['id']}/best").json()
+    assert {t["id"] for t in taken if t["value"]} <= {line["trial"] for line in best["ranking"]}
+
+
+def test_a_restart_remembers_what_was_taken_over(
+    serve: Callable[..., Served],
+) -> None:
+    def proposals(disturb: bool) -> list[Any]:
+        served = serve()
+        player = Player(served)
+        search = player.submit(**FIRST)
+        player.inspect()
+        run(player)
+        warm = player.submit(
+            warm_start={"search": search["id"]},
+            choices=["relu", "silu", "gelu", {"name": "pwlu", "segments": [4, 8]}],
+            budget={"trials": 12},
+        )
+        player.inspect()
+        for number in range(12):
+            if disturb and number % 4 == 2:
+                served.core.studies.drop(warm["id"])
+            assignment = player.work()
+            player.train(assignment, 0.1 * len(choices(assignment)))
+        return [t["candidate"] for t in player.trials(warm["id"])]
+
+    assert proposals(False) == proposals(True)
+
+
+def test_an_edited_space_takes_over_what_lies_in_it(player: Player, first: dict[str, Any]) -> None:
+    warm = player.submit(warm_start={"search": first["id"]}, choices=["relu", "silu", "gelu"])
+    player.inspect()
+    taken = earlier_of(player, warm["id"])
+    assert taken
+    assert all(choices(trial) <= {"relu", "silu", "gelu"} for trial in taken)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"warm_start": {"search": "s0"}}, "there is no such search"),
+        ({"task": {**SEARCH["task"], "epochs": 9}}, "its task was another"),
+        (
+            {"objective": {"metric": "validation_loss", "direction": "minimize"}},
+            "its objective was another",
+        ),
+    ],
+)
+def test_what_cannot_be_compared_is_refused(
+    player: Player, first: dict[str, Any], changes: dict[str, Any], message: str
+) -> None:
+    body = SEARCH | {"warm_start": {"search": first["id"]}} | changes
+    for path in ("/searches", "/searches/preview"):
+        response = player.http.post(path, json=body)
+        assert response.status_code == 422
+        (fault,) = response.json()["errors"]
+        assert fault["field"] == "warm_start.search"
+        assert message in fault["message"]
+
+
+def test_another_network_under_the_same_name_fails_the_search(
+    player: Player, first: dict[str, Any]
+) -> None:
+    warm = player.submit(warm_start={"search": first["id"]})
+    player.inspect(plan(3))
+    failed = player.search(warm["id"])
+    assert failed["state"] == "failed"
+    assert "had other sites" in failed["reason"]
+
+
+def test_a_default_length_that_has_changed_fails_the_search(served: Served) -> None:
+    player = Player(served)
+    first = player.submit(**FIRST)
+    player.inspect()
+    run(player)
+    settings = TASK["settings"]
+    longer = settings["properties"] | {"epochs": {"type": "integer", "default": 9}}
+    served.http.delete(f"/workers/{player.id}")
+    other = Player(served, TASK | {"settings": settings | {"properties": longer}})
+    warm = other.submit(warm_start={"search": first["id"]})
+    other.inspect()
+    assert "trained for 4 epochs" in other.search(warm["id"])["reason"]
