@@ -15,6 +15,7 @@ PROTOCOL = 1
 CHECKPOINT = "checkpoint.safetensors"
 WEIGHTS = "weights.safetensors"
 SHAPES = "shapes.json"
+SHAPE_HISTORY = "shapes-history.json"
 
 Seconds = Annotated[float, Field(ge=0)]
 NonNegative = Annotated[float, Field(ge=0)]

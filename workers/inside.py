@@ -13,6 +13,7 @@ from torch.optim import Optimizer
 from search_space.apply import apply, parameter_groups
 from search_space.contract import (
     CHECKPOINT,
+    SHAPE_HISTORY,
     SHAPES,
     WEIGHTS,
     Measurements,
@@ -35,7 +36,7 @@ from workers.measure import look_at, measure
 from workers.phases import Course
 from workers.ranks import Following, keep_statistics_apart
 from workers.seeds import seed_everything
-from workers.shapes import learned_shapes
+from workers.shapes import ShapeHistory, learned_shapes
 from workers.unwrapping import network_of, optimizer_of
 
 logger = logging.getLogger(__name__)
@@ -134,7 +135,10 @@ class Inside:
         share = self._candidate.training.realign_after
         course = Course(model, optimizer, others, share=share, epochs=n)
         course.steps_per_epoch = steps_per_epoch
-        self._training = training = _Training(model, optimizer, others, course, n, evaluated)
+        shapes = ShapeHistory(self._applied[1], self._candidate)
+        self._training = training = _Training(
+            model, optimizer, others, course, n, evaluated, shapes
+        )
         saved = self._attempt.checkpoint()
         if saved is not None:
             training.restore(saved)
@@ -156,6 +160,7 @@ class Inside:
         training.end_epoch(epoch)
         plain = _finite(epoch, metrics)
         seconds = training.course.step_seconds if step_seconds is None else step_seconds
+        self._watch_shapes(training)
         verdict = self._attempt.report(Report(step=epoch + 1, metrics=plain, step_seconds=seconds))
         self._obey(verdict, training)
 
@@ -217,19 +222,33 @@ class Inside:
             reason = "the script ended without a report; it calls apply, epochs and report"
             return failed_with(MisusedHandle(reason))
         model, plan, example_batch = self._applied
-        result = self._training.result
+        result, model = self._training.result, self._shown(self._training, model)
         if not all(bool(p.isfinite().all()) for p in result.parameters()):
             return failed_with(Diverged(self._training.finished, "a weight", math.nan))
-        if result.state_dict().keys() == model.state_dict().keys():
-            model = result
         shapes = learned_shapes(model, plan, self._candidate, example_batch)
         try:
             self._attempt.upload(WEIGHTS, checkpoint.weights(result))
             self._attempt.upload(SHAPES, shapes)
+            if self._training.shapes.epochs:
+                self._attempt.upload(SHAPE_HISTORY, self._training.shapes.document())
         except Ended as superseded:
             return superseded.outcome
         message = self._warnings()
         return Outcome(outcome=OutcomeKind.COMPLETED, message=message, test=self._test)
+
+    def _watch_shapes(self, training: "_Training") -> None:
+        """Keep what the learned curves are after this epoch; a divergence has none."""
+        if not self._attempt.leads or self._applied is None:
+            return
+        model, _, example_batch = self._applied
+        shown = self._shown(training, model)
+        if all(bool(p.isfinite().all()) for p in shown.parameters()):
+            training.shapes.take(training.finished, shown, example_batch)
+
+    def _shown(self, training: "_Training", model: nn.Module) -> nn.Module:
+        """Return the network whose curves are the result's, where that is a copy of `model`."""
+        same = training.result.state_dict().keys() == model.state_dict().keys()
+        return training.result if same else model
 
     def _warnings(self) -> str:
         """Return the remarks as one text, bounded."""
@@ -247,7 +266,9 @@ class _Training:
         course: Course,
         epochs: int,
         evaluated: nn.Module | None,
+        shapes: ShapeHistory,
     ) -> None:
+        self.shapes = shapes
         self.result = network_of(model if evaluated is None else evaluated)
         self.course = course
         self.epochs = epochs
@@ -265,6 +286,7 @@ class _Training:
             "epoch": self.finished,
             "steps": self.course.steps,
             "steps_per_epoch": self.course.steps_per_epoch,
+            "shapes": self.shapes.epochs,
         }
         return checkpoint.save(self._model, self._optimizer, self._others, progress)
 
@@ -273,6 +295,7 @@ class _Training:
         self.finished = progress["epoch"]
         self.course.steps = progress["steps"]
         self.course.steps_per_epoch = progress["steps_per_epoch"]
+        self.shapes.epochs = progress.get("shapes", [])
 
 
 def _check_stateful(others: tuple[Stateful, ...]) -> None:

@@ -11,8 +11,10 @@ from torch import Tensor, nn
 
 from search_space.activations.learned import LearnedActivation
 from search_space.build import build
+from search_space.catalog import lookup
 from search_space.spec import ActivationSpec, Candidate, Site, SitePlan
 from search_space.substitution import CONTAINER, PerCall, key_of
+from workers.nearest import likeness
 
 _VERSION = 1
 _POINTS = 65
@@ -21,6 +23,10 @@ _QUANTILES = (0.01, 0.99)
 # Shown at least, so that both slopes are seen where the inputs of a site keep to one side.
 _LEAST_REACH = 3.0
 _MOST_VALUES = 1_000_000
+# Of a history.
+_MOST_EPOCHS = 32
+_KEPT_CURVES = 4
+_BINS = 16
 
 
 def learned_shapes(
@@ -30,15 +36,65 @@ def learned_shapes(
 
     Each has the grid `x`, one curve for each of at most eight `channels` (one where all are
     equal), and the 1st and 99th percentile of the site's input on the example batch as `low`
-    and `high`; null where a function that stayed in place hides its input.
+    and `high`; null where a function that stayed in place hides its input. `nearest`,
+    `nearest_r2` and `line_r2` say what it is like (`workers.nearest`).
     """
     inputs = _inputs(model, plan, example_batch)
-    sites = [
-        _shape(model, site, candidate.sites[site.id], inputs.get(site.id))
-        for site in (*plan.sites, *plan.gates)
-        if site.id in candidate.sites
-    ]
+    sites = []
+    for site in (*plan.sites, *plan.gates):
+        if site.id in candidate.sites:
+            shape = _shape(model, site, candidate.sites[site.id], inputs.get(site.id))
+            curves = torch.tensor(shape["curves"])
+            like = likeness(torch.tensor(shape["x"]), curves, inputs.get(site.id))
+            sites.append(shape | like)
     return json.dumps({"version": _VERSION, "sites": sites}, allow_nan=False).encode()
+
+
+class ShapeHistory:
+    """How the curves of the sites that learn have changed over the epochs.
+
+    Kept small: of at most 32 epochs (when there are more, every second is forgotten, and later
+    every fourth is taken), at most four channels and 33 points.
+
+    Attributes:
+        epochs: One entry for each epoch that is kept: its number from 1 as `epoch`, and `sites`,
+            each with `left` and `right`, between which its `curves` are on equal intervals, and
+            the `histogram` of its inputs: shares of 16 such intervals; null where they hide.
+    """
+
+    def __init__(self, plan: SitePlan, candidate: Candidate) -> None:
+        self.epochs: list[dict[str, Any]] = []
+        self._specs = candidate.sites
+        self._plan = plan
+        self._sites = [
+            site
+            for site in (*plan.sites, *plan.gates)
+            if site.id in candidate.sites and lookup(candidate.sites[site.id].name).learned
+        ]
+
+    def take(self, epoch: int, model: nn.Module, example_batch: Any) -> None:
+        """Add the curves after an epoch, counted from 1, if it is one of those to be kept."""
+        if not self._sites or epoch % self._stride:
+            return
+        inputs = _inputs(model, self._plan, example_batch)
+        sites = [
+            _small(_shape(model, site, self._specs[site.id], given), given)
+            for site in self._sites
+            for given in (inputs.get(site.id),)
+        ]
+        self.epochs.append({"epoch": epoch, "sites": sites})
+        if len(self.epochs) > _MOST_EPOCHS:
+            kept = 2 * self._stride
+            self.epochs = [one for one in self.epochs if one["epoch"] % kept == 0]
+
+    def document(self) -> bytes:
+        """Return all of it as JSON."""
+        return json.dumps({"version": _VERSION, "epochs": self.epochs}, allow_nan=False).encode()
+
+    @property
+    def _stride(self) -> int:
+        """Every so many epochs are kept: those before have been thinned to it."""
+        return self.epochs[0]["epoch"] if self.epochs else 1
 
 
 def module_at(model: nn.Module, site: str) -> nn.Module | None:
@@ -55,6 +111,29 @@ def module_at(model: nn.Module, site: str) -> nn.Module | None:
 def _parts(site: str) -> tuple[str, int]:
     path, at, number = site.rpartition("@")
     return (path, int(number)) if at else (site, 1)
+
+
+def _small(shape: dict[str, Any], inputs: Tensor | None) -> dict[str, Any]:
+    """Return what a history keeps of a shape."""
+    left, right = shape["x"][0], shape["x"][-1]
+    curves = shape["curves"][:: -(-len(shape["curves"]) // _KEPT_CURVES)]
+    return {
+        "site": shape["site"],
+        "left": _rounded(left),
+        "right": _rounded(right),
+        "curves": [[_rounded(y) for y in curve[::2]] for curve in curves],
+        "histogram": None if inputs is None else _histogram(inputs, left, right),
+    }
+
+
+def _histogram(inputs: Tensor, left: float, right: float) -> list[float]:
+    values = inputs.detach().float().flatten()
+    counts = torch.histc(values[values.isfinite()], _BINS, left, right)
+    return [_rounded(share) for share in (counts / max(1, values.numel())).tolist()]
+
+
+def _rounded(value: float) -> float:
+    return float(f"{value:.4g}")
 
 
 @torch.no_grad()

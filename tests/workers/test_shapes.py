@@ -10,11 +10,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from search_space.activations.acon import MetaAcon, acon_c
+from search_space.activations.starts import scalar_function
 from search_space.apply import apply
 from search_space.catalog import CATALOG
 from search_space.sites import find_sites
 from search_space.spec import ActivationSpec, Candidate
-from workers.shapes import learned_shapes
+from workers.nearest import CLASSICS, likeness
+from workers.shapes import ShapeHistory, learned_shapes
 
 
 class Mixed(nn.Module):
@@ -120,3 +122,78 @@ def test_meta_acon_is_shown_with_its_mean_switch() -> None:
     beta = meta.switch(batch).mean(dim=0)
     expected = acon_c(x, meta.p1, meta.p2, beta).T
     torch.testing.assert_close(torch.tensor(shape["curves"]), expected)
+
+
+def curve_of(name: str, x: Tensor) -> Tensor:
+    return scalar_function(name)(x)
+
+
+@pytest.mark.parametrize("name", CLASSICS)
+@pytest.mark.parametrize(("factor", "offset"), [(1.0, 0.0), (-2.5, 7.0)])
+def test_a_classic_function_is_found_up_to_a_factor_and_an_offset(
+    name: str, factor: float, offset: float
+) -> None:
+    x = torch.linspace(-4, 4, 65)
+    found = likeness(x, factor * curve_of(name, x)[None] + offset, torch.randn(10_000))
+    assert found["nearest"] == name
+    assert found["nearest_r2"] == 1
+    assert found["line_r2"] < 1
+
+
+def test_a_curve_is_judged_where_its_inputs_are() -> None:
+    x = torch.linspace(-4, 4, 65)
+    relu = torch.relu(x)[None]
+    assert likeness(x, relu, 1 + torch.rand(1000))["line_r2"] == 1
+    assert likeness(x, relu, None)["line_r2"] < 0.9
+    assert likeness(x, torch.ones(1, 65), None)["line_r2"] == 1
+    assert likeness(x, relu, torch.full((100,), 2.0))["line_r2"] == 1
+
+
+def test_the_shapes_say_what_they_are_like() -> None:
+    by_site = {site["site"]: site for site in shapes(own=ActivationSpec("silu"))}
+    assert by_site["own"]["nearest"] == "silu"
+    assert by_site["own"]["nearest_r2"] == 1
+
+
+def history(epochs: int) -> ShapeHistory:
+    """Return a history of epochs in each of which the curve becomes steeper."""
+    model, batch = Mixed(), torch.randn(4, 3, 8, 8)
+    plan = find_sites(model, batch)
+    sites = {site.id: ActivationSpec("relu") for site in plan.sites}
+    candidate = Candidate(sites | {"own": ActivationSpec("acon_c")})
+    apply(model, candidate, batch)
+    kept = ShapeHistory(plan, candidate)
+    for epoch in range(1, epochs + 1):
+        with torch.no_grad():
+            model.own.p1 += 1
+        kept.take(epoch, model, batch)
+    return kept
+
+
+def test_the_history_follows_the_sites_that_learn() -> None:
+    kept = history(3)
+    document = json.loads(kept.document())
+    assert [one["epoch"] for one in document["epochs"]] == [1, 2, 3]
+    assert [site["site"] for site in document["epochs"][0]["sites"]] == ["own"]
+    ends = [one["sites"][0]["curves"][0][-1] for one in document["epochs"]]
+    assert ends == sorted(set(ends))
+    site = document["epochs"][0]["sites"][0]
+    assert (len(site["curves"]), len(site["curves"][0]), len(site["histogram"])) == (4, 33, 16)
+    assert sum(site["histogram"]) == pytest.approx(1, abs=0.05)
+
+
+@pytest.mark.parametrize("epochs", [32, 33, 64, 200])
+def test_a_long_history_is_thinned_evenly(epochs: int) -> None:
+    kept = history(epochs)
+    numbers = [one["epoch"] for one in kept.epochs]
+    assert 16 <= len(numbers) <= 32
+    stride = numbers[0]
+    assert numbers == list(range(stride, epochs + 1, stride))
+
+
+def test_nothing_that_learns_has_no_history() -> None:
+    model, batch = Mixed(), torch.randn(4, 3, 8, 8)
+    plan = find_sites(model, batch)
+    kept = ShapeHistory(plan, Candidate({"own": ActivationSpec("silu")}))
+    kept.take(1, model, batch)
+    assert kept.epochs == []

@@ -23,6 +23,7 @@ from search_space.activations.learned import phased_modules
 from search_space.apply import apply
 from search_space.contract import (
     CHECKPOINT,
+    SHAPE_HISTORY,
     SHAPES,
     WEIGHTS,
     FailureClass,
@@ -201,6 +202,8 @@ def test_a_resumed_training_is_bit_for_bit_the_uninterrupted_one(
         train(t, **arguments)
     assert stub.artifacts[WEIGHTS] == straight
     assert [r.step for r in stub.reports] == [*range(1, 11), *range(1, 11)]
+    history = json.loads(stub.artifacts[SHAPE_HISTORY])["epochs"]
+    assert [one["epoch"] for one in history] == [*range(1, 11)]
 
 
 def test_a_checkpoint_that_is_not_what_its_digest_says_is_refused(stub: Stub, serve: Serve) -> None:
