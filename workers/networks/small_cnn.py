@@ -1,25 +1,30 @@
 """A small convolutional network: seconds of training show what an activation does to it."""
 
+from collections.abc import Sequence
+from itertools import pairwise
+
 from torch import Tensor, nn
 
-_WIDTHS = (16, 32, 64)
+WIDTHS = (16, 32, 64)
 
 
 class SmallCNN(nn.Module):
-    """Three blocks of convolution, normalisation, ReLU and pooling, then a linear classifier.
+    """Blocks of convolution, normalisation, ReLU and pooling, then a linear classifier.
+
+    Args:
+        widths: Channels of each block.
 
     Shape:
         - Input: `(N, channels, H, W)` with H and W at least 8.
         - Output: `(N, classes)`.
     """
 
-    def __init__(self, channels: int, classes: int) -> None:
+    def __init__(self, channels: int, classes: int, widths: Sequence[int] = WIDTHS) -> None:
         super().__init__()
-        widths = (channels, *_WIDTHS)
         self.blocks = nn.Sequential(
-            *(_block(before, after) for before, after in zip(widths, _WIDTHS, strict=False))
+            *(_block(before, after) for before, after in pairwise((channels, *widths)))
         )
-        self.head = nn.Linear(_WIDTHS[-1], classes)
+        self.head = nn.Linear(widths[-1], classes)
 
     def forward(self, x: Tensor) -> Tensor:
         y: Tensor = self.head(self.blocks(x).mean(dim=(2, 3)))

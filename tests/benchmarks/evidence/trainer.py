@@ -1,0 +1,112 @@
+"""One training, as a worker does it, with a recorder in place of the service."""
+
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from search_space.contract import Assignment, Measurements, Outcome, Report, TrialKind, Verdict
+from search_space.sites import find_sites
+from search_space.spec import Candidate, Training
+from tests.benchmarks.evidence.plan import TASK, Run
+from workers import training
+from workers.inside import Inside
+from workers.networks.small_cnn import SmallCNN
+from workers.seeds import derive
+from workers.tasks.image_classification import prepare
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What came of a training; accuracies are fractions. NaN where it diverged."""
+
+    validation: list[float]
+    test: float
+    parameters: int
+    step_seconds: float
+
+    def as_data(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+@dataclass
+class Recorder:
+    """Stands for the service in one training: says go on, and remembers."""
+
+    assignment: Assignment
+    reports: list[Report] = field(default_factory=list)
+    outcome: Outcome | None = None
+
+    def report(self, report: Report) -> Verdict:
+        self.reports.append(report)
+        return Verdict.CONTINUE
+
+    def tell_measurements(self, found: Measurements) -> None:
+        pass
+
+    def upload(self, name: str, data: bytes) -> None:
+        pass
+
+    def checkpoint(self) -> None:
+        return None
+
+    def end(self, outcome: Outcome | None) -> None:
+        self.outcome = outcome
+
+    def close(self) -> None:
+        pass
+
+
+class Trainer:
+    """Trains in one process on one thread, and keeps the data."""
+
+    def __init__(self, data_root: Path, cache: Path) -> None:
+        torch.set_num_threads(1)
+        self._prepared = prepare(TASK, data_root, cache=cache, with_test=True)
+
+    def train(self, run: Run) -> Result:
+        """Return what comes of a run; the same on every machine of this kind."""
+        data = self._prepared
+        images = data.train.examples()
+        classes = data.network.head.out_features
+        seed = derive(run.seed, "evidence")
+        plan = find_sites(SmallCNN(images.shape[1], classes, run.widths), images)
+        candidate = Candidate(
+            {site.id: run.spec for site in plan.sites}, Training(learning_rate_factor=run.rate)
+        )
+        assignment = Assignment(
+            lease="evidence",
+            token="",
+            search="evidence",
+            trial="evidence",
+            number=None,
+            kind=TrialKind.CONFIRMATION,
+            attempt=1,
+            lease_seconds=60,
+            task=TASK,
+            metric="validation_accuracy",
+            candidate=candidate,
+            fingerprint=plan.fingerprint,
+            seed=seed,
+        )
+        recorder = Recorder(assignment)
+        with Inside(recorder) as trial:
+            network = SmallCNN(images.shape[1], classes, run.widths)
+            training.train(
+                trial,
+                network,
+                data.train,
+                data.validation,
+                data.recipe,
+                epochs=TASK["epochs"],
+                batch_size=TASK["batch_size"],
+                test=data.test,
+            )
+        assert recorder.outcome is not None
+        return Result(
+            validation=[report.metrics["validation_accuracy"] for report in recorder.reports],
+            test=recorder.outcome.test["test_accuracy"],
+            parameters=sum(p.numel() for p in network.parameters()),
+            step_seconds=min(report.step_seconds for report in recorder.reports),
+        )
