@@ -16,6 +16,7 @@ CHECKPOINT = "checkpoint.safetensors"
 WEIGHTS = "weights.safetensors"
 SHAPES = "shapes.json"
 SHAPE_HISTORY = "shapes-history.json"
+RUN = "run.json"
 
 Seconds = Annotated[float, Field(ge=0)]
 NonNegative = Annotated[float, Field(ge=0)]

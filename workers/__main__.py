@@ -52,17 +52,17 @@ def _parser() -> argparse.ArgumentParser:
         description="Train trials for a service. Every option is also an environment variable: "
         "ACTSEARCH_ and its name.",
     )
-    parser.add_argument("--url", default=_setting("URL"), help="the service (%(default)s)")
-    parser.add_argument("--token", default=_setting("TOKEN"), help="bearer token with scope work")
-    parser.add_argument("--executor", default=_setting("EXECUTOR"), help="local or ray")
-    parser.add_argument("--address", default=_setting("ADDRESS"), help="of the Ray cluster")
-    parser.add_argument("--slots", default=_setting("SLOTS"), help="trials at once, or auto")
+    parser.add_argument("--url", default=setting("URL"), help="the service (%(default)s)")
+    parser.add_argument("--token", default=setting("TOKEN"), help="bearer token with scope work")
+    parser.add_argument("--executor", default=setting("EXECUTOR"), help="local or ray")
+    parser.add_argument("--address", default=setting("ADDRESS"), help="of the Ray cluster")
+    parser.add_argument("--slots", default=setting("SLOTS"), help="trials at once, or auto")
     for what in ("cpus", "gpus"):
-        default = _setting(f"{what.upper()}_PER_TRIAL")
+        default = setting(f"{what.upper()}_PER_TRIAL")
         parser.add_argument(f"--{what}-per-trial", default=default, help="of a Ray node, or auto")
-    parser.add_argument("--data-root", type=Path, default=_setting("DATA_ROOT"))
-    parser.add_argument("--tasks", type=Path, default=_setting("TASKS"), help="tasks.toml")
-    loaded = [Path(file) for file in (_setting("LOAD") or "").split(os.pathsep) if file]
+    parser.add_argument("--data-root", type=Path, default=setting("DATA_ROOT"))
+    parser.add_argument("--tasks", type=Path, default=setting("TASKS"), help="tasks.toml")
+    loaded = [Path(file) for file in (setting("LOAD") or "").split(os.pathsep) if file]
     parser.add_argument(
         "--load",
         type=Path,
@@ -71,14 +71,15 @@ def _parser() -> argparse.ArgumentParser:
         metavar="FILE",
         help="a Python file that defines tasks; may be repeated",
     )
-    parser.add_argument("--home", type=Path, default=_setting("HOME"))
+    parser.add_argument("--home", type=Path, default=setting("HOME"))
     parser.add_argument(
         "--exit-with-stdin", action="store_true", help="stop when standard input ends"
     )
     return parser
 
 
-def _setting(name: str) -> str | None:
+def setting(name: str) -> str | None:
+    """Return what the environment says of an option, else its default."""
     return os.environ.get(f"ACTSEARCH_{name}") or _DEFAULTS.get(name)
 
 

@@ -169,6 +169,18 @@ class NotMeasurable(WorkerError):
         return f"cannot be measured: {self.reason}"
 
 
+class NotRepeatable(WorkerError):
+    """A trial cannot be trained again here."""
+
+    def __init__(self, trial: str, reason: str) -> None:
+        super().__init__(trial, reason)
+        self.trial = trial
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"trial {self.trial} cannot be trained again: {self.reason}"
+
+
 class BadTaskFile(WorkerError):
     """A file of tasks says something that this worker does not understand."""
 

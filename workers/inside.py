@@ -2,10 +2,10 @@
 
 import logging
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 from torch import nn
 from torch.optim import Optimizer
@@ -13,9 +13,11 @@ from torch.optim import Optimizer
 from search_space.apply import apply, parameter_groups
 from search_space.contract import (
     CHECKPOINT,
+    RUN,
     SHAPE_HISTORY,
     SHAPES,
     WEIGHTS,
+    Assignment,
     Measurements,
     Measuring,
     Outcome,
@@ -27,14 +29,15 @@ from search_space.contract import (
 from search_space.sites import probe
 from search_space.spec import Candidate, SitePlan
 from workers import checkpoint
-from workers.attempt import Attempt, Ended
+from workers.attempt import Ended
 from workers.errors import Diverged, MisusedHandle, NetworkChanged, ServiceAway
 from workers.failures import LONGEST_MESSAGE, failed_with
 from workers.handle import Model, Stateful
 from workers.last_words import SERVICE_AWAY
 from workers.measure import look_at, measure
 from workers.phases import Course
-from workers.ranks import Following, keep_statistics_apart
+from workers.provenance import record
+from workers.ranks import keep_statistics_apart
 from workers.seeds import seed_everything
 from workers.shapes import ShapeHistory, learned_shapes
 from workers.unwrapping import network_of, optimizer_of
@@ -42,10 +45,40 @@ from workers.unwrapping import network_of, optimizer_of
 logger = logging.getLogger(__name__)
 
 
+class Speaker(Protocol):
+    """Who says what a trial has to say; `workers.attempt.Attempt` says it to the service."""
+
+    @property
+    def assignment(self) -> Assignment: ...
+
+    @property
+    def directory(self) -> Path: ...
+
+    def report(self, report: Report) -> Verdict: ...
+
+    @property
+    def leads(self) -> bool: ...
+
+    @property
+    def seed_parts(self) -> tuple[str, ...]: ...
+
+    def pass_on(self, step: int, verdict: Verdict) -> Verdict: ...
+
+    def tell_measurements(self, measured: Callable[[], Measurements]) -> None: ...
+
+    def upload(self, name: str, data: bytes) -> None: ...
+
+    def checkpoint(self) -> bytes | None: ...
+
+    def end(self, outcome: Outcome | None) -> None: ...
+
+    def close(self) -> None: ...
+
+
 class Inside:
     """Serves the trial of one attempt; documented in `workers.handle`."""
 
-    def __init__(self, attempt: Attempt | Following) -> None:
+    def __init__(self, attempt: Speaker) -> None:
         self._attempt = attempt
         self._assignment = attempt.assignment
         self._applied: tuple[nn.Module, SitePlan, Any] | None = None
@@ -142,6 +175,8 @@ class Inside:
         saved = self._attempt.checkpoint()
         if saved is not None:
             training.restore(saved)
+        if self._attempt.leads:
+            self._attempt.upload(RUN, record(self._assignment, resumed_at=training.finished))
         for epoch in range(training.finished, n):
             seed_everything(self._assignment.seed, epoch, *self._attempt.seed_parts)
             course.begin_epoch()

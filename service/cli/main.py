@@ -28,6 +28,7 @@ _COMMANDS: Sequence[Callable[..., None]] = (
 )
 _PASSED_ON: Sequence[Callable[..., None]] = (
     processes.worker,
+    processes.rerun,
     processes.sites,
     processes.check,
     processes.curve,

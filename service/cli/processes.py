@@ -70,6 +70,11 @@ def worker(context: typer.Context) -> None:
     _become("workers", context.args)
 
 
+def rerun(context: typer.Context) -> None:
+    """Train a trial again from its stored document, and compare what comes out."""
+    _become("workers.rerun", context.args)
+
+
 def sites(context: typer.Context) -> None:
     """List the sites of a network: a name, or FILE.py:build."""
     _become("search_space", ["sites", *context.args])
