@@ -56,6 +56,7 @@ format: $(DEV)
 bench: $(DEV)
 	$(BIN)/python -m tests.benchmarks.activations
 	$(BIN)/python -m tests.benchmarks.pwlu_network
+	$(BIN)/python -m tests.benchmarks.training
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
