@@ -1,10 +1,15 @@
 """The demo, whole: what a user sees first."""
 
+import inspect
+import io
 import json
 import os
+import shutil
 import subprocess
 import sys
+import zipfile
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -97,11 +102,13 @@ def test_the_saved_network_is_as_accurate_as_was_said(demo: Seen) -> None:
     assert accuracy == pytest.approx(config.provenance["metrics"]["validation_accuracy"], abs=1e-6)
 
 
-def test_eighteen_networks_were_trained(demo: Seen, tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def reopened(demo: Seen) -> Iterator[Client]:
+    """A service on what the demo has left."""
     up = [sys.executable, "-m", "service.cli", "serve", "--json", "--port", "0"]
     with subprocess.Popen(
         [*up, "--home", str(demo.folder / "home"), "--exit-with-stdin"],
-        cwd=tmp_path,
+        cwd=demo.folder,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
@@ -109,8 +116,52 @@ def test_eighteen_networks_were_trained(demo: Seen, tmp_path: Path) -> None:
         assert service.stdout is not None
         assert service.stdin is not None
         with Client(json.loads(service.stdout.readline())["url"]) as client:
-            (search,) = client.list()
-            trials = [trial for trial in client.trials(search.id) if trial.repeat_of is None]
+            yield client
         service.stdin.close()
+
+
+def test_eighteen_networks_were_trained(reopened: Client) -> None:
+    (search,) = reopened.list()
+    trials = [trial for trial in reopened.trials(search.id) if trial.repeat_of is None]
     labels = Counter((trial.label or "proposed").split()[0] for trial in trials)
     assert labels == {"original": 3, "uniform": 4, "proposed": 11}
+
+
+BARE = """
+import sys
+
+for name in ("search_space", "service", "workers", "actsearch", "safetensors", "pydantic"):
+    sys.modules[name] = None  # To import it is an error from here on.
+
+import torch
+from activations_standalone import apply, read_weights
+from small_cnn import SmallCNN
+
+torch.set_num_threads(1)
+images, labels = torch.load("validation.pt")
+model = apply(SmallCNN(channels=1, classes=10))
+model.load_state_dict(read_weights("weights.safetensors"))
+with torch.no_grad():
+    hits = model.eval()(images).argmax(dim=1) == labels
+print(hits.float().mean().item())
+"""
+
+
+def test_with_a_bundle_and_nothing_of_ours_the_accuracy_is_reproduced(
+    reopened: Client, tmp_path: Path
+) -> None:
+    (search,) = reopened.list()
+    with zipfile.ZipFile(io.BytesIO(reopened.bundle(search.id, unconfirmed=True))) as bundle:
+        bundle.extractall(tmp_path)
+    shutil.copy(inspect.getfile(SmallCNN), tmp_path)
+    _, validation = on_device(digits.load(), torch.device("cpu"), train_samples=None)
+    batches = list(validation.ordered(1000))
+    torch.save(
+        tuple(torch.cat(part) for part in zip(*batches, strict=True)), tmp_path / "validation.pt"
+    )
+
+    run = [sys.executable, "-c", BARE]
+    ran = subprocess.run(run, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stderr
+    reported = json.loads((tmp_path / "activations.json").read_text())["provenance"]["metrics"]
+    assert float(ran.stdout) == pytest.approx(reported["validation_accuracy"], abs=1e-6)
