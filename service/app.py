@@ -26,6 +26,7 @@ from service.api import (
 )
 from service.api.deps import reads
 from service.artifacts import ArtifactStore
+from service.collection import Collector
 from service.core import Core, signing_key
 from service.dashboard.page import add_page
 from service.deletion import Deleter
@@ -45,8 +46,6 @@ from service.store.searches import clock
 from service.telemetry import Telemetry
 
 MAX_BODY_BYTES = 8 * 1024**2
-ARTIFACTS = "artifacts"
-"""The folder of trials' files, in the home."""
 THINKING_TIMES = 4
 """A transaction may be silent for so many times what an owner may: studies are rebuilt in it."""
 
@@ -111,7 +110,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
             database,
             url.render_as_string(hide_password=False),
             settings.home / "exports",
-            settings.home / ARTIFACTS,
+            settings.artifacts,
         )
         office.open()
         try:
@@ -131,12 +130,12 @@ def _term(
     """Make the parts that decide, and let them begin."""
     with database.write() as session:
         key, started_at = signing_key(session), clock(session)
-    room, deleter = WaitingRoom(), Deleter()
+    room, deleter, collector = WaitingRoom(), Deleter(), Collector()
     core = Core(
         settings=settings,
         database=database,
         metrics=app.state.metrics,
-        artifacts=ArtifactStore(settings.home / ARTIFACTS),
+        artifacts=ArtifactStore(settings.artifacts, settings.home / "incoming"),
         key=key,
         started_at=started_at,
         work=room.wake,
@@ -147,7 +146,8 @@ def _term(
     scheduler = Scheduler(core, room)
     scheduler.start()
     deleter.start(core)
-    return Term(epoch, core, room, (scheduler, deleter))
+    collector.start(core)
+    return Term(epoch, core, room, (scheduler, deleter, collector))
 
 
 def _admin_token(settings: Settings) -> str | None:

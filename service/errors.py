@@ -207,6 +207,17 @@ class StoreAway(Unavailable):
         return "the database does not answer at present; nothing was changed; try again"
 
 
+class Damaged(ServiceError):
+    """A stored file is not what was stored."""
+
+    def __init__(self, sha256: str) -> None:
+        super().__init__(sha256)
+        self.sha256 = sha256
+
+    def __str__(self) -> str:
+        return f"the stored file {self.sha256} is damaged"
+
+
 class TooLarge(ServiceError):
     """A body is larger than the service takes."""
 

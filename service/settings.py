@@ -27,6 +27,8 @@ class Settings(BaseSettings):
         allowed_hosts: Further names by which clients may address the service.
         log_format: Lines for people, or `json`.
         log_level: The least that is logged. At info: what changes something; at debug: all.
+        artifacts_url: Folder or URL of fsspec where trials' files are kept; None: in the home.
+        artifact_grace_seconds: How old a file is that is deleted because nothing names it.
         max_artifact_bytes: Largest file that a trial may store.
         max_log_bytes: So much of the output of an attempt is kept, the newest.
     """
@@ -43,6 +45,8 @@ class Settings(BaseSettings):
     allowed_hosts: list[str] = []
     log_format: LogFormat = "text"
     log_level: LogLevel = "warning"
+    artifacts_url: str | None = None
+    artifact_grace_seconds: float = Field(3600.0, gt=0)
     max_artifact_bytes: int = Field(2 * 1024**3, gt=0)
     max_log_bytes: int = Field(8 * 1024**2, gt=0)
 
@@ -53,6 +57,11 @@ class Settings(BaseSettings):
             return f"listen on {self.host}"
         outside = [name for name in self.allowed_hosts if not _is_loopback(name)]
         return f"answer for {', '.join(outside)}" if outside else None
+
+    @property
+    def artifacts(self) -> str:
+        """Where trials' files are kept."""
+        return self.artifacts_url or str(self.home.resolve() / "artifacts")
 
     @property
     def hosts(self) -> frozenset[str]:

@@ -22,6 +22,11 @@ from service.measurements import measured
 from service.store import attempts, trials
 from service.words import conclude, report
 
+Digest = Annotated[
+    str | None,
+    Query(pattern="^[0-9a-f]{64}$", description="Of the file; what does not match is refused."),
+]
+
 router = APIRouter(prefix="/leases/{lease}", tags=["attempts"])
 
 
@@ -71,11 +76,13 @@ async def append_log(
         }
     },
 )
-async def store_artifact(lease: Lease, name: str, request: Request, core: Parts) -> Stored:
+async def store_artifact(
+    lease: Lease, name: str, request: Request, core: Parts, sha256: Digest = None
+) -> Stored:
     """Store a file of the trial; a newer one of the same name takes its place."""
     check_name(name)
     limit = core.settings.max_artifact_bytes
-    received = await core.artifacts.receive(request.stream(), limit=limit)
+    received = await core.artifacts.receive(request.stream(), limit=limit, sha256=sha256)
     return await asyncio.to_thread(_keep, core, lease, name, received)
 
 
@@ -88,9 +95,12 @@ def send_outcome(lease: Lease, body: Outcome, core: Parts) -> None:
 def _keep(core: Core, lease: str, name: str, received: Received) -> Stored:
     try:
         with core.artifacts.lock:
+            with core.database.read() as session:
+                attempts.current(session, lease)
+            # Before the transaction: a store far away may take its time, and nobody waits then.
+            core.artifacts.keep(received)
             with core.database.write() as session:
                 attempt, trial = attempts.current(session, lease)
-                core.artifacts.keep(received)
                 unused = trials.put_artifact(
                     session, trial, name, sha256=received.sha256, size=received.size
                 )

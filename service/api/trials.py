@@ -4,7 +4,7 @@ import asyncio
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Response, status
-from fastapi.responses import FileResponse
+from fastapi.responses import StreamingResponse
 
 from service.api.deps import After, Limit, Parts, ReadableTrial, Reader, reads, reads_or_submits
 from service.artifacts import check_name
@@ -89,17 +89,22 @@ def list_artifacts(id: str, session: Reader) -> list[ArtifactAnswer]:
     return [ArtifactAnswer.model_validate(row) for row in trials.artifacts(session, id)]
 
 
-@router.get("/trials/{id}/artifacts/{name}", response_class=FileResponse)
-def download_artifact(id: ReadableTrial, name: str, core: Parts, session: Reader) -> FileResponse:
-    """Download a file of a trial."""
+@router.get("/trials/{id}/artifacts/{name}", response_class=StreamingResponse)
+def download_artifact(
+    id: ReadableTrial, name: str, core: Parts, session: Reader
+) -> StreamingResponse:
+    """Download a file of a trial; it breaks off where the file is not what was stored."""
     row = trials.artifact(session, trials.get(session, id).id, check_name(name))
     if row is None:
         raise NotFound(f"artifact of trial {id}", name)
-    return FileResponse(
-        core.artifacts.path(row.sha256),
+    return StreamingResponse(
+        core.artifacts.chunks(row.sha256),
         media_type="application/octet-stream",
-        filename=row.name,
-        headers={"ETag": f'"{row.sha256}"'},
+        headers={
+            "Content-Length": str(row.size),
+            "Content-Disposition": f'attachment; filename="{row.name}"',
+            "ETag": f'"{row.sha256}"',
+        },
     )
 
 

@@ -73,11 +73,7 @@ def write(
 def _stored(session: Session, store: ArtifactStore, trial: str | None) -> dict[str, bytes]:
     """Return the contents of the trial's files that a bundle has, by name."""
     rows = [] if trial is None else trials.artifacts(session, trial)
-    return {
-        row.name: store.path(row.sha256).read_bytes()
-        for row in rows
-        if row.name in (WEIGHTS, SHAPES, ONNX)
-    }
+    return {row.name: store.read(row.sha256) for row in rows if row.name in (WEIGHTS, SHAPES, ONNX)}
 
 
 def _files(

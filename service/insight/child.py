@@ -114,7 +114,7 @@ def write_bundle(url: str, search: str, path: str, artifacts: str, which: str) -
             session,
             searches.get(session, search),
             Path(path),
-            store=ArtifactStore(Path(artifacts)),
+            store=ArtifactStore(artifacts, Path(path).parent),
             unconfirmed=which == "unconfirmed",
         )
     return b""

@@ -58,7 +58,7 @@ class Export:
 class Studio:
     """Lives on the event loop, whose calls alone may change it."""
 
-    def __init__(self, database: Database, url: str, folder: Path, artifacts: Path) -> None:
+    def __init__(self, database: Database, url: str, folder: Path, artifacts: str) -> None:
         self._database = database
         self._url = url
         self._folder = folder
@@ -92,7 +92,7 @@ class Studio:
     async def bundle(self, search_id: str, *, unconfirmed: bool, wait: float) -> Path | None:
         """Return the bundle; None while it is still being written after `wait` s."""
         which = "unconfirmed" if unconfirmed else "confirmed"
-        arguments = ("artifacts", str(self._artifacts)), ("which", which)
+        arguments = ("artifacts", self._artifacts), ("which", which)
         return await self._written(search_id, Work("bundle", f"-{which}.zip", arguments), wait=wait)
 
     async def _written(self, search_id: str, work: Work, *, wait: float) -> Path | None:

@@ -260,6 +260,12 @@ def artifacts(session: Session, trial_id: str) -> Sequence[Artifact]:
     ).all()
 
 
+def is_named(session: Session, sha256: str) -> bool:
+    """Whether a trial has a file with this content."""
+    named = select(Artifact.name).where(Artifact.sha256 == sha256).limit(1)
+    return session.scalar(named) is not None
+
+
 def put_artifact(
     session: Session, trial: Trial, name: str, *, sha256: str, size: int
 ) -> str | None:

@@ -1,10 +1,13 @@
 """Files of trials: kept by content, checked, bounded, collected."""
 
+import hashlib
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import httpx2
 import pytest
+from fsspec import filesystem
 
 from tests.support.player import Player
 from tests.support.serving import Served
@@ -71,6 +74,69 @@ def test_a_file_over_the_limit_is_refused_and_leaves_nothing(serve: Callable[...
     assert response.status_code == 413
     assert response.headers["content-type"] == "application/problem+json"
     assert files(served) == []
+
+
+def test_what_arrives_is_checked_against_the_digest_that_was_said(
+    served: Served, lease: dict[str, str]
+) -> None:
+    right, wrong = hashlib.sha256(b"whole").hexdigest(), "0" * 64
+    assert put(served, lease["lease"], f"w?sha256={wrong}", b"whole").status_code == 422
+    assert files(served) == []
+    assert put(served, lease["lease"], f"w?sha256={right}", b"whole").status_code == 200
+
+
+def test_a_damaged_file_is_never_handed_out_whole(served: Served, lease: dict[str, str]) -> None:
+    put(served, lease["lease"], "weights", b"x" * 3_000_000)
+    (file,) = files(served)
+    file.write_bytes(b"y" * 3_000_000)
+    with pytest.raises(httpx2.RemoteProtocolError):
+        served.http.get(f"/trials/{lease['trial']}/artifacts/weights")
+
+
+def test_what_nothing_names_is_collected_and_what_is_named_is_kept(
+    serve: Callable[..., Served],
+) -> None:
+    served = serve(artifact_grace_seconds=0.3)
+    player = Player(served)
+    player.submit()
+    player.inspect()
+    put(served, player.work()["lease"], "kept", b"named")
+    folder = served.core.settings.home
+    orphan = folder / "artifacts" / "ab" / ("ab" * 32)
+    orphan.parent.mkdir()
+    broken_off, foreign = folder / "incoming" / "partial-1", folder / "artifacts" / "notes.txt"
+    for path in (orphan, broken_off, foreign):
+        path.write_bytes(b"left behind")
+    until(lambda: not orphan.exists() and not broken_off.exists())
+    assert sorted(path.read_bytes() for path in files(served)) == [b"left behind", b"named"]
+
+
+def test_files_may_lie_in_any_store_of_fsspec(serve: Callable[..., Served]) -> None:
+    served = serve(artifacts_url="memory://lab/files", artifact_grace_seconds=0.3)
+    player = Player(served)
+    player.submit()
+    player.inspect()
+    lease = player.work()
+    memory = filesystem("memory")
+    content = bytes(range(256)) * 10_000
+    for content_of_name in (b"older", content):
+        put(served, lease["lease"], "weights", content_of_name).raise_for_status()
+    orphan = f"/lab/files/ab/{'ab' * 32}"
+    memory.pipe_file(orphan, b"left behind")
+    assert served.http.get(f"/trials/{lease['trial']}/artifacts/weights").content == content
+    until(lambda: not memory.exists(orphan))
+    (path,) = memory.find("/lab/files")
+    assert path.endswith(hashlib.sha256(content).hexdigest())
+    assert not (served.core.settings.home / "artifacts").exists()
+    memory.rm("/lab", recursive=True)
+
+
+def until(happened: Callable[[], bool], seconds: float = 20) -> None:
+    """Wait for what must happen."""
+    end = time.monotonic() + seconds
+    while not happened():
+        assert time.monotonic() < end, "it did not happen"
+        time.sleep(0.02)
 
 
 def test_a_superseded_attempt_stores_nothing(

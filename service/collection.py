@@ -1,0 +1,51 @@
+"""Deletes files that no row names: what was left by an upload or a deletion that broke off.
+
+What is replaced or deleted in the ordinary way is deleted at once; this is for the rest.
+"""
+
+import logging
+from threading import Event, Thread
+
+from service.core import Core
+from service.store import trials
+
+_TIMES_A_GRACE = 2
+
+log = logging.getLogger(__name__)
+
+
+class Collector:
+    """The thread that collects. Start it once."""
+
+    def __init__(self) -> None:
+        self._stopping = Event()
+        self._thread: Thread | None = None
+
+    def start(self, core: Core) -> None:
+        self._thread = Thread(target=self._run, args=(core,), name="collector", daemon=True)
+        self._thread.start()
+
+    def stop(self, *, wait: bool) -> None:
+        """End after the file that is being looked at; wait for that, or not."""
+        self._stopping.set()
+        if wait and self._thread is not None:
+            self._thread.join()
+
+    def _run(self, core: Core) -> None:
+        grace = core.settings.artifact_grace_seconds
+        while not self._stopping.wait(grace / _TIMES_A_GRACE):
+            try:
+                self._collect(core, grace)
+            except Exception:
+                # The edge of the thread: what could not be deleted now is looked at again.
+                log.exception("could not collect files that nothing names")
+
+    def _collect(self, core: Core, grace: float) -> None:
+        core.artifacts.forget_incoming(grace)
+        for sha256 in core.artifacts.older_than(grace):
+            if self._stopping.is_set():
+                return
+            with core.artifacts.lock, core.database.write() as session:
+                if not trials.is_named(session, sha256):
+                    core.artifacts.discard(sha256)
+                    log.info("collected %s, which nothing names", sha256)
