@@ -59,12 +59,13 @@ class Access:
 
     Args:
         admin_token: The one of the file.
+        worker_token: One that works, for workers that are deployed together with the service.
+            Without, one is made for the worker that this process starts, and dies with it.
     """
 
-    def __init__(self, admin_token: str | None) -> None:
+    def __init__(self, admin_token: str | None, worker_token: str | None = None) -> None:
         self.is_open = admin_token is None
-        self.worker_token = _new_token(_WORKER_ID)
-        """For the worker that this very process starts; it dies with the process."""
+        self.worker_token = worker_token or _new_token(_WORKER_ID)
         self._admin = Caller(ADMIN_ID, GRANTS[Scope.ADMIN], digest_of(admin_token or ""))
         self._worker = Caller(_WORKER_ID, GRANTS[Scope.WORK], digest_of(self.worker_token))
 

@@ -56,7 +56,8 @@ def create_app(settings: Settings) -> FastAPI:
     Raises:
         CannotStart: If it would listen off loopback without a token.
     """
-    token = _admin_token(settings)
+    token = _token_of(settings.admin_token_file, "admin")
+    worker_token = _token_of(settings.worker_token_file, "worker")
     if token is None and settings.exposure is not None:
         raise CannotStart(
             f"refusing to {settings.exposure} without a token: put one into a file and name it "
@@ -69,7 +70,7 @@ def create_app(settings: Settings) -> FastAPI:
         responses={"4XX": {"model": Problem}},
     )
     app.state.settings = settings
-    app.state.access = Access(token)
+    app.state.access = Access(token, worker_token)
     metrics = Metrics()
     metrics.registry.register(StoreCollector(lambda: app.state.office, settings.lease_seconds))
     app.state.metrics = metrics
@@ -150,15 +151,16 @@ def _term(
     return Term(epoch, core, room, (scheduler, deleter, collector))
 
 
-def _admin_token(settings: Settings) -> str | None:
-    if settings.admin_token_file is None:
+def _token_of(file: Path | None, whose: str) -> str | None:
+    """Return the token that a file holds; None where none is named."""
+    if file is None:
         return None
     try:
-        token = settings.admin_token_file.read_text().strip()
+        token = file.read_text().strip()
     except OSError as error:
-        raise CannotStart(f"cannot read the admin token: {error}") from None
+        raise CannotStart(f"cannot read the {whose} token: {error}") from None
     if not token:
-        raise CannotStart(f"the admin token file {settings.admin_token_file} is empty")
+        raise CannotStart(f"the {whose} token file {file} is empty")
     return token
 
 

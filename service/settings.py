@@ -24,6 +24,8 @@ class Settings(BaseSettings):
             that stands by takes over.
         admin_token_file: File that holds the token every request must carry; None: no token,
             which is refused off loopback.
+        worker_token_file: File that holds a token with the scope work, for workers that are
+            deployed together with the service.
         allowed_hosts: Further names by which clients may address the service.
         log_format: Lines for people, or `json`.
         log_level: The least that is logged. At info: what changes something; at debug: all.
@@ -42,6 +44,7 @@ class Settings(BaseSettings):
     lease_seconds: float = Field(30.0, gt=0)
     owner_seconds: float = Field(15.0, gt=0)
     admin_token_file: Path | None = None
+    worker_token_file: Path | None = None
     allowed_hosts: list[str] = []
     log_format: LogFormat = "text"
     log_level: LogLevel = "warning"

@@ -1,5 +1,6 @@
 """What is noted of every request: its id, how it was answered, and how long that took."""
 
+import logging
 import re
 import secrets
 import time
@@ -25,7 +26,7 @@ _HEADERS = {
 }
 """Unless an answer says otherwise."""
 
-log = structlog.stdlib.get_logger(__name__)
+log = logging.getLogger(__name__)
 
 
 class Telemetry:
@@ -81,11 +82,12 @@ class Telemetry:
         """Log a request: failures of ours loudly, what reads or repeats itself only on demand."""
         is_write = scope["method"] not in ("GET", "HEAD") and "/leases" not in scope["path"]
         if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-            say = log.warning
+            level = logging.WARNING
         else:
-            say = log.info if is_write or status >= HTTPStatus.BAD_REQUEST else log.debug
-        path = scope["path"]
-        say("request", method=_method(scope), path=path, status=status, seconds=seconds)
+            is_news = is_write or status >= HTTPStatus.BAD_REQUEST
+            level = logging.INFO if is_news else logging.DEBUG
+        said = {"method": _method(scope), "path": scope["path"], "status": status}
+        log.log(level, "request", extra={**said, "seconds": seconds})
 
 
 def _method(scope: Scope) -> str:
