@@ -80,6 +80,7 @@ class TaskOffer(Message):
         settings: JSON Schema of the settings beside `name`, with their defaults.
         metrics: Direction of each metric it reports.
         recipes: Optimizer, rates and schedule per network, for people to read.
+        code: What differs where the task's code does; None: not known.
     """
 
     name: Name
@@ -87,6 +88,7 @@ class TaskOffer(Message):
     settings: dict[str, Any]
     metrics: dict[str, Literal["maximize", "minimize"]]
     recipes: dict[str, Any] = {}
+    code: Annotated[str, Field(max_length=200)] | None = None
 
 
 class WorkerManifest(Message):

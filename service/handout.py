@@ -1,5 +1,6 @@
 """Handing out work: from a slot's request to an attempt."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from sqlalchemy.orm import Session
@@ -52,12 +53,13 @@ def find_work(core: Core, request: LeaseRequest, nothing: set[str]) -> Assignmen
         if repeated is not None:
             return _assignment(core, session, repeated)
         worker = workers.get(session, request.worker)
-        tasks = {offer.name for offer in workers.manifest_of(worker).tasks}
+        codes = workers.codes(workers.manifest_of(worker))
         wanting = [
             search.id
             for search in searches.in_turn(session)
             if search.id not in nothing
-            and search.document["task"]["name"] in tasks
+            and search.document["task"]["name"] in codes
+            and has_its_code(search, codes)
             and not searches.benched(session, search.id, request.boot_id)
         ]
     for search_id in wanting:
@@ -134,12 +136,25 @@ def _lease(turn: Turn, trial: Trial, request: LeaseRequest) -> Assignment:
     )
     turn.session.add(attempt)
     turn.session.flush()
-    if trial.kind != TrialKind.INSPECTION:
+    if trial.kind == TrialKind.INSPECTION:
+        codes = workers.codes(workers.manifest_of(workers.get(turn.session, request.worker)))
+        code = codes[turn.search.document["task"]["name"]]
+        turn.search.pinned = {**turn.search.pinned, "code": code}
+    else:
         if turn.search.state == SearchState.QUEUED:
             turn.search.started_at = now()
             set_state(turn, SearchState.RUNNING)
         events.add(turn.session, turn.search, "trial", summary(trial))
     return _assignment(turn.core, turn.session, attempt)
+
+
+def has_its_code(search: Search, codes: Mapping[str, str | None]) -> bool:
+    """Whether a worker has the code that a search began with, as far as both are known.
+
+    Numbers of different code must not be compared.
+    """
+    began, has = search.pinned.get("code"), codes[search.document["task"]["name"]]
+    return search.plan is None or began is None or has is None or began == has
 
 
 def _gpus(manifest: WorkerManifest) -> float:

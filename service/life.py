@@ -141,7 +141,8 @@ def plan(turn: Turn, found: SitePlan) -> None:
     search.plan = to_data(found)
     search.fingerprint = found.fingerprint
     # At submission there may have been no worker yet to tell how many epochs a trial lasts.
-    search.pinned = pin(document, workers.offers(session, document.task.name))
+    code = {"code": search.pinned["code"]} if "code" in search.pinned else {}
+    search.pinned = pin(document, workers.offers(session, document.task.name)) | code
     try:
         space = make_space(document, found)
     except SearchSpaceError as error:

@@ -7,6 +7,7 @@ from typing import Literal
 from sqlalchemy.orm import Session
 
 from search_space.contract import OutcomeKind, TrialKind
+from service.handout import has_its_code
 from service.life import nothing_more_to_propose
 from service.schemas import QueuedAnswer, WaitingTrialAnswer
 from service.store import queue, searches, trials, workers
@@ -20,6 +21,7 @@ Reason = Literal[
     "outranked",
     "parallel",
     "no_worker",
+    "other_code",
     "benched",
     "paused",
     "ending",
@@ -30,11 +32,11 @@ Reason = Literal[
 
 @dataclass(frozen=True, slots=True)
 class Crew:
-    """A living worker: the tasks that it offers, and how many of its slots run something."""
+    """A living worker: its tasks with their code, and how many of its slots run something."""
 
     worker: str
     boot_id: str
-    tasks: frozenset[str]
+    codes: Mapping[str, str | None]
     slots: int
     busy: int
 
@@ -72,7 +74,7 @@ def _crews(session: Session, lease_seconds: float) -> list[Crew]:
         Crew(
             worker=worker.id,
             boot_id=worker.boot_id,
-            tasks=frozenset(offer.name for offer in manifest.tasks),
+            codes=workers.codes(manifest),
             slots=manifest.slots,
             busy=busy.get(worker.boot_id, 0),
         )
@@ -160,9 +162,14 @@ def _whom_for(
 ) -> Why:
     """Say for which workers a search waits that has work to give."""
     task = search.document["task"]["name"]
-    offering = [crew for crew in crews if task in crew.tasks]
-    if not offering:
+    everyone = [crew for crew in crews if task in crew.codes]
+    if not everyone:
         return Why("no_worker", f"no living worker offers the task {task!r}")
+    offering = [crew for crew in everyone if has_its_code(search, crew.codes)]
+    if not offering:
+        found = ", ".join(sorted({str(crew.codes[task]) for crew in everyone}))
+        said = f"it began with the code {search.pinned['code']!r}, and its workers have {found!r}"
+        return Why("other_code", f"{said}; fork it to search with theirs", _names(everyone))
     benches = queue.benches(session, search.id)
     able = [crew for crew in offering if crew.boot_id not in benches]
     if not able:

@@ -167,6 +167,7 @@ class QueuedAnswer(Answer):
         "outranked",
         "parallel",
         "no_worker",
+        "other_code",
         "benched",
         "paused",
         "ending",

@@ -21,12 +21,13 @@ from search_space.contract import (
     WorkerManifest,
     WorkerWelcome,
 )
+from workers.code import code_of
 from workers.errors import LeaseLost, NotKnown, ServiceError
 from workers.executors.base import Executor, Order, Running
 from workers.last_words import failed, left_behind, outcome_of, preempted
 from workers.logs import LogStream
 from workers.scratch import folder_of, sweep
-from workers.tasks.base import Task
+from workers.tasks.base import CommandTask, Task
 from workers.wire import Wire
 
 logger = logging.getLogger(__name__)
@@ -222,8 +223,20 @@ class Agent:
         task = self._tasks.get(str(name))
         if task is None:
             return failed(FailureClass.ENVIRONMENT, f"this worker offers no task named {name!r}")
+        if (changed := self._change_of(task)) is not None:
+            return failed(FailureClass.ENVIRONMENT, changed)
         with LogStream(told, files.log):
             return self._wait_for_process(work, slot, Order(task, settings, files.lease, files.log))
+
+    def _change_of(self, task: Task) -> str | None:
+        """Say that the code of a command is not what it was when this worker started."""
+        told = {offer.name: offer.code for offer in self._manifest.tasks}[task.offer.name]
+        if told is None or not isinstance(task, CommandTask) or (now := code_of(task)) == told:
+            return None
+        return (
+            f"the code of {task.offer.name!r} has changed since this worker started "
+            f"({told}, now {now}); restart it, and submit the search anew to search with that code"
+        )
 
     def _wait_for_process(self, work: _Work, slot: int, order: Order) -> Outcome:
         try:

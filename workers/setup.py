@@ -15,6 +15,7 @@ from pathlib import Path
 from search_space.catalog import CATALOG
 from search_space.contract import WorkerManifest
 from workers.agent import Agent
+from workers.code import code_of
 from workers.errors import BadSetting
 from workers.executors.base import Executor, Share
 from workers.executors.local import LocalExecutor
@@ -44,7 +45,7 @@ def make_agent(options: argparse.Namespace) -> Agent:
         slots=executor.slots,
         devices=executor.devices,
         versions=_versions(),
-        tasks=[task.offer for task in tasks.values()],
+        tasks=[task.offer.model_copy(update={"code": code_of(task)}) for task in tasks.values()],
         activations=list(CATALOG),
     )
     return Agent(

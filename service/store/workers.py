@@ -67,3 +67,8 @@ def offers(session: Session, task: str | None = None) -> Sequence[TaskOffer]:
     """Return the tasks that any worker ever offered, the newest offer of each worker first."""
     found = (offer for worker in newest(session) for offer in manifest_of(worker).tasks)
     return [offer for offer in found if task is None or offer.name == task]
+
+
+def codes(manifest: WorkerManifest) -> dict[str, str | None]:
+    """Return the code of each task that a worker offers; None where it does not say."""
+    return {offer.name: offer.code for offer in manifest.tasks}

@@ -113,3 +113,45 @@ def test_only_the_attempt_itself_may_tell_its_measurements(serve: Any, tmp_path:
     served: Served = serve(admin_token_file=token)
     answer = served.http.post("/leases/l1/measurements", json=told())
     assert answer.status_code == 401
+
+
+LIMITED = {
+    "baselines": {"original_seeds": 1, "uniform": False},
+    "constraints": {"latency_ratio": 1.2},
+}
+
+
+@pytest.mark.parametrize(
+    ("latency", "verdict", "state"),
+    [
+        (ratio(1.3, 1.25, 1.4), "infeasible", "failed"),
+        (ratio(1.3, 1.15, 1.4), "continue", "running"),
+        (ratio(1.0, 0.9, 1.1), "continue", "running"),
+    ],
+)
+def test_a_trial_is_infeasible_when_all_of_the_interval_lies_over_the_limit(
+    player: Player, latency: dict[str, float], verdict: str, state: str
+) -> None:
+    player.submit(**LIMITED)
+    player.inspect()
+    original = player.work()
+    assert original["measuring"]["latency"]
+    # The original is trained whatever it costs: all others are compared with it.
+    assert say(player, original, told(latency_ratio=latency)).json()["verdict"] == "continue"
+    player.train(original, 0.5)
+    assignment = player.work()
+    assert say(player, assignment, told(latency_ratio=latency)).json()["verdict"] == verdict
+    trial = player.http.get(f"/trials/{assignment['trial']}").json()
+    assert trial["state"] == state
+    if verdict == "infeasible":
+        assert trial["failure"] == "infeasible"
+        assert trial["reason"] == "latency_ratio is 1.3 (1.25 to 1.4), over the limit of 1.2"
+        assert say(player, assignment, told(latency_ratio=latency)).status_code == 409
+
+
+def test_a_ratio_that_is_limited_must_be_told(player: Player) -> None:
+    player.submit(**LIMITED)
+    player.inspect()
+    answer = say(player, player.work(), told(parameter_ratio=ratio(1.0)))
+    assert answer.status_code == 422
+    assert "latency_ratio is limited and missing" in answer.json()["detail"]

@@ -1,0 +1,74 @@
+"""What tells the code of a task from other code."""
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from search_space.contract import TaskOffer
+from workers.code import code_of
+from workers.tasks import image_classification
+from workers.tasks.base import CommandTask, FunctionTask
+
+OFFER = TaskOffer(name="mine", settings={}, metrics={"loss": "minimize"})
+
+
+def code(folder: Path) -> str:
+    return code_of(CommandTask(OFFER, ("python", "train.py"), folder))
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Code that no version control knows."""
+    (tmp_path / "train.py").write_text("print(1)")
+    (tmp_path / "results.csv").write_text("1")
+    return tmp_path
+
+
+@pytest.fixture
+def tree(folder: Path) -> Path:
+    """The same in a git tree, all of it committed."""
+    identity = ["-c", "user.name=n", "-c", "user.email=e@example.org"]
+    for arguments in (["init", "-q"], ["add", "."], [*identity, "commit", "-qm", "first"]):
+        subprocess.run(["git", "-C", str(folder), *arguments], check=True)
+    return folder
+
+
+def test_files_count_by_what_is_in_them(folder: Path) -> None:
+    before = code(folder)
+    assert before.startswith("files ")
+    (folder / "results.csv").write_text("2")
+    (folder / ".venv").mkdir()
+    (folder / ".venv" / "other.py").write_text("")
+    assert code(folder) == before
+    (folder / "train.py").write_text("print(2)")
+    assert code(folder) != before
+
+
+def test_a_git_tree_counts_by_its_commit_and_what_differs_from_it(tree: Path) -> None:
+    committed = code(tree)
+    assert committed.startswith("git ")
+    assert "+" not in committed
+    (tree / "train.py").write_text("print(2)")
+    changed = code(tree)
+    assert changed.startswith(f"{committed} + ")
+    (tree / "train.py").write_text("print(3)")
+    assert code(tree) not in (committed, changed)
+    (tree / "train.py").write_text("print(1)")
+    assert code(tree) == committed
+    (tree / "helper.py").write_text("")
+    assert code(tree).startswith(f"{committed} + ")
+
+
+def test_a_task_of_a_file_counts_by_that_file(folder: Path) -> None:
+    file = folder / "train.py"
+    task = FunctionTask(OFFER, "train:run", file)
+    before = code_of(task)
+    file.write_text("print(2)")
+    assert code_of(task) != before
+
+
+def test_a_built_in_task_counts_by_our_own_code() -> None:
+    task = image_classification.TASK
+    assert code_of(task) == code_of(task)
+    assert code_of(task).startswith("files ")
