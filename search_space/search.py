@@ -191,11 +191,14 @@ class Confirm(Document):
         shortlist: So many of the best candidates are trained once more, to choose the winner.
         seeds: Fresh seeds on which the winner and what it is compared with are trained.
         epochs: Length of these trainings; None: that of the task.
+        spread: Where `epochs` is another length than the search's, so many candidates from the
+            best to the worst are trained at it too, to see whether both rank alike.
     """
 
     shortlist: Annotated[int, Field(ge=1, le=100)] = 3
     seeds: Annotated[int, Field(ge=2, le=1000)] = 8
     epochs: Annotated[int, Field(ge=1)] | None = None
+    spread: Annotated[int, Field(ge=0, le=100)] = 5
 
 
 class Measure(Document):

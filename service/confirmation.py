@@ -1,12 +1,14 @@
 """Confirmation: the winner, and what it is compared with, trained anew on fresh seeds.
 
-First the shortlist once more, which chooses one winner by validation data; then the winner, the
-best uniform network, and the original both with its own and with the winner's hyperparameters,
-each on as many seeds as were fixed at submission. None of these trainings is ever stopped early.
+First the shortlist once more, which chooses one winner by validation data, and, where the length
+is another than the search's, some candidates from the best to the worst. Then the winner, the best
+uniform network, and the original both with its own and with the winner's hyperparameters, each on
+as many seeds as were fixed at submission. None of these trainings is ever stopped early.
 """
 
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from sqlalchemy.orm import Session
 
@@ -16,16 +18,36 @@ from search_space.search import Confirm, metric_in
 from search_space.spec import Candidate
 from service import results
 from service.entry import enter_trial
+from service.objectives import means
 from service.store import trials
 from service.store.models import FINISHED, Search, Trial, TrialState
 from service.turn import Turn
 from service.verdict import Comparison, Sample, judge
 
 SHORTLIST = "shortlist"
+SPREAD = "spread"
 WINNER = "winner"
 ORIGINAL = "original network"
 TUNED = "tuned original"
 UNIFORM = "best uniform network"
+
+FEWEST_TO_RANK = 3
+_FIRST_STAGE = (SHORTLIST, SPREAD)
+
+
+@dataclass(frozen=True, slots=True)
+class Agreement:
+    """How alike two lengths of training rank candidates.
+
+    Attributes:
+        tau: Kendall's, 1 where the orders are the same and -1 where they are opposite; None
+            where all values of one length are equal.
+    """
+
+    tau: float | None
+    candidates: int
+    epochs: int | None
+    confirm_epochs: int
 
 
 def go_on(turn: Turn, space: Space, confirm: Confirm) -> bool:
@@ -35,11 +57,13 @@ def go_on(turn: Turn, space: Space, confirm: Confirm) -> bool:
     best = results.ranked(session, search, limit=confirm.shortlist)
     if not best or any(trial.label == WINNER for trial in done):
         return False
-    if len(best) > 1 and not done:
-        for one in best:
-            _enter(turn, space, SHORTLIST, read_candidate(one.trial.candidate))
+    first = {} if done else _first_stage(session, search, best, confirm)
+    if first:
+        for trial, label in first.items():
+            _enter(turn, space, label, read_candidate(trial.candidate))
         return True
-    winner = _winner(done, results.maximizes(search)) or best[0].trial
+    shortlist = [trial for trial in done if trial.label == SHORTLIST]
+    winner = _winner(shortlist, results.maximizes(search)) or best[0].trial
     for label, candidate in _rivals(session, search, space, winner).items():
         for _ in range(confirm.seeds):
             _enter(turn, space, label, candidate)
@@ -49,12 +73,34 @@ def go_on(turn: Turn, space: Space, confirm: Confirm) -> bool:
 def most_trials(confirm: Confirm, *, uniform: bool) -> int:
     """Return how many trainings a confirmation takes at most."""
     groups = 4 if uniform else 3
-    return (confirm.shortlist if confirm.shortlist > 1 else 0) + groups * confirm.seeds
+    shortlist = confirm.shortlist if confirm.shortlist > 1 else 0
+    spread = confirm.spread if confirm.epochs is not None else 0
+    return shortlist + spread + groups * confirm.seeds
+
+
+def agreement(session: Session, search: Search) -> Agreement | None:
+    """Return how alike two lengths of training rank, or None where that is not known."""
+    confirm = search.document.get("confirm")
+    if confirm is None or not _is_another_length(search, confirm["epochs"]):
+        return None
+    pairs = []
+    for trial in trials.confirmations(session, search):
+        if trial.label in _FIRST_STAGE and trial.state == TrialState.COMPLETED and trial.key:
+            found = trials.results_by_key(session, search.id, trial.key)
+            pairs.append((means(found[trial.key])[0], trial.value))
+    if len(pairs) < FEWEST_TO_RANK:
+        return None
+    # scipy takes a while to import and is needed here alone.
+    from scipy.stats import kendalltau
+
+    tau = float(kendalltau(*zip(*pairs, strict=True)).statistic)
+    epochs = search.pinned["epochs"]
+    return Agreement(None if math.isnan(tau) else tau, len(pairs), epochs, confirm["epochs"])
 
 
 def samples(session: Session, search: Search) -> dict[str, Sample]:
     """Return the test results of each confirmed network; empty until all of them have ended."""
-    done = [t for t in trials.confirmations(session, search) if t.label != SHORTLIST]
+    done = [t for t in trials.confirmations(session, search) if t.label not in _FIRST_STAGE]
     if any(trial.state not in FINISHED for trial in done):
         return {}
     metric = test_metric(metric_in(search.document))
@@ -89,6 +135,21 @@ def confirmed_trial(session: Session, search: Search) -> Trial | None:
     done = trials.confirmations(session, search)
     completed = (t for t in done if t.label == WINNER and t.state == TrialState.COMPLETED)
     return next(completed, None)
+
+
+def _first_stage(
+    session: Session, search: Search, best: Sequence[results.Ranked], confirm: Confirm
+) -> dict[Trial, str]:
+    """Return what is trained once before the winner is chosen, with its label."""
+    chosen = {one.trial: SHORTLIST for one in best} if len(best) > 1 else {}
+    if not _is_another_length(search, confirm.epochs):
+        return chosen
+    spread = results.spread(session, search, confirm.spread)
+    return {one.trial: SPREAD for one in spread} | chosen
+
+
+def _is_another_length(search: Search, epochs: int | None) -> bool:
+    return epochs is not None and epochs != search.pinned["epochs"]
 
 
 def _rivals(

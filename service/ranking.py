@@ -12,6 +12,7 @@ from search_space.contract import TrialKind
 from search_space.search import Confirm, metric_in, objectives_in
 from service import claims, confirmation, results, spending
 from service.schemas import (
+    AgreementAnswer,
     Best,
     BestAnswer,
     BudgetAnswer,
@@ -67,6 +68,7 @@ def best(session: Session, search: Search) -> BestAnswer:
         results.completed_proposals(session, search),
     )
     finding = find(session, search)
+    agreement = confirmation.agreement(session, search)
     return BestAnswer(
         status=finding.status,
         claim=finding.claim,
@@ -83,6 +85,7 @@ def best(session: Session, search: Search) -> BestAnswer:
         luck=results.luck(original, equals, maximize=maximize),
         luck_of=equals,
         stops=StopsAnswer.model_validate(stops(session, search)),
+        agreement=(None if agreement is None else AgreementAnswer.model_validate(agreement)),
         pareto=[
             _on_front(search, trial, values) for trial, values in results.front(session, search)
         ],

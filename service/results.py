@@ -16,6 +16,9 @@ from service.store.models import Search, Trial, TrialState
 
 MIN_SEEDS_FOR_LUCK = 3
 
+MOST_RANKED = 1000
+"""What lies below so many in the ranking is no candidate for anything."""
+
 CANDIDATES = (TrialKind.BASELINE, TrialKind.PROPOSED, TrialKind.MANUAL, TrialKind.EARLIER)
 
 
@@ -78,6 +81,15 @@ def completed_proposals(session: Session, search: Search) -> int:
     )
 
 
+def spread(session: Session, search: Search, count: int) -> list[Ranked]:
+    """Return candidates at even distances in the ranking, from the best to the worst."""
+    last = len(ranked(session, search, limit=MOST_RANKED)) - 1
+    places = {round(step * last / max(count - 1, 1)) for step in range(count)}
+    return [
+        one for place in sorted(places) for one in ranked(session, search, limit=1, offset=place)
+    ]
+
+
 def best_trial(session: Session, search: Search) -> Ranked | None:
     """Return the best completed trial of what may be chosen: the original is not."""
     best = ranked(session, search, limit=1)
@@ -95,6 +107,7 @@ def ranked(
     search: Search,
     *,
     limit: int,
+    offset: int = 0,
     kinds: Sequence[TrialKind] = CANDIDATES,
 ) -> Sequence[Ranked]:
     """Return the best completed candidates and uniform networks, the best first.
@@ -126,6 +139,7 @@ def ranked(
         )
         .order_by(found.c.mean.desc() if maximizes(search) else found.c.mean.asc(), first.number)
         .limit(limit)
+        .offset(offset)
     )
     return [Ranked(trial, value, seeds) for trial, value, seeds in rows]
 

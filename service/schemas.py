@@ -320,6 +320,18 @@ class ParetoAnswer(Answer):
     candidate: dict[str, Any]
 
 
+class AgreementAnswer(Answer):
+    """How alike the search's length and the confirmation's rank the same `candidates`.
+
+    `tau` is Kendall's: 1 for the same order, -1 for the opposite one.
+    """
+
+    tau: float | None
+    candidates: int
+    epochs: int | None
+    confirm_epochs: int
+
+
 class StopsAnswer(Answer):
     """What the pruner did, and how often it was wrong.
 
@@ -351,6 +363,7 @@ class BestAnswer(Answer):
     luck: float | None
     luck_of: int
     stops: StopsAnswer
+    agreement: AgreementAnswer | None
     pareto: list[ParetoAnswer]
     ranking: list[RankedAnswer]
 

@@ -1,5 +1,6 @@
 """Confirmation: what is trained anew, what is claimed of it, and what is not."""
 
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -177,3 +178,64 @@ def test_what_too_few_seeds_survived_is_not_confirmed(player: Player) -> None:
         else:
             player.end(assignment)
     assert player.http.get(f"/searches/{search['id']}/best").json()["status"] == "not_confirmed"
+
+
+LONGER = {
+    "confirm": {"shortlist": 2, "seeds": 2, "epochs": 30, "spread": 4},
+    "choices": ["relu", "silu", "gelu", "tanh", "elu"],
+    "hyperparameters": {},
+    "budget": {"trials": 8},
+}
+
+
+def run_both_lengths(player: Player, sign: int, **changes: Any) -> tuple[str, list[dict[str, Any]]]:
+    """Run a search whose longer trainings rank as the shorter do, or the other way round."""
+    search = player.submit(**CONFIRM | LONGER | changes)
+    player.inspect()
+
+    def value(assignment: dict[str, Any]) -> float:
+        fixed = sorted(names(assignment["candidate"]))
+        height = sum(ord(letter) for letter in "".join(fixed)) % 97 / 200
+        return 0.5 + (sign if assignment["task"].get("epochs") == 30 else 1) * height
+
+    confirmations = run(player, search["id"], value, noisy(lambda _: 0.5))
+    return search["id"], confirmations
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_two_lengths_are_compared_by_candidates_from_the_best_to_the_worst(
+    player: Player, sign: int
+) -> None:
+    search_id, _ = run_both_lengths(player, sign)
+    first = [t for t in player.trials(search_id) if t["label"] in ("shortlist", "spread")]
+    assert [t["label"] for t in first].count("shortlist") == 2
+    best = player.http.get(f"/searches/{search_id}/best").json()
+    values = {json.dumps(line["candidate"], sort_keys=True) for line in best["ranking"]}
+    assert {json.dumps(t["candidate"], sort_keys=True) for t in first} <= values
+    order = [json.dumps(line["candidate"], sort_keys=True) for line in best["ranking"]]
+    places = sorted(order.index(json.dumps(t["candidate"], sort_keys=True)) for t in first)
+    assert (places[0], places[-1]) == (0, len(order) - 1)
+    found = best["agreement"]
+    assert (found["candidates"], found["epochs"], found["confirm_epochs"]) == (len(first), 4, 30)
+    # Candidates of one set of activations are equal at both lengths, which costs some of tau.
+    assert sign * found["tau"] > 0.6
+
+
+def test_a_spread_candidate_is_not_the_winner(player: Player) -> None:
+    search_id, _ = run_both_lengths(player, -1)
+    trials = player.trials(search_id)
+    shortlist = [t["candidate"] for t in trials if t["label"] == "shortlist"]
+    winner = next(t["candidate"] for t in trials if t["label"] == "winner")
+    assert winner in shortlist
+
+
+def test_one_length_needs_no_comparison(player: Player) -> None:
+    confirm = {"shortlist": 2, "seeds": 2, "epochs": 4, "spread": 4}
+    search_id, _ = run_both_lengths(player, 1, confirm=confirm)
+    assert not [t for t in player.trials(search_id) if t["label"] == "spread"]
+    assert player.http.get(f"/searches/{search_id}/best").json()["agreement"] is None
+
+
+def test_the_comparison_of_lengths_is_reserved_beforehand(player: Player) -> None:
+    search = player.submit(**CONFIRM | LONGER)
+    assert search["progress"]["total"] == 3 + 5 + 8 + 2 + 4 + 4 * 2
