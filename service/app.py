@@ -15,6 +15,7 @@ from sqlalchemy import text
 from service.access import Access
 from service.api import (
     catalogue,
+    drafts,
     events,
     insight,
     leases,
@@ -78,7 +79,18 @@ def create_app(settings: Settings) -> FastAPI:
     app.add_middleware(Telemetry, metrics=metrics, routes=app.routes)
     add_problem_handlers(app)
     api = APIRouter(prefix="/v1", max_body_size=MAX_BODY_BYTES)
-    for part in (searches, queue, insight, trials, events, workers, leases, catalogue, tokens):
+    for part in (
+        drafts,
+        searches,
+        queue,
+        insight,
+        trials,
+        events,
+        workers,
+        leases,
+        catalogue,
+        tokens,
+    ):
         api.include_router(part.router)
     app.include_router(api)
     app.add_api_route("/healthz", _healthz, tags=["probes"])

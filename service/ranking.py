@@ -17,6 +17,7 @@ from service.schemas import (
     BestAnswer,
     BudgetAnswer,
     ComparisonAnswer,
+    FindingAnswer,
     OriginalAnswer,
     ParetoAnswer,
     Progress,
@@ -100,7 +101,7 @@ def answer(session: Session, search: Search, counts: dict[str, int]) -> SearchAn
     """Return a search with what is derived from its trials."""
     top, equals = results.best_trial(session, search), results.completed_proposals(session, search)
     original = results.original_of(session, search)
-    derived = ("counts", "progress", "best", "luck", "luck_of", "budget", "spent")
+    derived = ("counts", "progress", "best", "finding", "luck", "luck_of", "budget", "spent")
     columns = {
         name: getattr(search, name) for name in SearchAnswer.model_fields if name not in derived
     }
@@ -109,6 +110,7 @@ def answer(session: Session, search: Search, counts: dict[str, int]) -> SearchAn
         counts=counts,
         progress=_progress(session, search, counts),
         best=None if top is None else _best(top),
+        finding=_finding(session, search, top, original),
         luck=results.luck(original, equals, maximize=results.maximizes(search)),
         luck_of=equals,
         budget=BudgetAnswer(
@@ -124,6 +126,25 @@ def answer(session: Session, search: Search, counts: dict[str, int]) -> SearchAn
 def answers(session: Session, found: Sequence[Search]) -> list[SearchAnswer]:
     counts = searches.counts(session, [search.id for search in found])
     return [answer(session, search, counts[search.id]) for search in found]
+
+
+def _finding(
+    session: Session, search: Search, top: results.Ranked | None, original: results.Original
+) -> FindingAnswer:
+    finding = find(session, search)
+    if finding.comparisons:
+        over = finding.comparisons[0]
+        return FindingAnswer(
+            status=finding.status,
+            claim=finding.claim,
+            gain=over.difference,
+            low=over.low,
+            high=over.high,
+        )
+    gain = None
+    if top is not None and original.mean is not None:
+        gain = (top.value - original.mean) * (1 if results.maximizes(search) else -1)
+    return FindingAnswer(status=finding.status, claim=finding.claim, gain=gain, low=None, high=None)
 
 
 def _ranked_answer(

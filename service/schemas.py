@@ -68,6 +68,20 @@ class SpentAnswer(Answer):
     gpu_hours: float
 
 
+class FindingAnswer(Answer):
+    """What may be said of the best: its gain on the original, positive when it is better.
+
+    Once confirmed, or found to be noise, the gain is on test data and `low` and `high` are its
+    95 % interval; until then it is one training on validation data, and has none.
+    """
+
+    status: Literal["not_confirmed", "confirmed", "noise"]
+    claim: str
+    gain: float | None
+    low: float | None
+    high: float | None
+
+
 class SearchAnswer(Answer):
     """A search.
 
@@ -89,6 +103,7 @@ class SearchAnswer(Answer):
     priority: int
     forked_from: str | None
     best: Best | None
+    finding: FindingAnswer
     luck: float | None
     luck_of: int
     events: int
@@ -366,6 +381,19 @@ class BestAnswer(Answer):
     agreement: AgreementAnswer | None
     pareto: list[ParetoAnswer]
     ranking: list[RankedAnswer]
+
+
+class Draft(BaseModel):
+    """A search as somebody writes it, in YAML or JSON."""
+
+    text: str = Field(max_length=200_000)
+
+
+class DraftAnswer(Answer):
+    """A search with every default, as data and as YAML."""
+
+    document: dict[str, Any]
+    text: str
 
 
 class PlotAnswer(Answer):

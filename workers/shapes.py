@@ -9,7 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from search_space.activations.acon import MetaAcon
 from search_space.activations.learned import LearnedActivation
+from search_space.activations.pwlu import PWLU
 from search_space.build import build
 from search_space.catalog import lookup
 from search_space.spec import ActivationSpec, Candidate, Site, SitePlan
@@ -19,6 +21,7 @@ from workers.nearest import likeness
 _VERSION = 1
 _POINTS = 65
 _MOST_CURVES = 8
+_MOST_SAMPLES = 64
 _QUANTILES = (0.01, 0.99)
 # Shown at least, so that both slopes are seen where the inputs of a site keep to one side.
 _LEAST_REACH = 3.0
@@ -36,8 +39,11 @@ def learned_shapes(
 
     Each has the grid `x`, one curve for each of at most eight `channels` (one where all are
     equal), and the 1st and 99th percentile of the site's input on the example batch as `low`
-    and `high`; null where a function that stayed in place hides its input. `nearest`,
-    `nearest_r2` and `line_r2` say what it is like (`workers.nearest`).
+    and `high`; null where a function that stayed in place hides its input. So is `density`, the
+    share of the inputs between each two points of the grid. PWLU has `knots`, the inputs at
+    which its pieces meet, for each channel; Meta-ACON `switches`, beta of at most 64 samples
+    for each channel.
+    `nearest`, `nearest_r2` and `line_r2` say what it is like (`workers.nearest`).
     """
     inputs = _inputs(model, plan, example_batch)
     sites = []
@@ -160,7 +166,32 @@ def _shape(
         "curves": curves.tolist(),
         "low": low,
         "high": high,
+        "density": _density(inputs, x),
+        **_particulars(module, channels, inputs),
     }
+
+
+def _density(inputs: Tensor | None, x: Tensor) -> list[float] | None:
+    if inputs is None:
+        return None
+    values = _thinned(inputs)
+    edges = (float(x[0]), float(x[-1]))
+    counts = torch.histc(values[values.isfinite()], len(x) - 1, *edges)
+    return [round(share, 5) for share in (counts / max(values.numel(), 1)).tolist()]
+
+
+def _particulars(module: nn.Module, channels: list[int], inputs: Tensor | None) -> dict[str, Any]:
+    if isinstance(module, PWLU):
+        segments = module.values.shape[1] - 1
+        share = torch.linspace(0, 1, segments + 1, device=module.left.device)
+        knots = torch.lerp(module.left[:, None], module.right[:, None], share)[channels]
+        return {"knots": knots.float().cpu().tolist()}
+    if isinstance(module, MetaAcon) and module.each != "pixel" and inputs is not None:
+        with _evaluation(module):
+            switches = module.switch(inputs[:_MOST_SAMPLES])
+        shown = switches[:, channels] if switches.shape[1] > 1 else switches
+        return {"switches": shown.float().T.cpu().tolist()}
+    return {}
 
 
 def _evaluate(module: nn.Module, grid: Tensor, inputs: Tensor | None) -> Tensor:
@@ -181,10 +212,14 @@ def _channels(module: nn.Module, spec: ActivationSpec, site: Site) -> list[int]:
 def _range(inputs: Tensor | None) -> tuple[float | None, float | None]:
     if inputs is None:
         return None, None
-    values = inputs.detach().float().flatten()
-    values = values[:: values.numel() // _MOST_VALUES + 1]
+    values = _thinned(inputs)
     low, high = torch.quantile(values, values.new_tensor(_QUANTILES)).tolist()
     return low, high
+
+
+def _thinned(inputs: Tensor) -> Tensor:
+    values = inputs.detach().float().flatten()
+    return values[:: values.numel() // _MOST_VALUES + 1]
 
 
 @torch.no_grad()

@@ -322,7 +322,7 @@ class PWLU(PhasedActivation):
         self.register_buffer("deviation", torch.zeros(width))
         # The phase again, for `forward`: to read the buffer there would wait for the device.
         self._collecting = True
-        limit = torch.full((width,), START_BOUND if bounds is None else bounds)
+        limit = torch.full((width,), START_BOUND if bounds is None else float(bounds))
         self._fit(-limit, limit)
         if bounds is not None:
             self._enter_training()

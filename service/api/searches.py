@@ -20,6 +20,7 @@ from service.preview import preview
 from service.schemas import BestAnswer, Page, PreviewAnswer, SearchAnswer
 from service.store import searches
 from service.store.cursor import Cursor
+from service.store.models import SearchState
 from service.turn import take_turn
 
 router = APIRouter(prefix="/searches", tags=["searches"], dependencies=[reads_or_submits])
@@ -41,9 +42,18 @@ def submit_search(
 
 
 @router.get("")
-def list_searches(session: Reader, after: After, limit: Limit = 50) -> Page[SearchAnswer]:
+def list_searches(
+    session: Reader,
+    after: After,
+    limit: Limit = 50,
+    order: searches.Order = "newest",
+    state: Annotated[list[SearchState], Query()] = [],  # noqa: B006
+    named: Annotated[str, Query(max_length=200, description="Part of the name.")] = "",
+) -> Page[SearchAnswer]:
     """List searches, newest first."""
-    found = searches.page(session, after=after, limit=limit + 1)
+    found = searches.page(
+        session, after=after, limit=limit + 1, order=order, states=state, named=named
+    )
     shown = found[:limit]
     cursor = Cursor(shown[-1].created_at, shown[-1].id) if len(found) > limit else None
     return Page(

@@ -6,16 +6,18 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Response, status
 from fastapi.responses import StreamingResponse
 
+from search_space.contract import TrialKind
 from service.api.deps import After, Limit, Parts, ReadableTrial, Reader, reads, reads_or_submits
 from service.artifacts import check_name
 from service.asked import TrialByHand
 from service.core import Core
 from service.errors import NotFound
+from service.insight.table import trials_as_csv
 from service.logs import LOOK_ANYWAY_SECONDS, read
 from service.manual import add_by_hand
 from service.schemas import ArtifactAnswer, LogAnswer, Page, ReportAnswer, TrialAnswer
 from service.store import searches, trials
-from service.store.cursor import Cursor
+from service.store.models import TrialState
 from service.turn import take_turn
 
 router = APIRouter(tags=["trials"])
@@ -23,16 +25,28 @@ READS = [reads]
 SUBMITS = [reads_or_submits]
 
 
+States = Annotated[list[TrialState], Query(description="Only trials in one of these states.")]
+Kinds = Annotated[list[TrialKind], Query(description="Only trials of these kinds.")]
+Ordered = Annotated[trials.Order, Query(description="With a minus the highest first.")]
+
+
 @router.get("/searches/{id}/trials", dependencies=READS)
-def list_trials(id: str, session: Reader, after: After, limit: Limit = 100) -> Page[TrialAnswer]:
-    """List a search's trials in the order of their numbers."""
+def list_trials(
+    id: str,
+    session: Reader,
+    after: After,
+    limit: Limit = 100,
+    order: Ordered = "number",
+    state: States = [],  # noqa: B006
+    kind: Kinds = [],  # noqa: B006
+) -> Page[TrialAnswer]:
+    """List a search's trials; by value, those that have one."""
     searches.get(session, id)
-    start = -1.0 if after is None else after.key
-    found = trials.page(session, id, after=start, limit=limit + 1)
+    found = trials.page(
+        session, id, after=after, limit=limit + 1, order=order, states=state, kinds=kind
+    )
     shown = found[:limit]
-    cursor = None
-    if len(found) > limit:
-        cursor = Cursor(float(shown[-1].number or 0), shown[-1].id).encode()
+    cursor = trials.cursor_of(shown[-1], order).encode() if len(found) > limit else None
     return Page(items=[TrialAnswer.model_validate(trial) for trial in shown], next=cursor)
 
 
@@ -44,6 +58,22 @@ def add_trial(id: str, body: TrialByHand, core: Parts, response: Response) -> Tr
         answer = TrialAnswer.model_validate(trial)
     response.headers["Location"] = f"/v1/trials/{answer.id}"
     return answer
+
+
+@router.get(
+    "/searches/{id}/trials.csv",
+    dependencies=READS,
+    response_class=StreamingResponse,
+    responses={status.HTTP_200_OK: {"content": {"text/csv": {}}}},
+)
+def download_trials(id: str, core: Parts, session: Reader) -> StreamingResponse:
+    """Download every trial as CSV, a row each, with a column for the activation of each site."""
+    search = searches.get(session, id)
+    return StreamingResponse(
+        trials_as_csv(core.database, search),
+        media_type="text/csv; charset=utf-8",
+        headers={"Content-Disposition": f'attachment; filename="{id}-trials.csv"'},
+    )
 
 
 @router.get("/trials/{id}", dependencies=READS)

@@ -1,7 +1,7 @@
 """Reads and writes of searches. Every function takes the session of an open transaction."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
@@ -45,20 +45,44 @@ def lock(session: Session, search_id: str) -> Search:
     return search
 
 
-def page(session: Session, *, after: Cursor | None, limit: int) -> Sequence[Search]:
-    """Return searches, newest first."""
-    query = (
-        select(Search)
-        .where(Search.wanted != Wanted.DELETE)
-        .order_by(Search.created_at.desc(), Search.id.desc())
-        .limit(limit)
-    )
+Order = Literal["newest", "oldest", "name"]
+
+
+def page(
+    session: Session,
+    *,
+    after: Cursor | None,
+    limit: int,
+    order: Order = "newest",
+    states: Sequence[SearchState] = (),
+    named: str = "",
+) -> Sequence[Search]:
+    """Return searches that follow a cursor.
+
+    Args:
+        named: Only searches with this in their names, in whatever case.
+    """
+    column = Search.name if order == "name" else Search.created_at
+    query = select(Search).where(Search.wanted != Wanted.DELETE)
+    if states:
+        query = query.where(Search.state.in_(states))
+    if named:
+        query = query.where(Search.name.icontains(named, autoescape=True))
     if after is not None:
-        before = (Search.created_at < after.key) | (
-            (Search.created_at == after.key) & (Search.id < after.id)
-        )
-        query = query.where(before)
-    return session.scalars(query).all()
+        key = _key_of(session, after, order)
+        beyond = column < key if order == "newest" else column > key
+        last = Search.id < after.id if order == "newest" else Search.id > after.id
+        query = query.where(beyond | ((column == key) & last))
+    sort = (column.desc(), Search.id.desc()) if order == "newest" else (column, Search.id)
+    return session.scalars(query.order_by(*sort).limit(limit)).all()
+
+
+def _key_of(session: Session, after: Cursor, order: Order) -> float | str:
+    """Return where a page ended: a cursor has the time, and the name is looked up."""
+    if order != "name":
+        return after.key
+    last = session.get(Search, after.id)
+    return "" if last is None else last.name
 
 
 def in_turn(session: Session) -> Sequence[Search]:

@@ -2,13 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from sqlalchemy import ColumnElement, and_, case, func, or_, select, update
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from search_space.contract import TrialKind
 from service.errors import NotFound
+from service.store.cursor import Cursor
 from service.store.database import now
 from service.store.models import FINISHED, Artifact, Attempt, Report, Search, Trial, TrialState
 
@@ -42,14 +43,41 @@ def get(session: Session, trial_id: str) -> Trial:
     return trial
 
 
-def page(session: Session, search_id: str, *, after: float, limit: int) -> Sequence[Trial]:
-    """Return the numbered trials of a search that follow number `after`."""
-    return session.scalars(
-        select(Trial)
-        .where(Trial.search_id == search_id, Trial.number > after)
-        .order_by(Trial.number)
-        .limit(limit)
-    ).all()
+Order = Literal["number", "-number", "value", "-value"]
+"""By number or by value; with a minus the highest first. Trials without a value have no place."""
+
+
+def page(
+    session: Session,
+    search_id: str,
+    *,
+    after: Cursor | None,
+    limit: int,
+    order: Order = "number",
+    states: Sequence[TrialState] = (),
+    kinds: Sequence[TrialKind] = (),
+) -> Sequence[Trial]:
+    """Return numbered trials of a search that follow a cursor."""
+    column = Trial.number if order.endswith("number") else Trial.value
+    descends = order.startswith("-")
+    query = select(Trial).where(Trial.search_id == search_id, column.is_not(None))
+    query = query.where(Trial.number.is_not(None))
+    if states:
+        query = query.where(Trial.state.in_(states))
+    if kinds:
+        query = query.where(Trial.kind.in_(kinds))
+    if after is not None:
+        beyond = column < after.key if descends else column > after.key
+        query = query.where(beyond | ((column == after.key) & (Trial.id > after.id)))
+    first = column.desc() if descends else column.asc()
+    return session.scalars(query.order_by(first, Trial.id).limit(limit)).all()
+
+
+def cursor_of(trial: Trial, order: Order) -> Cursor:
+    """Return the cursor of what follows a trial in a page of this order."""
+    key = trial.number if order.endswith("number") else trial.value
+    assert key is not None
+    return Cursor(float(key), trial.id)
 
 
 def next_number(session: Session, search_id: str) -> int:

@@ -197,3 +197,28 @@ def test_nothing_that_learns_has_no_history() -> None:
     kept = ShapeHistory(plan, Candidate({"own": ActivationSpec("silu")}))
     kept.take(1, model, batch)
     assert kept.epochs == []
+
+
+def test_the_inputs_of_a_site_are_counted_along_the_curve() -> None:
+    by_id = {shape["site"]: shape for shape in shapes()}
+    own = by_id["own"]
+    assert len(own["density"]) == len(own["x"]) - 1
+    assert sum(own["density"]) == pytest.approx(1, abs=0.01)
+    below = [d for d, x in zip(own["density"], own["x"], strict=False) if x < -2.9]
+    assert sum(below) < 0.1
+    assert by_id[":relu@1"]["density"] is None
+
+
+def test_pwlu_tells_where_its_pieces_meet() -> None:
+    by_id = {s["site"]: s for s in shapes(own=ActivationSpec("pwlu", {"segments": 4, "bounds": 2}))}
+    (knots, *others) = by_id["own"]["knots"]
+    assert knots == pytest.approx([-2, -1, 0, 1, 2])
+    assert len(others) == 7
+    assert "knots" not in by_id["shared"]
+
+
+def test_meta_acon_tells_the_switches_of_samples() -> None:
+    by_id = {shape["site"]: shape for shape in shapes(own=ActivationSpec("meta_acon"))}
+    switches = by_id["own"]["switches"]
+    assert (len(switches), len(switches[0])) == (8, 4)
+    assert all(0 < beta < 1 for channel in switches for beta in channel)

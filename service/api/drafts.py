@@ -1,0 +1,39 @@
+"""Searches that are being written: read from text, completed with every default."""
+
+from typing import Any
+
+import yaml
+from fastapi import APIRouter
+from pydantic import ValidationError
+
+from search_space.search import Search as Document
+from service.api.deps import reads
+from service.errors import Fault, Invalid
+from service.problems import fault_of
+from service.schemas import Draft, DraftAnswer
+
+router = APIRouter(prefix="/searches", tags=["searches"], dependencies=[reads])
+
+
+@router.post("/draft")
+def read_draft(body: Draft) -> DraftAnswer:
+    """Read a search written in YAML or JSON; return it whole. Nothing is stored."""
+    try:
+        document = Document.model_validate(_read(body.text))
+    except ValidationError as error:
+        raise Invalid([fault_of(one) for one in error.errors()]) from None
+    whole = document.model_dump(mode="json")
+    return DraftAnswer(document=whole, text=yaml.safe_dump(whole, sort_keys=False, width=100))
+
+
+def _read(text: str) -> Any:
+    try:
+        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text)):
+            # A few lines of aliases of aliases would grow into gigabytes.
+            raise Invalid([Fault("text", "must not use aliases (`*name`)")])
+        found = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise Invalid([Fault("text", f"is neither YAML nor JSON: {error}")]) from None
+    if not isinstance(found, dict):
+        raise Invalid([Fault("text", "must be an object with the key 'task'", found)])
+    return found
