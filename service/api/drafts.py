@@ -15,6 +15,12 @@ from service.schemas import Draft, DraftAnswer
 router = APIRouter(prefix="/searches", tags=["searches"], dependencies=[reads])
 
 
+@router.get("/schema")
+def read_schema() -> dict[str, Any]:
+    """Read the JSON Schema of a search, for forms and editors."""
+    return Document.model_json_schema()
+
+
 @router.post("/draft")
 def read_draft(body: Draft) -> DraftAnswer:
     """Read a search written in YAML or JSON; return it whole. Nothing is stored."""

@@ -1,35 +1,41 @@
 // The service, as this page talks to it.
 
-const TOKEN = "actsearch-token";
 const SILENCE_MS = 45_000; // The service says something at least every 15 s.
 const FIRST_WAIT_MS = 500;
 const LONGEST_WAIT_MS = 8_000;
 
+// What the service says against a request; `faults` names the fields that are wrong.
 export class Problem extends Error {
-  constructor(status, detail) {
+  constructor(status, detail, faults = []) {
     super(detail);
     this.status = status;
+    this.faults = faults;
   }
 }
 
 // The service could not be reached, or broke off.
 export class Unreachable extends Error {}
 
-export const token = {
-  get: () => sessionStorage.getItem(TOKEN),
-  set: (value) => sessionStorage.setItem(TOKEN, value),
-  clear: () => sessionStorage.removeItem(TOKEN),
-};
-
-export async function get(path, signal) {
-  const answer = await request("GET", path, { signal });
+// `cache` is `no-cache` for what the service tags: the browser asks whether it has changed.
+export async function get(path, signal, cache = "no-store") {
+  const answer = await request("GET", path, { signal, cache });
   return reach(answer.json(), signal);
 }
 
-export async function post(path, signal) {
+export async function file(path, signal) {
+  const answer = await request("GET", path, { signal });
+  return answer.status === 202 ? null : reach(answer.blob(), signal);
+}
+
+export const post = (path, signal, body) => write("POST", path, signal, body);
+export const patch = (path, signal, body) => write("PATCH", path, signal, body);
+export const remove = (path, signal) => write("DELETE", path, signal);
+
+async function write(method, path, signal, body) {
   const headers = { "Content-Type": "application/json" };
-  const answer = await request("POST", path, { signal, headers });
-  return reach(answer.json(), signal);
+  const answer = await request(method, path, { signal, headers, body: body === undefined ? undefined : JSON.stringify(body) });
+  const text = await reach(answer.text(), signal);
+  return text ? JSON.parse(text) : null;
 }
 
 // Follows a stream of events until `signal` ends it, through lost connections and restarts,
@@ -76,18 +82,17 @@ function reach(work, signal) {
   });
 }
 
-async function request(method, path, { signal, headers = {} } = {}) {
-  const known = token.get();
-  if (known) headers.Authorization = `Bearer ${known}`;
-  const answer = await reach(fetch(`/v1${path}`, { method, headers, signal, cache: "no-store" }), signal);
+// Who signed in is known by a cookie that no script can read.
+async function request(method, path, { signal, headers = {}, body, cache = "no-store" } = {}) {
+  const answer = await reach(fetch(`/v1${path}`, { method, headers, signal, body, cache, credentials: "same-origin" }), signal);
   if (!answer.ok) {
     const problem = await answer.json().catch(() => ({}));
-    throw new Problem(answer.status, problem.detail ?? `the service answered ${answer.status}`);
+    throw new Problem(answer.status, problem.detail ?? `the service answered ${answer.status}`, problem.errors);
   }
   return answer;
 }
 
-// EventSource cannot send a token, so the stream is read here.
+// EventSource hides why a connection failed, and that it fell silent, so the stream is read here.
 async function* stream(path, last, outer, opened) {
   const silence = new AbortController();
   let timer;

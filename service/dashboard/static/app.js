@@ -1,16 +1,25 @@
 // Shows the view that the address names, and asks for a token where one is wanted.
 
-import { Problem, isPassing, token } from "./api.js";
+import { Problem, isPassing, remove } from "./api.js";
+import { showActivations } from "./activations.js";
+import { here } from "./address.js";
 import { morphChildren } from "./dom.js";
+import { showQueue } from "./queue.js";
 import { showSearch } from "./search.js";
 import { showSearches } from "./searches.js";
+import { readSession, session } from "./session.js";
 import { showSignIn } from "./signin.js";
+import { showSubmit } from "./submit.js";
+import { showTrial } from "./trial.js";
 import { showWorkers } from "./workers.js";
 
 const main = document.getElementById("main");
 const connection = document.getElementById("connection");
 const signOut = document.getElementById("sign-out");
+const links = document.querySelectorAll(".places a");
 let view = new AbortController();
+// Asked first whether it shows the new address itself, as a tab of the same search.
+let moves = null;
 
 // What a view may ask of the page around it.
 class Shell {
@@ -19,7 +28,7 @@ class Shell {
   }
 
   draw(...children) {
-    if (!this.signal.aborted) morphChildren(main, children);
+    if (!this.signal.aborted) morphChildren(main, children.filter(Boolean));
   }
 
   title(text) {
@@ -53,6 +62,14 @@ class Shell {
   }
 }
 
+const VIEWS = {
+  search: (shell, id) => showSearch(shell, id),
+  trial: (shell, id) => showTrial(shell, id),
+  workers: (shell) => showQueue(shell),
+  activations: (shell) => showActivations(shell),
+  new: (shell) => showSubmit(shell),
+};
+
 function tell(connected) {
   connection.className = connected === null ? "connection" : connected ? "connection live" : "connection lost";
   const text = connected === null ? "" : connected ? "Live" : "Reconnecting\u2026";
@@ -60,18 +77,25 @@ function tell(connected) {
 }
 
 function open() {
-  const signal = begin();
-  const shell = new Shell(signal);
-  const search = /^#\/search\/([^/]+)/.exec(location.hash);
-  if (search) showSearch(shell, decodeURIComponent(search[1]));
-  else showSearches(shell);
-  showWorkers(shell, document.getElementById("workers"));
+  const [place = "", id] = here().parts;
+  if (moves?.(here())) return;
+  const shell = new Shell(begin());
+  const show = VIEWS[place] ?? showSearches;
+  moves = show(shell, id) ?? null;
+  for (const link of links) {
+    if (link.dataset.place === (place === "search" || place === "trial" ? "" : place)) link.setAttribute("aria-current", "page");
+    else link.removeAttribute("aria-current");
+  }
+  if (place !== "workers") showWorkers(shell, document.getElementById("workers"));
+  shell.attempt(async () => {
+    await readSession(shell.signal);
+    signOut.hidden = session.open;
+  });
 }
 
 function signIn() {
-  const wasRefused = token.get() !== null;
-  token.clear();
-  showSignIn(new Shell(begin()), { wasRefused, done: open });
+  moves = null;
+  showSignIn(new Shell(begin()), { done: open });
 }
 
 function begin() {
@@ -80,7 +104,6 @@ function begin() {
   tell(null);
   morphChildren(main, []);
   morphChildren(document.getElementById("workers"), []);
-  signOut.hidden = token.get() === null;
   return view.signal;
 }
 
@@ -89,13 +112,22 @@ document.querySelector(".skip").addEventListener("click", (event) => {
   event.preventDefault();
   main.focus();
 });
-signOut.addEventListener("click", () => {
-  token.clear();
-  open();
+signOut.addEventListener("click", async () => {
+  await remove("/session");
+  signOut.hidden = true;
+  signIn();
 });
 window.addEventListener("hashchange", () => {
+  const before = view;
   open();
+  if (view === before) return;
   window.scrollTo(0, 0);
   main.focus({ preventScroll: true });
 });
+// A menu closes when something else is clicked, or by Escape.
+document.addEventListener("click", ({ target }) => closeMenus(target));
+document.addEventListener("keydown", (event) => event.key === "Escape" && closeMenus(null));
+function closeMenus(target) {
+  for (const menu of document.querySelectorAll("details.menu[open]")) if (!menu.contains(target)) menu.removeAttribute("open");
+}
 open();

@@ -31,12 +31,21 @@ export function morph(target, wanted) {
   }
   if (target.hasAttribute("data-keep")) return;
   for (const { name } of [...target.attributes]) {
-    if (!wanted.hasAttribute(name)) target.removeAttribute(name);
+    // Whether a menu is open is the reader's own doing.
+    if (!wanted.hasAttribute(name) && !(name === "open" && target.nodeName === "DETAILS")) target.removeAttribute(name);
   }
   for (const { name, value } of wanted.attributes) {
     if (target.getAttribute(name) !== value) target.setAttribute(name, value);
   }
   morphChildren(target, [...wanted.childNodes]);
+  adopt(target, wanted);
+}
+
+// What a field holds is no attribute. A field that is being typed into is left alone.
+function adopt(target, wanted) {
+  if (target.nodeName === "OPTION") target.selected !== wanted.selected && (target.selected = wanted.selected);
+  else if (target.type === "checkbox") target.checked = wanted.checked;
+  else if ("value" in wanted && ["INPUT", "SELECT", "TEXTAREA"].includes(target.nodeName) && target !== document.activeElement) target.value !== wanted.value && (target.value = wanted.value);
 }
 
 export function morphChildren(target, wanted) {

@@ -59,7 +59,12 @@ function chip({ text, spec, sites }) {
   return h("li", { class: "chip", title }, glyph(spec.name), text, times);
 }
 
-function glyph(name) {
+// One activation, as it stands at one site.
+export function activation(spec) {
+  return h("span", { class: "chip", title: words.wholeActivation(spec) }, glyph(spec.name), words.activation(spec));
+}
+
+export function glyph(name) {
   const shape = SHAPES[name];
   const path = name === "pwlu" ? PIECES : shape && curve(shape);
   if (!path) return null;

@@ -1,26 +1,42 @@
 // Draws the service's figures. Plotly is large, so it is fetched when the first is shown.
 
 import { Unreachable } from "./api.js";
+import { h } from "./dom.js";
 
-const MARKERS = {
+const DOTS = {
   original: { symbol: "diamond", size: 9, color: "--ink-soft" },
   uniform: { symbol: "square", size: 8, color: "--purple" },
   candidates: { symbol: "circle", size: 8, color: "--blue" },
   "stopped early": { symbol: "x-thin", size: 7, color: "--faint", stroke: 1.5 },
+  "other networks": { symbol: "circle", size: 7, color: "--faint" },
+  "not beaten in both": { symbol: "diamond", size: 10, color: "--orange" },
 };
 const LINES = {
   "best so far": { width: 2.5, color: "--blue" },
   "best of equal networks, by luck": { width: 2, color: "--orange" },
+  "the best": { width: 2, color: "--blue" },
+  "other trials": { width: 1, color: "--purple" },
+  "stopped early": { width: 1, color: "--faint", dash: "dot" },
+  "reached this epoch": { width: 2.5, color: "--blue" },
+};
+const BARS = {
+  completed: ["--green", ""],
+  running: ["--blue", ""],
+  stopped: ["--faint", "/"],
+  released: ["--orange", "\\"],
+  failed: ["--red", "x"],
+  "stopped here": ["--orange", ""],
 };
 const CONFIG = { displayModeBar: false, responsive: true };
 const FENCE = 3; // A value this many quartile ranges below the others lies outside the plot.
+const BAR_PX = 34;
 
 let library = null;
 
 export function plotly() {
   library ??= new Promise((resolve, reject) => {
     const script = document.createElement("script");
-    script.src = "/static/plotly.min.js";
+    script.src = document.querySelector("meta[name=plotly]").content;
     script.onload = () => resolve(window.Plotly);
     script.onerror = () => {
       library = null;
@@ -34,36 +50,83 @@ export function plotly() {
 
 // Draws a figure into `element` in the colours of the page; returns how many values the
 // first view leaves out.
-export async function draw(element, figure, { maximize }) {
+export async function draw(element, name, figure, { maximize }) {
   const { react } = await plotly();
   const style = getComputedStyle(document.documentElement);
-  const color = (name) => style.getPropertyValue(name).trim();
-  const data = figure.data.filter((trace) => trace.x.length).map((trace) => dress(trace, color));
-  const { range, hidden } = view(figure.data, maximize);
-  const last = Math.max(...figure.data.flatMap((trace) => trace.x));
-  await react(element, data, layout(figure.layout, color, range, last), CONFIG);
+  const color = (variable) => style.getPropertyValue(variable).trim();
+  const data = figure.data.filter((trace) => trace.x.length).map((trace) => dress(trace, name, color));
+  const { range, hidden } = name === "history" ? view(figure.data, maximize) : { range: null, hidden: 0 };
+  if (name === "timeline") element.style.height = `${90 + BAR_PX * new Set(data.flatMap((trace) => trace.y)).size}px`;
+  await react(element, data, layout(figure, name, color, range), CONFIG);
   return hidden;
 }
 
-function dress(trace, color) {
+// Offers a drawn figure, or an SVG of our own, as a file.
+export async function saveSvg(element, name) {
+  if (element.matches("svg")) return save(new Blob([standalone(element)], { type: "image/svg+xml" }), `${name}.svg`);
+  const { toImage } = await plotly();
+  const { width, height } = element.getBoundingClientRect();
+  const url = await toImage(element, { format: "svg", width, height, imageDataOnly: true });
+  return save(new Blob([url], { type: "image/svg+xml" }), `${name}.svg`);
+}
+
+export function save(blob, name) {
+  const url = URL.createObjectURL(blob);
+  h("a", { href: url, download: name }).click();
+  setTimeout(() => URL.revokeObjectURL(url), 1_000);
+}
+
+const KEPT = ["fill", "stroke", "stroke-width", "stroke-dasharray", "stroke-linejoin", "opacity", "font-size", "font-family", "text-anchor"];
+
+// An SVG that carries its colours with it.
+function standalone(element) {
+  const copy = element.cloneNode(true);
+  copy.setAttribute("xmlns", "http://www.w3.org/2000/svg");
+  const [ours, theirs] = [element, copy].map((one) => [one, ...one.querySelectorAll("*")]);
+  ours.forEach((one, i) => {
+    const style = getComputedStyle(one);
+    for (const property of KEPT) theirs[i].setAttribute(property, style.getPropertyValue(property));
+  });
+  return new XMLSerializer().serializeToString(copy);
+}
+
+function dress(trace, name, color) {
+  if (trace.type === "bar") return bar(trace, name, color);
+  const label = trace.text?.length ? "%{text}" : trace.name;
+  const what = { history: `%{y:.4f}  ${trace.name}<br>trial %{x}`, pareto: "%{y:.4f}, %{x:.2f} ms<br>%{text}", rungs: "%{y} trials reached epoch %{x}", intermediate: `%{y:.4f} after epoch %{x}<br>${label}` }[name];
   // No bold: Plotly would style it inline, which the policy refuses.
-  const hovertemplate = `%{y:.4f}  ${trace.name}<br>trial %{x}<extra></extra>`;
-  const marker = MARKERS[trace.name];
+  const hovertemplate = `${what}<extra></extra>`;
+  const dressed = { ...trace, hovertemplate, text: trace.text?.map(plain) };
+  const marker = trace.mode === "markers" && DOTS[trace.name];
   if (marker) {
     const { symbol, size, stroke } = marker;
     const line = { width: stroke ?? 1, color: color(stroke ? marker.color : "--card") };
-    return { ...trace, hovertemplate, text: trace.text?.map(plain), marker: { symbol, size, color: color(marker.color), line } };
+    return { ...dressed, marker: { symbol, size, color: color(marker.color), line } };
   }
   const line = LINES[trace.name];
-  return { ...trace, hovertemplate, line: { ...trace.line, ...line, ...(line && { color: color(line.color) }) } };
+  return { ...dressed, line: { ...trace.line, ...line, ...(line && { color: color(line.color) }) }, ...(trace.mode?.includes("markers") && { marker: { size: 8, color: color("--blue") } }) };
 }
 
-function layout(given, color, range, last) {
+function bar(trace, name, color) {
+  const [ink, shape] = BARS[trace.name] ?? ["--purple", ""];
+  const timeline = name === "timeline";
+  // Plotly's dates have no zone: shifted, they read as the reader's own.
+  const base = trace.base?.map((time) => time - new Date(time).getTimezoneOffset() * 60_000);
+  const hovertemplate = timeline ? `%{text}, ${trace.name}<br>%{customdata}<extra></extra>` : "%{y} trials stopped after epoch %{x}<extra></extra>";
+  const customdata = timeline ? trace.x.map((ms) => seconds(ms / 1000)) : undefined;
+  return { ...trace, ...(base && { base }), text: trace.text?.map(plain), customdata, hovertemplate, marker: { color: color(ink), line: { color: color("--card"), width: 1 }, pattern: { shape, fgcolor: color("--card"), size: 6, solidity: 0.25 } }, ...(timeline && { width: 0.7 }), ...(!timeline && { opacity: 0.85 }) };
+}
+
+const seconds = (time) => (time < 100 ? `${time.toFixed(1)} s` : `${(time / 60).toFixed(1)} min`);
+
+function layout({ data, layout: given }, name, color, range) {
   const axis = { gridcolor: color("--line"), zeroline: false, linecolor: color("--line"), ticks: "" };
+  const title = (text, standoff) => ({ text: plain(text), standoff, font: { size: 13 } });
+  const numbered = name === "history" ? trials(data) : {};
   return {
     ...given,
-    xaxis: { ...given.xaxis, ...axis, showgrid: false, ...numbers(last), title: { text: plain(given.xaxis.title.text), standoff: 8, font: { size: 13 } } },
-    yaxis: { ...given.yaxis, ...axis, automargin: true, title: { text: plain(given.yaxis.title.text.replaceAll("_", " ")), standoff: 12, font: { size: 13 } }, ...(range && { range }) },
+    xaxis: { ...given.xaxis, ...axis, showgrid: name === "timeline" || name === "pareto", ...numbered, title: title(given.xaxis.title.text, 8) },
+    yaxis: { ...given.yaxis, ...axis, automargin: true, title: title(given.yaxis.title.text, 12), ...(range && { range }) },
     font: { family: getComputedStyle(document.body).fontFamily, size: 12, color: color("--ink-soft") },
     hoverlabel: { bgcolor: color("--card"), bordercolor: color("--line"), font: { color: color("--ink"), size: 13 }, align: "left" },
     legend: { orientation: "h", x: 0, y: 1.02, yanchor: "bottom", font: { color: color("--ink") } },
@@ -71,11 +134,13 @@ function layout(given, color, range, last) {
     paper_bgcolor: "rgba(0,0,0,0)",
     plot_bgcolor: "rgba(0,0,0,0)",
     uirevision: "kept",
+    bargap: 0.3,
   };
 }
 
 // Whole trials only, with room for the marks at both ends.
-function numbers(last) {
+function trials(data) {
+  const last = Math.max(...data.flatMap((trace) => trace.x));
   const room = 0.6 + last / 100;
   return { range: [-room, last + room], ...(last <= 12 && { dtick: 1 }) };
 }
@@ -99,4 +164,4 @@ function view(traces, maximize) {
 }
 
 // Plotly reads a little markup in its texts.
-const plain = (text) => text.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;");
+const plain = (text) => String(text).replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;");

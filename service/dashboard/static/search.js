@@ -1,26 +1,52 @@
-// One search, live.
+// One search, live: what may be said of it, and its tabs.
 
-import { Problem, follow, get, post, sleep } from "./api.js";
+import { Problem, file, follow, get, patch, post, remove, sleep } from "./api.js";
+import { here, href } from "./address.js";
+import { ask } from "./ask.js";
 import { h } from "./dom.js";
+import { Log } from "./log.js";
+import { Overview } from "./overview.js";
 import { paced } from "./pace.js";
+import { Pareto } from "./pareto.js";
 import * as parts from "./parts.js";
-import { draw as drawPlot } from "./plot.js";
+import { save } from "./plot.js";
+import { Shapes } from "./shapes.js";
+import { Sites } from "./sites.js";
+import { Timeline } from "./timeline.js";
 import { Trials } from "./trials.js";
-import { ranking } from "./ranking.js";
 import { verdict } from "./verdict.js";
 import * as words from "./words.js";
 
 const LOOK_MS = 1_000;
-const PLOT_MS = 2_000;
+const TABS = {
+  overview: ["Overview", Overview],
+  sites: ["Sites", Sites],
+  shapes: ["Shapes", Shapes],
+  trials: ["Trials", Trials],
+  pareto: ["Pareto", Pareto],
+  timeline: ["Timeline", Timeline],
+  log: ["Log", Log],
+};
 
+// Returns whether an address is of the same search, and moves there.
 export function showSearch(shell, id) {
   const { signal } = shell;
   const path = `/searches/${encodeURIComponent(id)}`;
-  const trials = new Trials(path, signal);
-  const seen = { search: null, best: null, hidden: 0, allRanked: false, error: null, figure: null };
+  const seen = { search: null, best: null, error: null };
   const main = document.getElementById("main");
+  const tabs = {};
+  const context = { id, path, signal, draw: () => draw(), refresh: () => show(), attempt: (work) => attempt(work) };
 
-  const draw = () => seen.search && shell.draw(...view(seen, trials));
+  const tab = () => {
+    const name = here().parts[2] in TABS ? here().parts[2] : "overview";
+    tabs[name] ??= new TABS[name][1](context);
+    return tabs[name];
+  };
+  const draw = () => {
+    if (!seen.search) return;
+    shell.draw(...frame(seen), ...tab().view(seen).filter(Boolean));
+    shell.attempt(async () => tab().paint?.(seen));
+  };
   // Runs `work` and shows what the service says against it.
   const attempt = async (work) => {
     try {
@@ -33,30 +59,18 @@ export function showSearch(shell, id) {
   };
   const lookOnce = () =>
     attempt(async () => {
-      const [search, best] = await Promise.all([get(path, signal), get(`${path}/best`, signal), trials.look()]);
+      const [search, best] = await Promise.all([get(path, signal), get(`${path}/best`, signal)]);
       announce(shell, seen.search, search);
       shell.title(search.name);
       Object.assign(seen, { search, best });
+      draw();
+      await tab().look?.(seen);
     });
   const look = paced(LOOK_MS, lookOnce, signal);
-  const lookAtPlot = paced(
-    PLOT_MS,
-    () =>
-      attempt(async () => {
-        seen.figure = await get(`${path}/plots/history`, signal);
-        await paint();
-      }),
-    signal,
-  );
-  const paint = async () => {
-    const element = document.getElementById("history-plot");
-    if (!element || !seen.figure?.data.some((trace) => trace.x.length)) return;
-    seen.hidden = await drawPlot(element, seen.figure, { maximize: seen.best?.direction !== "minimize" });
-  };
-
-  const refresh = async () => {
-    trials.suspect();
-    await look();
+  // What only the tab shows is fetched without the search.
+  const show = () => {
+    draw();
+    return attempt(async () => tab().look?.(seen));
   };
   const listen = () =>
     follow(`${path}/events`, {
@@ -64,27 +78,38 @@ export function showSearch(shell, id) {
       after: seen.search.events,
       connected: (yes) => {
         shell.connected(yes);
-        if (yes) refresh(), lookAtPlot();
+        if (!yes) return;
+        for (const one of Object.values(tabs)) one.heard?.({ kind: "trial", data: {}, isDoubt: true });
+        look();
       },
       heard: (event) => {
-        trials.heard(event);
+        for (const one of Object.values(tabs)) one.heard?.(event);
         look();
-        if (event.kind === "trial") lookAtPlot();
       },
     });
 
   const act = {
     pause: () => attempt(async () => (seen.search = await post(`${path}/pause`, signal))),
     resume: () => attempt(async () => (seen.search = await post(`${path}/resume`, signal))),
-    cancel: async () => {
-      if (await isSure(signal)) await attempt(async () => (seen.search = await post(`${path}/cancel`, signal)));
+    cancel: () => sure(CANCEL, () => post(`${path}/cancel`, signal)),
+    kill: () => sure(KILL, () => post(`${path}/kill`, signal)),
+    fork: () => (location.hash = href(["new"], { from: id })),
+    extend: async () => {
+      const trials = await ask({ ...EXTEND, field: { label: "Trials altogether", value: seen.search.budget?.trials ?? seen.search.document.budget.trials, min: 1 } }, signal);
+      if (trials) await attempt(async () => (seen.search = await patch(path, signal, { budget: { trials } })));
     },
-    more: () => attempt(() => trials.more()),
-    ranked: () => {
-      seen.allRanked = !seen.allRanked;
-      draw();
+    delete: async () => {
+      if (!(await ask(DELETE, signal))) return;
+      await attempt(async () => {
+        await remove(path, signal);
+        location.hash = "#/";
+      });
     },
     download: () => attempt(() => download(path, seen.search, signal)),
+    optuna: () => attempt(() => optuna(path, seen.search, signal)),
+  };
+  const sure = async (question, work) => {
+    if (await ask(question, signal)) await attempt(async () => (seen.search = await work()));
   };
   main.addEventListener(
     "click",
@@ -92,14 +117,21 @@ export function showSearch(shell, id) {
       const button = event.target.closest("[data-action]");
       if (!button) return;
       seen.error = null;
-      act[button.dataset.action]?.();
+      (act[button.dataset.action] ?? tab().act[button.dataset.action])?.(button);
+      button.closest("details")?.removeAttribute("open");
     },
     { signal },
   );
-  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => paint(), { signal });
+  main.addEventListener("change", (event) => tab().change?.[event.target.dataset.change]?.(event.target), { signal });
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => draw(), { signal });
 
   shell.draw(h("p", { class: "soft" }, "Loading\u2026"));
   open();
+  return ({ parts }) => {
+    if (parts[0] !== "search" || parts[1] !== id) return false;
+    show();
+    return true;
+  };
 
   async function open() {
     for (;;) {
@@ -108,29 +140,37 @@ export function showSearch(shell, id) {
       await sleep(LOOK_MS, signal);
     }
     if (!seen.search) return seen.error && lost(shell, seen.error);
-    if (words.hasEnded(seen.search)) return lookAtPlot();
     shell.attempt(listen).catch((problem) => lost(shell, problem.message));
   }
 }
 
-function view(seen, trials) {
-  const { search, best } = seen;
+const CANCEL = { title: "Cancel this search?", text: "Nothing more is started; trials that run finish. A cancelled search cannot be resumed.", yes: "Cancel the search", no: "Keep searching", danger: true };
+const KILL = { title: "Kill this search?", text: "Trials that run end at their next report, and what they have done is lost. A killed search cannot be resumed.", yes: "Kill the search", no: "Keep searching", danger: true };
+const DELETE = { title: "Delete this search?", text: "Its trials, curves, logs and files are deleted with it. This cannot be undone.", yes: "Delete for ever", no: "Keep it", danger: true };
+const EXTEND = { title: "Extend this search", text: "So many trials may be proposed altogether; a completed search that may have more runs on.", yes: "Extend" };
+
+function frame({ search, best, error }) {
   return [
-    h("nav", { class: "crumbs", "aria-label": "You are here" }, h("a", { href: "#/" }, "\u2190 Searches")),
+    h("nav", { class: "crumbs", "data-key": "crumbs", "aria-label": "You are here" }, h("a", { href: "#/" }, "\u2190 Searches")),
     header(search),
-    h("p", { class: "error", role: "alert", "data-key": "error" }, seen.error),
+    h("p", { class: "error", role: "alert", "data-key": "error" }, error),
     verdict(search, best),
-    history(seen),
-    ranking(search, best, seen.allRanked),
-    trials.view(search),
+    navigation(search),
   ];
+}
+
+function navigation(search) {
+  const { parts, query } = here();
+  const current = parts[2] in TABS ? parts[2] : "overview";
+  const link = ([name, [title]]) => h("a", { href: href(["search", search.id, name], name === current ? Object.fromEntries(query) : {}), "aria-current": name === current ? "page" : null }, title);
+  return h("nav", { class: "tabs", "data-key": "tabs", "aria-label": "Of this search" }, Object.entries(TABS).map(link));
 }
 
 function header(search) {
   const state = words.stateOf(search);
   const { sampler, pruner, objective } = search.document;
-  const goal = `${objective.metric.replaceAll("_", " ")}${objective.direction === "minimize" ? ", lowest is best" : ""}`;
-  const facts = [words.taskOf(search), goal, search.pinned.epochs ? words.count(search.pinned.epochs, "epoch") : null, sampler.name, pruner.name === "none" ? null : pruner.name];
+  const goals = [objective].flat().map((one) => `${one.metric.replaceAll("_", " ")}${one.direction === "minimize" ? ", lowest is best" : ""}`);
+  const facts = [words.taskOf(search), ...goals, search.pinned.epochs ? words.count(search.pinned.epochs, "epoch") : null, sampler.name, pruner.name === "none" ? null : pruner.name];
   return h(
     "header",
     { class: "search-header", "data-key": "header" },
@@ -148,11 +188,13 @@ function header(search) {
 
 function times(search) {
   const begun = search.started_at ? [" \u00b7 started ", parts.moment(search.started_at)] : [" \u00b7 submitted ", parts.moment(search.created_at)];
-  return search.ended_at ? [...begun, " \u00b7 ended ", parts.moment(search.ended_at)] : begun;
+  const spent = search.spent ? ` \u00b7 ${words.hours(search.spent.gpu_hours)} of GPU time` : "";
+  return [...begun, search.ended_at ? [" \u00b7 ended ", parts.moment(search.ended_at)] : null, spent];
 }
 
 function buttons(search) {
-  const mayCancel = !words.hasEnded(search) && search.wanted !== "cancel";
+  const isOver = words.hasEnded(search);
+  const mayCancel = !isOver && search.wanted !== "cancel" && search.wanted !== "kill";
   const button = (action, text, kind = "") => h("button", { type: "button", class: kind, "data-action": action, "data-key": action }, text);
   return h(
     "div",
@@ -160,19 +202,21 @@ function buttons(search) {
     mayCancel && search.state !== "paused" ? button("pause", "Pause") : null,
     search.state === "paused" ? button("resume", "Resume", "primary") : null,
     mayCancel ? button("cancel", "Cancel\u2026") : null,
-  );
-}
-
-function history({ search, best, hidden }) {
-  const isEmpty = search.progress.finished === 0;
-  const label = search.best ? `Values of the trials in their order. Best so far ${words.value(search.best.value)}.` : "Values of the trials in their order.";
-  return h(
-    "section",
-    { class: "card", "data-key": "history", "aria-labelledby": "history-title" },
-    h("h2", { id: "history-title" }, "History"),
-    isEmpty ? h("p", { class: "soft", "data-key": "none" }, "The first finished trial appears here.") : null,
-    h("div", { class: isEmpty ? "plot none" : "plot", role: "img", "aria-label": label, "data-key": "plot" }, h("div", { id: "history-plot", "data-keep": true })),
-    hidden ? h("p", { class: "soft", "data-key": "hidden" }, `${words.count(hidden, "value")} far ${best?.direction === "minimize" ? "above" : "below"} the others ${hidden === 1 ? "lies" : "lie"} outside; double-click the plot to see all.`) : null,
+    h(
+      "details",
+      { class: "menu", "data-key": "menu", "data-open": true },
+      h("summary", {}, "More"),
+      h(
+        "div",
+        { class: "menu-items" },
+        button("fork", "Fork\u2026"),
+        search.state === "cancelled" || search.state === "failed" ? null : button("extend", "Extend\u2026"),
+        isOver ? null : button("kill", "Kill\u2026"),
+        button("delete", "Delete\u2026", "danger"),
+        h("a", { href: `/v1/searches/${search.id}/trials.csv`, download: "" }, "Trials as CSV"),
+        button("optuna", "Trials for Optuna"),
+      ),
+    ),
   );
 }
 
@@ -191,27 +235,20 @@ function announce(shell, before, now) {
   if (was && was !== is) shell.announce(`${now.name} is ${is}. ${now.reason ?? ""}`);
 }
 
-function isSure(signal) {
-  const dialog = document.getElementById("ask");
-  return new Promise((resolve) => {
-    const once = { once: true, signal };
-    dialog.returnValue = "no";
-    dialog.addEventListener("close", () => resolve(dialog.returnValue === "yes"), once);
-    for (const button of dialog.querySelectorAll("button")) {
-      button.onclick = () => dialog.close(button.value);
-    }
-    dialog.showModal();
-  });
-}
-
-// Fetched rather than linked, since a link cannot carry a token.
 async function download(path, search, signal) {
   const config = await get(`${path}/best/config?unconfirmed=true`, signal);
-  const url = URL.createObjectURL(new Blob([JSON.stringify(config, null, 2)], { type: "application/json" }));
   const standing = config.provenance.verdict === "confirmed" ? "confirmed" : "unconfirmed";
-  const link = h("a", { href: url, download: `${search.name.replaceAll(/[^\w.-]+/g, "-")}-${standing}.json` });
-  link.click();
-  setTimeout(() => URL.revokeObjectURL(url), 1_000);
+  save(new Blob([JSON.stringify(config, null, 2)], { type: "application/json" }), `${plainName(search)}-${standing}.json`);
 }
 
+// A job writes the file; it is asked for until it is there.
+async function optuna(path, search, signal) {
+  for (;;) {
+    const found = await file(`${path}/optuna`, signal);
+    if (found) return save(found, `${plainName(search)}.db`);
+    await sleep(LOOK_MS, signal);
+  }
+}
+
+const plainName = (search) => search.name.replaceAll(/[^\w.-]+/g, "-");
 const capital = (text) => text.charAt(0).toUpperCase() + text.slice(1);

@@ -1,14 +1,18 @@
 // The list of searches.
 
-import { get, token } from "./api.js";
+import { get } from "./api.js";
+import { here, keep } from "./address.js";
 import { h } from "./dom.js";
 import { poll } from "./pace.js";
 import * as parts from "./parts.js";
+import { session } from "./session.js";
 import * as words from "./words.js";
 
 const EVERY_MS = 5_000;
 const PAGE = 25;
 const MOST = 500;
+const STATES = ["preparing", "queued", "running", "paused", "completed", "cancelled", "failed"];
+const ORDERS = { newest: "newest first", oldest: "oldest first", name: "by name" };
 
 export function showSearches(shell) {
   const { signal } = shell;
@@ -18,15 +22,17 @@ export function showSearches(shell) {
 
   const list = () =>
     shell.attempt(async () => {
-      const page = await get(`/searches?limit=${Math.min(wanted, MOST)}`, signal);
+      const given = asked();
+      const path = `/searches?${new URLSearchParams(Object.entries(given).filter(([, value]) => value))}`;
+      const page = await get(`${path}&limit=${Math.min(wanted, MOST)}`, signal);
       // Beyond what one call may list, the pages that follow are fetched too.
       while (page.next && page.items.length < wanted) {
-        const more = await get(`/searches?limit=${MOST}&cursor=${encodeURIComponent(page.next)}`, signal);
+        const more = await get(`${path}&limit=${MOST}&cursor=${encodeURIComponent(page.next)}`, signal);
         page.items.push(...more.items);
         page.next = more.next;
       }
       shell.connected(true);
-      shell.draw(...view(page));
+      shell.draw(...view(page, given));
     });
   const look = () =>
     list().catch((problem) => {
@@ -42,16 +48,41 @@ export function showSearches(shell) {
     },
     { signal },
   );
+  const filter = ({ target }) => {
+    if (!target.dataset.filter) return;
+    keep({ [target.dataset.filter]: target.value });
+    wanted = PAGE;
+    look();
+  };
+  for (const kind of ["change", "input"]) document.getElementById("main").addEventListener(kind, filter, { signal });
   poll(EVERY_MS, look, signal);
 }
 
-function view({ items, next }) {
-  if (!items.length) return [h("h1", {}, "Searches"), empty()];
+function asked() {
+  const { query } = here();
+  return { state: query.get("state"), named: query.get("named"), order: query.get("order") };
+}
+
+function view({ items, next }, given) {
+  const isAll = !given.state && !given.named;
+  if (!items.length && isAll) return [h("h1", {}, "Searches"), empty()];
   return [
-    h("h1", {}, "Searches"),
-    h("ul", { class: "searches" }, items.map(row)),
+    h("div", { class: "section-head", "data-key": "head" }, h("h1", {}, "Searches"), h("a", { class: "button primary", href: "#/new" }, "New search")),
+    controls(given),
+    items.length ? h("ul", { class: "searches", "data-key": "list" }, items.map(row)) : h("p", { class: "soft", "data-key": "none" }, "No search is like that."),
     next ? h("button", { type: "button", class: "more", "data-action": "more" }, "Show more") : null,
   ].filter(Boolean);
+}
+
+function controls({ state, named, order }) {
+  const options = (all, chosen) => all.map(([value, text]) => h("option", { value, selected: value === (chosen ?? "") }, text));
+  return h(
+    "div",
+    { class: "controls", "data-key": "controls", role: "search" },
+    h("label", {}, "Name ", h("input", { type: "search", value: named ?? "", "data-filter": "named", placeholder: "any" })),
+    h("label", {}, "State ", h("select", { "data-filter": "state" }, options([["", "all"], ...STATES.map((one) => [one, one])], state))),
+    h("label", {}, "Order ", h("select", { "data-filter": "order" }, options(Object.entries(ORDERS), order ?? "newest"))),
+  );
 }
 
 function row(search) {
@@ -74,24 +105,32 @@ function row(search) {
 }
 
 function result(search) {
-  if (!search.best) return h("p", { class: "result soft" }, words.hasEnded(search) ? "no result" : "no result yet");
+  const { best, finding, luck } = search;
+  if (!best) return h("p", { class: "result soft" }, words.hasEnded(search) ? "no result" : "no result yet");
+  const metric = [search.document.objective].flat()[0].metric;
+  const isNoise = finding.status === "noise";
+  const interval = finding.low === null ? null : ` [${words.difference(finding.low, metric, { unit: false })}, ${words.difference(finding.high, metric, { unit: false })}]`;
+  const standing = { confirmed: "confirmed gain", noise: "cannot be told from noise", not_confirmed: "best gain, unconfirmed" }[finding.status];
   return h(
     "dl",
     { class: "result" },
-    h("div", {}, h("dt", {}, "best so far"), h("dd", { class: "number" }, words.value(search.best.value))),
-    search.luck === null ? null : h("div", {}, h("dt", {}, "by luck"), h("dd", { class: "number luck" }, words.value(search.luck))),
+    finding.gain === null
+      ? h("div", {}, h("dt", {}, "best so far"), h("dd", { class: "number" }, words.value(best.value)))
+      : h("div", {}, h("dt", {}, standing), h("dd", { class: `number ${isNoise ? "soft" : finding.status}` }, words.difference(finding.gain, metric), interval ? h("span", { class: "interval" }, interval) : null)),
+    luck === null || finding.status !== "not_confirmed" ? null : h("div", {}, h("dt", {}, "by luck"), h("dd", { class: "number luck" }, words.value(luck))),
   );
 }
 
 function when(search) {
   const [what, time] = search.started_at ? ["started", search.started_at] : ["submitted", search.created_at];
-  return h("dl", { class: "when" }, h("dt", { class: "soft" }, what), h("dd", {}, parts.moment(time)));
+  const spent = search.spent ? h("dd", { class: "soft" }, `${words.hours(search.spent.gpu_hours)} of GPU time`) : null;
+  return h("dl", { class: "when" }, h("dt", { class: "soft" }, what), h("dd", {}, parts.moment(time)), spent);
 }
 
 function empty() {
   const submission = [
     `curl ${location.origin}/v1/searches \\`,
-    token.get() ? "  -H 'Authorization: Bearer TOKEN' \\" : null,
+    !session.open ? "  -H 'Authorization: Bearer TOKEN' \\" : null,
     "  -H 'Content-Type: application/json' \\",
     `  -d '{"task": {"name": "image-classification",`,
     `       "dataset": "digits", "network": "small-cnn"}}'`,
@@ -100,7 +139,7 @@ function empty() {
     "div",
     { class: "card empty" },
     h("h2", {}, "No search yet"),
-    h("p", {}, "A search finds the best activation function for every layer of a network. Submit one from a file:"),
+    h("p", {}, "A search finds the best activation function for every layer of a network. ", h("a", { href: "#/new" }, "Write one here"), ", or submit one from a file:"),
     h("pre", {}, h("code", {}, "actsearch submit search.yaml")),
     h("p", {}, "or with curl:"),
     h("pre", {}, h("code", {}, submission.filter(Boolean).join("\n"))),

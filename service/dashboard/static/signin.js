@@ -1,17 +1,17 @@
-// Asks for the service's token and keeps it for this tab.
+// Asks for a token and exchanges it for a cookie, which the browser keeps for some hours.
 
-import { Problem, get, token } from "./api.js";
+import { Problem, post } from "./api.js";
 import { h } from "./dom.js";
 
-export function showSignIn(shell, { wasRefused, done }) {
+export function showSignIn(shell, { done }) {
   shell.title("Sign in");
   const field = h("input", { id: "token", type: "password", autocomplete: "current-password", required: true, "aria-describedby": "token-help sign-in-error" });
-  const error = h("p", { id: "sign-in-error", class: "error", role: "alert" }, wasRefused ? "That token is not valid here." : null);
+  const error = h("p", { id: "sign-in-error", class: "error", role: "alert" });
   const form = h(
     "form",
     { class: "card sign-in" },
     h("h1", {}, "Sign in"),
-    h("p", { id: "token-help", class: "soft" }, "This service wants a token: the content of the file that ACTSEARCH_ADMIN_TOKEN_FILE names. It is kept for this tab only."),
+    h("p", { id: "token-help", class: "soft" }, "This service wants a token: one that it has made, or the content of the file that ACTSEARCH_ADMIN_TOKEN_FILE names."),
     h("label", { for: "token" }, "Token"),
     field,
     error,
@@ -19,12 +19,10 @@ export function showSignIn(shell, { wasRefused, done }) {
   );
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
-    token.set(field.value.trim());
     try {
-      await get("/searches?limit=1", shell.signal);
+      await post("/session", shell.signal, { token: field.value.trim() });
       done();
     } catch (refusal) {
-      token.clear();
       const refused = refusal instanceof Problem && refusal.status === 401;
       error.textContent = refused ? "That token is not valid here." : `Could not sign in: ${refusal.message}.`;
       field.select();

@@ -85,3 +85,13 @@ export function equalNetworks(networks) {
 }
 
 export const luckWords = (luck, networks) => `${equalNetworks(networks)} would show ${value(luck)} by luck`;
+
+export function bytes(number) {
+  const units = ["B", "kB", "MB", "GB"];
+  const power = Math.min(units.length - 1, Math.floor(Math.log10(Math.max(number, 1)) / 3));
+  return `${(number / 1000 ** power).toFixed(power ? 1 : 0)} ${units[power]}`;
+}
+
+export function hours(number) {
+  return number < 0.1 ? `${(number * 60).toFixed(number * 60 < 10 ? 1 : 0)} min` : `${number.toFixed(number < 10 ? 1 : 0)} h`;
+}

@@ -1,8 +1,9 @@
 // Who is alive, and what it runs.
 
-import { Problem, get, token } from "./api.js";
+import { Problem, get } from "./api.js";
 import { h, morphChildren } from "./dom.js";
 import { poll } from "./pace.js";
+import { session } from "./session.js";
 import * as words from "./words.js";
 
 const EVERY_MS = 5_000;
@@ -27,7 +28,7 @@ export function showWorkers(shell, section) {
 }
 
 // What an id alone does not say: the number of the trial and the name of its search.
-async function lookUp(ids, signal) {
+export async function lookUp(ids, signal) {
   for (const id of ids.filter((id) => !trials.has(id)).slice(0, LOOKED_UP)) {
     const trial = await known(get(`/trials/${id}`, signal));
     if (!trial) continue;
@@ -56,7 +57,7 @@ function view(workers) {
 }
 
 function nobody(what) {
-  const secret = token.get() ? " --token TOKEN" : "";
+  const secret = session.open ? "" : " --token TOKEN";
   return h("p", { class: "soft" }, `${what} Start one: `, h("code", {}, `actsearch worker --url ${location.origin}${secret}`));
 }
 
@@ -71,13 +72,13 @@ function row(worker) {
   );
 }
 
-function work(ids) {
+export function work(ids) {
   if (!ids.length) return h("span", { class: "soft" }, "idle");
   const links = ids.map((id) => {
     const trial = trials.get(id);
     if (!trial) return "a trial";
     const what = trial.number === null ? "inspecting" : `trial ${trial.number}`;
-    return h("a", { href: `#/search/${trial.search_id}`, title: names.get(trial.search_id) }, what);
+    return h("a", { href: `#/trial/${trial.id}` }, `${what} of ${names.get(trial.search_id)}`);
   });
   return links.flatMap((link, i) => (i ? [", ", link] : [link]));
 }

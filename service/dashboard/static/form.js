@@ -1,0 +1,72 @@
+// Fields from JSON Schema: numbers, words, choices, switches, and objects of these.
+
+import { h } from "./dom.js";
+
+// Returns the fields of `properties`, which lie under `path` in the document.
+export function fields({ document, faults, schema, properties, path, required = [] }) {
+  return Object.entries(properties).flatMap(([name, given]) => {
+    const { shape, nullable } = resolve(given, schema);
+    const at = [...path, name];
+    if (shape.type === "object" && shape.properties) return fields({ document, faults, schema, properties: shape.properties, path: at, required: shape.required });
+    return field({ document, faults, name, shape, nullable, at, start: given.default ?? defaultOf(schema, at), isRequired: required?.includes(name) }) ?? [];
+  });
+}
+
+export function setAt(document, path, value) {
+  const [name, ...rest] = path;
+  if (rest.length) {
+    if (typeof document[name] !== "object" || document[name] === null) document[name] = {};
+    return setAt(document[name], rest, value);
+  }
+  if (value === undefined) delete document[name];
+  else document[name] = value;
+}
+
+const getAt = (document, path) => path.reduce((inner, name) => inner?.[name], document);
+
+// Follows references, and takes the part of a union that is not null.
+function resolve(given, schema) {
+  const named = given.$ref ? schema.$defs?.[given.$ref.split("/").at(-1)] ?? {} : given;
+  const parts = named.anyOf?.filter((one) => one.type !== "null") ?? [];
+  if (parts.length) {
+    const inner = resolve(parts.find((one) => one.type !== "array") ?? parts[0], schema);
+    return { shape: inner.shape, nullable: parts.length < named.anyOf.length };
+  }
+  return { shape: named, nullable: false };
+}
+
+// Objects have their defaults as a whole.
+function defaultOf(schema, [first, ...rest]) {
+  return getAt(schema.properties[first]?.default, rest);
+}
+
+function field({ document, faults, name, shape, nullable, at, start, isRequired }) {
+  const path = at.join(".");
+  const value = getAt(document, at) ?? start ?? "";
+  const wrong = faults.filter((one) => one.field === path || one.field.startsWith(`${path}.`));
+  const attributes = { "data-path": path, id: `field-${path}`, "data-nullable": nullable ? "1" : null, "aria-invalid": wrong.length ? "true" : null, "aria-describedby": wrong.length ? `wrong-${path}` : null };
+  const input = control(shape, value, attributes, { nullable, isRequired });
+  if (!input) return null;
+  const text = name.replaceAll("_", " ");
+  return h(
+    "label",
+    { class: shape.type === "boolean" ? "field check" : "field", "data-key": path, title: shape.description ?? null },
+    h("span", {}, text),
+    input,
+    wrong.map((one) => h("span", { class: "error", id: `wrong-${path}` }, one.message)),
+  );
+}
+
+function control(shape, value, attributes, { nullable, isRequired }) {
+  const values = shape.enum ?? (shape.const !== undefined ? [shape.const] : null);
+  if (values && values.length === 1 && !isRequired) return null;
+  if (values) return h("select", attributes, nullable ? h("option", { value: "", selected: value === "" }, "\u2013") : null, values.map((one) => h("option", { value: one, selected: one === value }, one)));
+  if (shape.type === "boolean") return h("input", { ...attributes, type: "checkbox", checked: value === true });
+  if (shape.type === "integer" || shape.type === "number") {
+    const low = shape.minimum ?? shape.exclusiveMinimum;
+    const high = shape.maximum ?? shape.exclusiveMaximum;
+    return h("input", { ...attributes, type: "number", value, min: low, max: high, step: shape.type === "integer" ? 1 : "any", placeholder: nullable ? "no limit" : null });
+  }
+  if (shape.type === "string") return h("input", { ...attributes, type: "text", value: typeof value === "string" ? value : "", maxlength: shape.maxLength, placeholder: attributes["data-path"] === "name" ? "generated" : null });
+  return null;
+}

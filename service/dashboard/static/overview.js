@@ -1,0 +1,48 @@
+// How the search went: values in order, curves, rungs, the ranking.
+
+import { Figures } from "./figures.js";
+import { h } from "./dom.js";
+import { ranking } from "./ranking.js";
+import * as words from "./words.js";
+
+export class Overview {
+  constructor(context) {
+    this.context = context;
+    this.figures = new Figures(context, ["history", "intermediate", "rungs"]);
+    this.showAll = false;
+    this.act = {
+      ...this.figures.act,
+      ranked: () => {
+        this.showAll = !this.showAll;
+        context.draw();
+      },
+    };
+  }
+
+  heard(event) {
+    this.figures.heard(event);
+  }
+
+  look() {
+    return this.figures.look();
+  }
+
+  paint({ best }) {
+    return this.figures.paint(best);
+  }
+
+  view({ search, best }) {
+    const known = search.best ? ` Best so far ${words.value(search.best.value)}.` : "";
+    const none = "The first finished trial appears here.";
+    return [
+      this.figures.card("history", { title: "History", label: `Values of the trials in their order.${known}`, nothing: none }),
+      h(
+        "div",
+        { class: "columns", "data-key": "curves" },
+        this.figures.card("intermediate", { title: "Curves during training", label: "Values after each epoch, of the best and of other trials.", nothing: "The first report appears here." }),
+        this.figures.card("rungs", { title: "How many trained on", label: "How many trials reached each epoch, and how many were stopped there.", nothing: "The first proposed trial appears here." }),
+      ),
+      ranking(search, best, this.showAll),
+    ];
+  }
+}
