@@ -1,54 +1,85 @@
-"""What good values cost: the value against the time of a training step."""
+"""What good values cost: one objective against another, or against the time of a step."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from search_space.contract import TrialKind
-from search_space.search import metric_in
-from service import results
+from search_space.search import objectives_in
+from service.fronts import ranks
 from service.insight.figure import Figure, figure, readable, sampled, scatter
 from service.store.models import Search, Trial, TrialState
 
 _FRONT, _OTHERS = 200, 800
 
 
+@dataclass(frozen=True, slots=True)
+class Point:
+    """A completed network: what lies across, what lies up, what it is called."""
+
+    x: float
+    y: float
+    text: str
+
+
 def pareto(session: Session, search: Search) -> Figure:
-    """Draw the completed networks, and apart those that no other beats in both."""
+    """Draw the completed networks, and apart those that no other beats in both.
+
+    Across is the second of several objectives, else the time of a training step in ms; up is
+    the first.
+    """
+    objectives = objectives_in(search.document)
+    highest = [objective["direction"] == "maximize" for objective in objectives]
+    across = readable(objectives[1]["metric"]) if len(objectives) > 1 else _TIME
+    points = _points(session, search, several=len(objectives) > 1)
+    fronts = ranks(
+        [(point.y, point.x) for point in points],
+        (highest[0], highest[1] if len(objectives) > 1 else False),
+        best=None,
+    )
+    front = [point for point, rank in zip(points, fronts, strict=True) if rank == 0]
+    others = [point for point, rank in zip(points, fronts, strict=True) if rank > 0]
+    return figure(
+        [
+            _dots("other networks", sampled(others, _OTHERS)),
+            _dots("not beaten in both", sampled(front, _FRONT)),
+        ],
+        x=across,
+        y=readable(objectives[0]["metric"]),
+    )
+
+
+_TIME = "time of a training step in ms"
+
+
+def _points(session: Session, search: Search, *, several: bool) -> list[Point]:
+    across: Any = Trial.values if several else Trial.step_seconds
     rows = session.execute(
-        select(Trial.number, Trial.label, Trial.value, Trial.step_seconds)
+        select(Trial.number, Trial.label, Trial.value, across)
         .where(
             Trial.search_id == search.id,
             Trial.state == TrialState.COMPLETED,
             Trial.value.is_not(None),
-            Trial.step_seconds.is_not(None),
+            across.is_not(None),
             Trial.repeat_of.is_(None),
             Trial.kind != TrialKind.CONFIRMATION,
         )
-        .order_by(Trial.step_seconds)
-    ).all()
-    front = _front(rows, maximize=results.maximizes(search))
-    numbers = {row.number for row in front}
-    others = sampled([row for row in rows if row.number not in numbers], _OTHERS)
-    return figure(
-        [_dots("other networks", others), _dots("not beaten in both", front[-_FRONT:])],
-        x="time of a training step in ms",
-        y=readable(metric_in(search.document)),
+        .order_by(Trial.number)
     )
+    return [
+        Point(given[1] if several else given * 1000, value, _named(number, label))
+        for number, label, value, given in rows.tuples()
+    ]
 
 
-def _front(rows: Sequence[Any], *, maximize: bool) -> list[Any]:
-    """Return the rows better than every faster one; `rows` are in the order of their times."""
-    front: list[Any] = []
-    for row in rows:
-        if not front or (row.value > front[-1].value if maximize else row.value < front[-1].value):
-            front.append(row)
-    return front
+def _named(number: int | None, label: str | None) -> str:
+    return f"trial {number}" + (f", {label}" if label else "")
 
 
-def _dots(name: str, rows: Sequence[Any]) -> Figure:
-    points = [(row.step_seconds * 1000, row.value) for row in rows]
-    text = [f"trial {row.number}" + (f", {row.label}" if row.label else "") for row in rows]
-    return scatter(name, points, "markers", text=text)
+def _dots(name: str, points: Sequence[Point]) -> Figure:
+    found = sorted(points, key=lambda point: point.x)
+    text = [point.text for point in found]
+    return scatter(name, [(point.x, point.y) for point in found], "markers", text=text)

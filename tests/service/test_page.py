@@ -39,9 +39,16 @@ def test_every_file_is_served_with_its_type_and_the_policy(client: TestClient, n
 
 
 def test_plotly_comes_from_the_service(client: TestClient) -> None:
-    answer = client.get("/static/plotly.min.js")
+    (path,) = re.findall(r'<meta name="plotly" content="([^"]+)"', client.get("/").text)
+    answer = client.get(path)
     assert answer.status_code == 200
     assert "plotly.js" in answer.text[:200]
+    assert "License" in answer.text[:600]
+    assert answer.headers["content-encoding"] == "gzip"
+    assert "immutable" in answer.headers["cache-control"]
+    plain = client.get(path, headers={"accept-encoding": "identity"})
+    assert plain.text == answer.text
+    assert "content-encoding" not in plain.headers
 
 
 def test_the_policy_lets_nothing_in_from_elsewhere_and_nothing_inline(client: TestClient) -> None:
@@ -76,7 +83,13 @@ def test_every_file_that_another_names_is_there() -> None:
         for name in FILES
         for match in re.findall(r"(?:/static/|from \"\./)([\w.-]+)", (STATIC / name).read_text())
     }
-    assert named - {"plotly.min.js"} <= set(FILES)
+    assert named <= set(FILES)
+
+
+def test_every_module_is_loaded_ahead() -> None:
+    page = (STATIC / "index.html").read_text()
+    ahead = set(re.findall(r'rel="modulepreload" href="/static/([\w.-]+)"', page))
+    assert ahead | {"app.js"} == {name for name in FILES if name.endswith(".js")}
 
 
 @pytest.mark.parametrize("path", ["/static/", "/static/nothing.js", "/static/..%2fpage.py"])

@@ -93,7 +93,7 @@ function standalone(element) {
 function dress(trace, name, color) {
   if (trace.type === "bar") return bar(trace, name, color);
   const label = trace.text?.length ? "%{text}" : trace.name;
-  const what = { history: `%{y:.4f}  ${trace.name}<br>trial %{x}`, pareto: "%{y:.4f}, %{x:.2f} ms<br>%{text}", rungs: "%{y} trials reached epoch %{x}", intermediate: `%{y:.4f} after epoch %{x}<br>${label}` }[name];
+  const what = { history: `%{y:.4f}  ${trace.name}<br>trial %{x}`, pareto: "%{y:.4f} at %{x:.3f}<br>%{text}", rungs: "%{y} trials reached epoch %{x}", intermediate: `%{y:.4f} after epoch %{x}<br>${label}` }[name];
   // No bold: Plotly would style it inline, which the policy refuses.
   const hovertemplate = `${what}<extra></extra>`;
   const dressed = { ...trace, hovertemplate, text: trace.text?.map(plain) };

@@ -84,7 +84,7 @@ function header(trial) {
 
 function curve({ trial, search, reports }) {
   const metrics = [...new Set(reports.flatMap((report) => Object.keys(report.metrics)))];
-  const shown = metrics.length ? metrics : [search.document.objective.metric].flat();
+  const shown = metrics.length ? metrics : [search.document.objective].flat().map((one) => one.metric);
   const charts = shown.map((metric) => {
     const y = reports.map((report) => report.metrics[metric] ?? report.value);
     const line = { x: reports.map((report) => report.step), y, kind: "found" };
