@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from service.store.database import Database, sqlite_url
 from tests.browser.conftest import CHROMIUM, QUIET, ServiceProcess
@@ -123,9 +123,10 @@ def visit(page: Page, url: str) -> None:
     page.goto("about:blank")
     page.goto(url)
     page.locator("h1").wait_for()
-    page.wait_for_function("!document.body.innerText.includes('Loading\\u2026')")
-    page.wait_for_function("!document.body.innerText.includes('Working it out')")
-    page.wait_for_timeout(1000)
+    for waiting in ("Loading\u2026", "Working it out\u2026", "Checking\u2026"):
+        expect(page.get_by_text(waiting)).to_have_count(0, timeout=30_000)
+    page.wait_for_load_state("networkidle" if "#/search/" not in url else "load")
+    page.wait_for_timeout(700)  # What Plotly draws is drawn a moment later.
 
 
 def main() -> None:

@@ -4,7 +4,7 @@ import { Problem, get } from "./api.js";
 import { here, keep } from "./address.js";
 import { chart, extent, legend, padded } from "./chart.js";
 import { h } from "./dom.js";
-import { derivative, nearest } from "./functions.js";
+import { FUNCTIONS, derivative, nearest, values } from "./functions.js";
 import { saveSvg } from "./plot.js";
 import * as words from "./words.js";
 
@@ -101,7 +101,8 @@ function panel(site, other, slopes) {
   const kinds = site.curves.length > 1 ? site.curves.map((_, i) => `found channel-${Math.round((i / (site.curves.length - 1)) * 3)}`) : ["found"];
   const curves = site.curves.map((y, i) => ({ x: site.x, y, kind: kinds[i] }));
   const others = (other?.curves ?? []).map((y) => ({ x: other.x, y, kind: "other" }));
-  const lines = [{ x: site.x, y: near.y, kind: "near" }, ...others, ...curves];
+  const before = site.original in FUNCTIONS ? [{ x: site.x, y: values(site.original, site.x), kind: "before" }] : [];
+  const lines = [{ x: site.x, y: near.y, kind: "near" }, ...before, ...others, ...curves];
   const span = padded(extent([...site.curves.flat(), ...others.flatMap((line) => line.y)]));
   const marks = site.knots?.[0]?.filter((x) => x >= site.x[0] && x <= site.x.at(-1)) ?? [];
   const about = `${near.text}, R\u00b2 ${near.quality.toFixed(3)}`;
