@@ -14,7 +14,7 @@ DEV := $(VENV)/.installed-dev
 TEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadfile
 SLOW := slow or browser or postgres or ray or gpu
 
-.PHONY: help install demo test test-slow check format bench up clean
+.PHONY: help install demo test test-slow check format bench screenshots up clean
 
 help:
 	@echo "make install    everything, for development, into ./.venv"
@@ -24,6 +24,7 @@ help:
 	@echo "make test-slow  the tests that need longer, a browser, PostgreSQL, Ray or a GPU"
 	@echo "make check      lint, types and import rules"
 	@echo "make bench      benchmarks, as ratios"
+	@echo "make screenshots   every page, light and dark, into ./build/screenshots"
 	@echo "make format     put the code in shape"
 	@echo "make clean      remove ./.venv and what tools have cached"
 
@@ -57,6 +58,10 @@ bench: $(DEV)
 	$(BIN)/python -m tests.benchmarks.activations
 	$(BIN)/python -m tests.benchmarks.pwlu_network
 	$(BIN)/python -m tests.benchmarks.training
+	$(BIN)/python -m tests.benchmarks.page
+
+screenshots: $(DEV)
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.browser.screenshots build/screenshots
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

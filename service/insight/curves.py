@@ -13,7 +13,7 @@ from service.insight.figure import Figure, figure, readable, sampled, scatter
 from service.store.models import Report, Search, Trial, TrialState
 
 _TRIALS = 50
-_LEADERS = 10
+_LEADERS = 5
 _POINTS = 20
 """Of one curve. All of them together keep to what a figure may have."""
 

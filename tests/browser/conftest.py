@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 import httpx2
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
 from tests.support.serving import JSON
 
@@ -127,6 +127,7 @@ class Watched:
 def browser() -> Iterator[Browser]:
     if CHROMIUM is None:
         pytest.skip("there is no chromium on this machine")
+    expect.set_options(timeout=20_000)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=list(QUIET))
         yield browser
@@ -167,6 +168,20 @@ def start(tmp_path: Path, browser: Browser) -> Iterator[Callable[..., ServicePro
         service.kill()
 
 
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory, browser: Browser) -> Iterator[ServiceProcess]:  # noqa: ARG001
+    """One service for the tests of a file."""
+    service = ServiceProcess(tmp_path_factory.mktemp("home"))
+    yield service
+    service.http.close()
+    service.kill()
+
+
 @pytest.fixture
-def service(start: Callable[..., ServiceProcess]) -> ServiceProcess:
-    return start()
+def service(shared: ServiceProcess) -> Iterator[ServiceProcess]:
+    """The shared service, in which no earlier test has left work or a worker."""
+    yield shared
+    for search in shared.http.get("/searches", params={"limit": 500}).json()["items"]:
+        shared.http.delete(f"/searches/{search['id']}").raise_for_status()
+    for worker in shared.http.get("/workers").json():
+        shared.http.delete(f"/workers/{worker['id']}").raise_for_status()

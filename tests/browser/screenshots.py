@@ -16,7 +16,8 @@ from typing import Any
 
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
-from service.store.database import Database, sqlite_url
+from service.store.database import Database
+from service.store.place import store_url
 from tests.browser.conftest import CHROMIUM, QUIET, ServiceProcess
 from tests.support.crowd import crowd
 
@@ -50,7 +51,7 @@ def worker(url: str, home: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        process.terminate()
+        process.kill()  # Nothing that it still does is wanted.
         process.wait()
 
 
@@ -62,7 +63,7 @@ def fill(service: ServiceProcess, home: Path, *, large: int = LARGE) -> dict[str
     big = service.submit(**night | {"name": f"{large:,} trials", "budget": {"trials": 2 * large}})
     wait_for(service, big, "running")
     service.http.post(f"/searches/{big}/pause").raise_for_status()
-    database = Database(sqlite_url(home))
+    database = Database(store_url(None, home))
     crowd(database, big, large)
     database.close()
     running = service.submit(**night | {"name": "digits, by stage", "sites": {"per": "stage"}})

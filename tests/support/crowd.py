@@ -14,7 +14,7 @@ from search_space.spec import to_data
 from service.life import space_of
 from service.proposals import Dice
 from service.store.database import Database
-from service.store.models import Report, Search, SearchState, Trial, TrialState
+from service.store.models import Report, Search, Trial, TrialState
 
 EPOCHS = 4
 STARTED = 1_790_000_000.0
@@ -31,7 +31,7 @@ def crowd(database: Database, search_id: str, count: int, seed: int = 0) -> None
         start = max((number for number in first if number is not None), default=-1) + 1
         rows = _trials(search, range(start, start + count), random.Random(seed))
         _insert(session, rows)
-        search.state, search.started_at = SearchState.RUNNING, STARTED
+        search.started_at = STARTED
 
 
 def _trials(search: Search, numbers: range, rng: random.Random) -> list[dict[str, Any]]:

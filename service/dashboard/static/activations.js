@@ -70,7 +70,7 @@ function tile(entry) {
     "li",
     { class: "card tile", "data-key": entry.name },
     h("h2", {}, h("a", { href: href(["activations", entry.name]) }, entry.name)),
-    y ? chart({ lines: [{ x: COARSE, y, kind: "found" }], height: 120, width: 220, span: [-1.5, 4], ticks: 3, label: `${entry.name} between \u22125 and 5` }) : h("p", { class: "soft no-curve" }, "looks at more than one number"),
+    y ? chart({ lines: [{ x: COARSE, y, kind: "found" }], height: 120, width: 220, span: [-1.5, 4], ticks: 3, label: `${entry.name} between \u22125 and 5` }) : h("p", { class: "soft no-curve" }, entry.pointwise ? "has as many shapes as it has parameters" : "looks at more than one number"),
     h("p", { class: "soft" }, [entry.learned ? "learned" : "fixed", entry.year || null, entry.standard ? "offered by default" : null].filter(Boolean).join(" \u00b7 ")),
   );
 }
@@ -81,7 +81,7 @@ function single(entry) {
     h("nav", { class: "crumbs", "data-key": "crumbs", "aria-label": "You are here" }, h("a", { href: "#/activations" }, "\u2190 Activations")),
     h("h1", { "data-key": "title" }, entry.name),
     h("section", { class: "card", "data-key": "formula", "aria-label": "Formula" }, h("p", { class: "formula" }, "f(x) = ", read(entry.formula)), h("p", { class: "soft" }, entry.source), entry.interpretation ? h("p", { class: "soft" }, entry.interpretation) : null),
-    drawn ? curves(entry, drawn) : h("section", { class: "card", "data-key": "curve" }, h("p", { class: "soft" }, "It looks at more than the number that it is applied to, so there is no one curve to draw.")),
+    drawn ? curves(entry, drawn) : h("section", { class: "card", "data-key": "curve" }, h("p", { class: "soft" }, entry.pointwise ? "It has as many shapes as it has parameters; which ones a network has learned is shown with its search." : "It looks at more than the number that it is applied to, so there is no one curve to draw.")),
     details(entry),
   ];
 }

@@ -128,6 +128,6 @@ window.addEventListener("hashchange", () => {
 document.addEventListener("click", ({ target }) => closeMenus(target));
 document.addEventListener("keydown", (event) => event.key === "Escape" && closeMenus(null));
 function closeMenus(target) {
-  for (const menu of document.querySelectorAll("details.menu[open]")) if (!menu.contains(target)) menu.removeAttribute("open");
+  for (const menu of document.querySelectorAll("details.menu[open]")) if (!menu.contains(target) || target.closest(".menu-items")) menu.removeAttribute("open");
 }
 open();

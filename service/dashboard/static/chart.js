@@ -18,9 +18,15 @@ export function chart({ lines, density = null, marks = [], span = null, width = 
     { class: "chart", viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": label, "data-keep-size": true },
     density ? bars(density, atX, inner) : null,
     grid(left, right, low, high, atX, atY, inner, ticks),
-    lines.map((line) => svg("path", { class: `line ${line.kind}`, d: path(line, atX, clip) })),
+    // An inner picture cuts off what lies outside.
+    svg("svg", frame(inner), lines.map((line) => svg("path", { class: `line ${line.kind}`, d: path(line, atX, clip) }))),
     marks.map((x) => svg("path", { class: "mark", d: `M${round(atX(x))} ${inner.bottom - 5}V${inner.bottom}` })),
   );
+}
+
+function frame({ left, right, top, bottom }) {
+  const [width, height] = [right - left, bottom - top];
+  return { x: left, y: top, width, height, viewBox: `${left} ${top} ${width} ${height}` };
 }
 
 export function extent(values) {

@@ -72,9 +72,9 @@ export class Figures {
   };
 }
 
-export function head(name, title, isEmpty, ...more) {
+export function head(name, title, isEmpty, kinds = ["svg", "csv"]) {
   const button = (action, text) => h("button", { type: "button", class: "quiet small", "data-action": action, "data-figure": name, "aria-label": `Download ${title} as ${text}` }, text);
-  return h("div", { class: "section-head" }, h("h2", { id: `${name}-title` }, title), isEmpty ? null : h("div", { class: "actions" }, more, button("svg", "SVG"), button("csv", "CSV")));
+  return h("div", { class: "section-head" }, h("h2", { id: `${name}-title` }, title), isEmpty ? null : h("div", { class: "actions" }, kinds.map((kind) => button(kind, kind.toUpperCase()))));
 }
 
 // A figure's traces as rows.

@@ -27,10 +27,11 @@ const getAt = (document, path) => path.reduce((inner, name) => inner?.[name], do
 // Follows references, and takes the part of a union that is not null.
 function resolve(given, schema) {
   const named = given.$ref ? schema.$defs?.[given.$ref.split("/").at(-1)] ?? {} : given;
-  const parts = named.anyOf?.filter((one) => one.type !== "null") ?? [];
+  const all = named.anyOf ?? named.oneOf ?? [];
+  const parts = all.filter((one) => one.type !== "null");
   if (parts.length) {
     const inner = resolve(parts.find((one) => one.type !== "array") ?? parts[0], schema);
-    return { shape: inner.shape, nullable: parts.length < named.anyOf.length };
+    return { shape: inner.shape, nullable: parts.length < all.length };
   }
   return { shape: named, nullable: false };
 }

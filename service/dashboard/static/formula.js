@@ -47,7 +47,7 @@ function item(tokens, i) {
     return { node: h("span", { class: "upright" }, node), next };
   }
   if (token.startsWith("\\")) return { node: SIGNS[token.slice(1)] ?? token.slice(1), next: i + 1 };
-  return { node: token, next: i + 1 };
+  return { node: token === "-" ? "\u2212" : token, next: i + 1 };
 }
 
 const skip = (tokens, i) => (/^\s+$/.test(tokens[i] ?? "") ? skip(tokens, i + 1) : i);

@@ -50,7 +50,7 @@ export const FUNCTIONS = {
   snake: { at: (x, { frequency: a }) => x + Math.sin(a * x) ** 2 / a, knobs: [knob("frequency", 1, 0.1, 10)] },
   xielu: {
     at: (x, { alpha_p: p, alpha_n: n }) => (x > 0 ? softplus(p) * x * x : (0.5 + softplus(n)) * (Math.expm1(x) - x)) + x / 2,
-    knobs: [knob("alpha_p", 0.2036, -3, 3), knob("alpha_n", -1.0502, -3, 3)],
+    knobs: [knob("alpha_p", Math.log(Math.expm1(0.8)), -3, 3), knob("alpha_n", Math.log(Math.expm1(0.3)), -3, 3)],
   },
 };
 
@@ -66,6 +66,8 @@ FUNCTIONS.pwlu = {
   knobs: [0, 1, 2, 3, 4].map((i) => knob(`y${i}`, Math.max(i - 2, 0), -3, 3, `value at ${i - 2}`)).concat([knob("left_slope", 0, -2, 2, "slope on the left"), knob("right_slope", 1, -2, 2, "slope on the right")]),
   marks: [-2, -1, 0, 1, 2],
 };
+
+FUNCTIONS.pwlu_free = FUNCTIONS.pwlu;
 
 // What a function that a network has learned is compared with.
 const CLASSICS = ["relu", "leaky_relu", "silu", "gelu", "elu", "softplus", "mish", "hardswish", "relu_squared", "sigmoid", "tanh", "identity"];

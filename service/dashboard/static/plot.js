@@ -114,7 +114,7 @@ function bar(trace, name, color) {
   const base = trace.base?.map((time) => time - new Date(time).getTimezoneOffset() * 60_000);
   const hovertemplate = timeline ? `%{text}, ${trace.name}<br>%{customdata}<extra></extra>` : "%{y} trials stopped after epoch %{x}<extra></extra>";
   const customdata = timeline ? trace.x.map((ms) => seconds(ms / 1000)) : undefined;
-  return { ...trace, ...(base && { base }), text: trace.text?.map(plain), customdata, hovertemplate, marker: { color: color(ink), line: { color: color("--card"), width: 1 }, pattern: { shape, fgcolor: color("--card"), size: 6, solidity: 0.25 } }, ...(timeline && { width: 0.7 }), ...(!timeline && { opacity: 0.85 }) };
+  return { ...trace, ...(base && { base }), text: trace.text?.map(plain), customdata, hovertemplate, marker: { color: color(ink), line: { color: color("--card"), width: 1 }, pattern: { shape, fgcolor: color("--card"), fillmode: "overlay", size: 6, solidity: 0.25 } }, ...(timeline && { width: 0.7 }), ...(!timeline && { opacity: 0.85 }) };
 }
 
 const seconds = (time) => (time < 100 ? `${time.toFixed(1)} s` : `${(time / 60).toFixed(1)} min`);

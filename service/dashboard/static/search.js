@@ -118,7 +118,6 @@ export function showSearch(shell, id) {
       if (!button) return;
       seen.error = null;
       (act[button.dataset.action] ?? tab().act[button.dataset.action])?.(button);
-      button.closest("details")?.removeAttribute("open");
     },
     { signal },
   );

@@ -47,7 +47,7 @@ export class Sites {
     return h(
       "section",
       { class: "card", "data-key": "heat", "aria-labelledby": "heat-title" },
-      head("heat", "Site by choice", isEmpty),
+      head("heat", "Site by choice", isEmpty, ["csv"]),
       isEmpty ? h("p", { class: "soft" }, figure ? "The first completed trial appears here." : "Loading\u2026") : heat(figure, best),
     );
   }
@@ -59,7 +59,7 @@ export class Sites {
       { class: "card", "data-key": "parallel", "aria-labelledby": "parallel-title" },
       head("parallel", "What the trials chose", false),
       h("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "What the trials chose, scrolls sideways" }, parallel(this.figures.found.parallel)),
-      h("p", { class: "soft" }, "A line is a trial; the darker, the better its value."),
+      h("p", { class: "soft" }, "A line is a trial; the stronger, the better its value."),
     );
   }
 }
@@ -148,7 +148,8 @@ function heat(figure, best) {
 
 function parallel(figure) {
   const { dimensions, line } = figure.data[0];
-  const [gap, top, tall] = [130, 30, 250];
+  const gap = Math.max(130, 980 / (dimensions.length - 1));
+  const [top, tall] = [30, 250];
   const width = gap * (dimensions.length - 1) + 200;
   const axes = dimensions.map((one, i) => ({ ...one, x: 80 + i * gap, ...range(one) }));
   const at = (axis, value) => top + tall - ((value - axis.low) / (axis.high - axis.low || 1)) * tall;

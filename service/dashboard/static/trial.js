@@ -65,7 +65,7 @@ function view(seen) {
     header(trial),
     h("div", { class: "columns" }, curve(seen), facts(seen)),
     network(seen),
-    seen.shapes ? h("section", { class: "card", "aria-labelledby": "shapes-title" }, h("div", { class: "section-head" }, h("h2", { id: "shapes-title" }, "Learned functions"), legend(["found", "found"], ["near", "nearest classic"], ["density", "its inputs"])), gallery(seen.shapes, null, false)) : null,
+    seen.shapes ? h("section", { class: "card", "aria-labelledby": "shapes-title" }, h("div", { class: "section-head" }, h("h2", { id: "shapes-title" }, "Learned functions"), legend(["found", "found"], ["before", "before"], ["near", "nearest classic"], ["density", "its inputs"], ["mark", "knots"])), gallery(seen.shapes, null, false)) : null,
     printed(seen),
     artifacts(seen),
   ].filter(Boolean);
