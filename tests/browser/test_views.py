@@ -280,11 +280,11 @@ def test_searches_are_filtered_and_the_address_keeps_it(night: Night, page: Page
     expect(page.get_by_role("link", name="large")).to_have_count(0)
     expect(page.get_by_role("link", name="digits, overnight")).to_be_visible()
     page.get_by_label("State").select_option("")
-    page.get_by_label("Name").fill("LARG")
+    page.get_by_role("searchbox").fill("LARG")
     expect(page.get_by_role("link", name="digits, overnight")).to_have_count(0)
     page.reload()
     expect(page.get_by_role("link", name="large")).to_be_visible()
-    expect(page.get_by_label("Name")).to_have_value("LARG")
+    expect(page.get_by_role("searchbox")).to_have_value("LARG")
 
 
 def test_a_search_is_written_in_a_form_and_checked(night: Night, watched: Watched) -> None:
@@ -327,8 +327,8 @@ def test_a_search_is_forked_extended_killed_and_deleted(night: Night, page: Page
 
     menu(page, "Extend…")
     page.get_by_label("Trials altogether").fill("11")
-    page.get_by_role("dialog").get_by_role("button", name="Extend").click()
-    expect(page.get_by_role("dialog")).to_have_count(0)
+    with page.expect_response(lambda answer: answer.request.method == "PATCH"):
+        page.get_by_role("dialog").get_by_role("button", name="Extend").click()
     answer = night.service.http.get(f"/searches/{search}").json()
     assert answer["budget"]["trials"] == 11
 

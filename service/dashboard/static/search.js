@@ -106,7 +106,8 @@ export function showSearch(shell, id) {
       });
     },
     download: () => attempt(() => download(path, seen.search, signal)),
-    optuna: () => attempt(() => optuna(path, seen.search, signal)),
+    optuna: () => attempt(() => fetched(`${path}/optuna`, `${plainName(seen.search)}.db`, signal)),
+    bundle: () => attempt(() => fetched(`${path}/best/bundle?unconfirmed=true`, `${plainName(seen.search)}.zip`, signal)),
   };
   const sure = async (question, work) => {
     if (await ask(question, signal)) await attempt(async () => (seen.search = await work()));
@@ -214,6 +215,7 @@ function buttons(search) {
         button("delete", "Delete\u2026", "danger"),
         h("a", { href: `/v1/searches/${search.id}/trials.csv`, download: "" }, "Trials as CSV"),
         button("optuna", "Trials for Optuna"),
+        search.best ? button("bundle", "Bundle of the best") : null,
       ),
     ),
   );
@@ -241,10 +243,10 @@ async function download(path, search, signal) {
 }
 
 // A job writes the file; it is asked for until it is there.
-async function optuna(path, search, signal) {
+async function fetched(path, name, signal) {
   for (;;) {
-    const found = await file(`${path}/optuna`, signal);
-    if (found) return save(found, `${plainName(search)}.db`);
+    const found = await file(path, signal);
+    if (found) return save(found, name);
     await sleep(LOOK_MS, signal);
   }
 }
