@@ -25,7 +25,7 @@ from service.insight.plots import PLOTS
 from service.store import searches
 from service.store.database import Database
 
-_NICENESS = 10
+_NICENESS = 5
 
 
 class ChildFailed(RuntimeError):

@@ -140,6 +140,17 @@ def test_pwlu_shows_its_knots_and_meta_acon_its_switches(night: Night, page: Pag
     expect(panel).to_contain_text("beta by sample")
 
 
+def test_a_slider_moves_through_the_epochs(night: Night, page: Page) -> None:
+    by_label = {row["label"]: row["trial"] for row in night.ranking}
+    page.goto(night.address(f"search/NIGHT/shapes?trial={by_label['uniform acon_c']}"))
+    curve = page.locator(".gallery > li svg.main path.line.found").first
+    before = curve.get_attribute("d")
+    page.get_by_role("slider").fill("0")
+    expect(page.locator(".epochs output")).to_have_text("1")
+    assert curve.get_attribute("d") != before
+    assert "epoch=1" in page.url
+
+
 def test_trials_are_filtered_sorted_and_compared(night: Night, page: Page) -> None:
     page.goto(night.address("search/NIGHT/trials"))
     rows = page.locator("table.trials tbody tr")

@@ -15,6 +15,7 @@ export class Figures {
     this.hidden = {};
     this.isStale = true;
     this.lookedAt = 0;
+    this.timer = null;
   }
 
   heard({ kind }) {
@@ -22,17 +23,31 @@ export class Figures {
   }
 
   async look() {
-    if (!this.isStale || Date.now() - this.lookedAt < EVERY_MS) return;
+    if (!this.isStale) return;
+    const early = this.lookedAt + EVERY_MS - Date.now();
+    if (early > 0) return this.#later(early);
     this.isStale = false;
     this.lookedAt = Date.now();
-    const { path, signal } = this.context;
+    const { path, signal, draw } = this.context;
     try {
-      // The best known first: a heavy figure must not hold up the others.
-      await Promise.all(this.names.map(async (name) => (this.found[name] = await get(`${path}/plots/${name}`, signal, "no-cache"))));
+      // Each is drawn when it comes: a heavy figure must not hold up the others.
+      await Promise.all(
+        this.names.map(async (name) => {
+          this.found[name] = await get(`${path}/plots/${name}`, signal, "no-cache");
+          draw();
+        }),
+      );
     } catch (error) {
       this.isStale = true;
       throw error;
     }
+  }
+
+  #later(milliseconds) {
+    this.timer ??= setTimeout(() => {
+      this.timer = null;
+      if (!this.context.signal.aborted) this.context.refresh();
+    }, milliseconds);
   }
 
   has(name) {

@@ -85,12 +85,14 @@ export function derivative(xs, ys) {
   return { x, y: x.map((_, i) => (ys[i + 1] - ys[i]) / (xs[i + 1] - xs[i])) };
 }
 
-// The classic function that comes nearest, up to its scale and an offset, where the inputs are.
-// `quality` is the share of the curve's variance that it explains.
-export function nearest(xs, ys, weights) {
+// The classic function that comes nearest, up to its scale and an offset, where the inputs are;
+// `known` is its name where the worker has told it. `quality` is the share of the curve's
+// variance that it explains.
+export function nearest(xs, ys, weights, known = null) {
   const fits = CLASSICS.map((name) => ({ name, text: NAMES[name] ?? name, ...fit(values(name, xs), ys, weights) }));
   const straight = fits.find((one) => one.name === "identity").quality;
-  return { ...fits.reduce((best, one) => (one.quality > best.quality + 1e-9 ? one : best)), straight };
+  const best = fits.find((one) => one.name === known) ?? fits.reduce((top, one) => (one.quality > top.quality + 1e-9 ? one : top));
+  return { ...best, straight };
 }
 
 function fit(base, ys, weights) {

@@ -123,6 +123,8 @@ export function showSearch(shell, id) {
     { signal },
   );
   main.addEventListener("change", (event) => tab().change?.[event.target.dataset.change]?.(event.target), { signal });
+  // A slider tells of every step while it is dragged.
+  main.addEventListener("input", ({ target }) => target.type === "range" && tab().change?.[target.dataset.change]?.(target), { signal });
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => draw(), { signal });
 
   shell.draw(h("p", { class: "soft" }, "Loading\u2026"));

@@ -8,7 +8,8 @@ import { FUNCTIONS, derivative, nearest, values } from "./functions.js";
 import { saveSvg } from "./plot.js";
 import * as words from "./words.js";
 
-const FILE = /^shapes(?:-(\d+))?\.json$/; // `shapes.json` is of the end, `shapes-3.json` of epoch 3.
+const AT_THE_END = "shapes.json";
+const BY_EPOCH = "shapes-history.json";
 
 export class Shapes {
   constructor(context) {
@@ -19,7 +20,7 @@ export class Shapes {
       shown: (field) => this.#choose({ trial: field.value, epoch: null }),
       overlay: (field) => this.#choose({ with: field.value }),
       slopes: (field) => this.#choose({ slopes: field.checked ? "1" : null }),
-      epoch: (field) => this.#choose({ epoch: field.value }),
+      epoch: (field) => this.#choose({ epoch: [...this.known.get(this.shown).keys()][field.value] }),
     };
   }
 
@@ -33,6 +34,7 @@ export class Shapes {
     const { query } = here();
     const [shown, other] = this.#wanted(best);
     if (!shown) return [card(h("p", { class: "soft" }, "The shapes of the first completed trial appear here."))];
+    this.shown = shown;
     const found = this.known.get(shown);
     const epochs = found ? [...found.keys()] : [];
     const at = query.get("epoch") ?? epochs.at(-1);
@@ -57,7 +59,7 @@ export class Shapes {
       h("label", {}, "Trial ", h("select", { "data-change": "shown" }, options(shown))),
       h("label", {}, "Overlay ", h("select", { "data-change": "overlay" }, h("option", { value: "", selected: !other }, "none"), options(other))),
       h("label", {}, h("input", { type: "checkbox", "data-change": "slopes", checked: slopes }), " Derivatives"),
-      last > 0 ? h("label", { class: "slider" }, "Epoch ", h("select", { "data-change": "epoch" }, epochs.map((epoch) => h("option", { value: epoch, selected: epoch === String(at) }, epoch === "end" ? "the end" : epoch)))) : null,
+      last > 0 ? h("label", { class: "epochs" }, "Epoch ", h("input", { type: "range", min: 0, max: last, step: 1, value: Math.max(0, epochs.indexOf(String(at))), "data-change": "epoch", "aria-valuetext": at === "end" ? "the end" : at }), h("output", {}, at === "end" ? "the end" : at)) : null,
     );
   }
 
@@ -77,16 +79,26 @@ export class Shapes {
     const { signal } = this.context;
     const found = new Map();
     try {
-      const files = await get(`/trials/${id}/artifacts`, signal);
-      const named = files.map((file) => [FILE.exec(file.name), file.name]).filter(([match]) => match);
-      named.sort(([a], [b]) => (a[1] ?? Infinity) - (b[1] ?? Infinity));
-      for (const [match, name] of named) found.set(match[1] ?? "end", await get(`/trials/${id}/artifacts/${name}`, signal));
+      const names = (await get(`/trials/${id}/artifacts`, signal)).map((one) => one.name);
+      const read = (name) => (names.includes(name) ? get(`/trials/${id}/artifacts/${name}`, signal) : null);
+      const [end, history] = await Promise.all([read(AT_THE_END), read(BY_EPOCH)]);
+      if (end) for (const one of history?.epochs ?? []) found.set(String(one.epoch), atEpoch(one, end));
+      if (end) found.set("end", end);
     } catch (error) {
       if (!(error instanceof Problem && error.status === 404)) throw error;
     }
     this.known.set(id, found);
   }
 }
+
+// What an epoch has kept, in the form of the end: sites that learn nothing stay as they are.
+function atEpoch({ sites }, end) {
+  const kept = new Map(sites.map((one) => [one.site, one]));
+  const at = ({ left, right, curves, histogram }) => ({ x: spread(left, right, curves[0].length), curves, density: histogram, low: null, high: null, knots: null, switches: null, nearest: null, nearest_r2: null, line_r2: null });
+  return { sites: end.sites.map((site) => (kept.has(site.site) ? { ...site, ...at(kept.get(site.site)) } : site)) };
+}
+
+const spread = (left, right, count) => Array.from({ length: count }, (_, i) => left + ((right - left) * i) / (count - 1));
 
 const card = (...children) => h("section", { class: "card", "data-key": "shapes", "aria-labelledby": "shapes-title" }, children);
 
@@ -97,7 +109,7 @@ export function gallery(document, under, slopes) {
 
 function panel(site, other, slopes) {
   const middle = mean(site.curves);
-  const near = nearest(site.x, middle, weights(site));
+  const near = nearest(site.x, middle, weights(site), site.nearest);
   const kinds = site.curves.length > 1 ? site.curves.map((_, i) => `found channel-${Math.round((i / (site.curves.length - 1)) * 3)}`) : ["found"];
   const curves = site.curves.map((y, i) => ({ x: site.x, y, kind: kinds[i] }));
   const others = (other?.curves ?? []).map((y) => ({ x: other.x, y, kind: "other" }));
@@ -105,16 +117,16 @@ function panel(site, other, slopes) {
   const lines = [{ x: site.x, y: near.y, kind: "near" }, ...before, ...others, ...curves];
   const span = padded(extent([...site.curves.flat(), ...others.flatMap((line) => line.y)]));
   const marks = site.knots?.[0]?.filter((x) => x >= site.x[0] && x <= site.x.at(-1)) ?? [];
-  const about = `${near.text}, R\u00b2 ${near.quality.toFixed(3)}`;
+  const about = `${near.text}, R\u00b2 ${(site.nearest_r2 ?? near.quality).toFixed(3)}`;
   return h(
     "li",
     { "data-key": site.site },
     h("div", { class: "shape-head" }, h("h3", {}, site.site), h("button", { type: "button", class: "quiet small", "data-action": "save-shape", "data-site": site.site, "aria-label": `Download the shape at ${site.site} as SVG` }, "SVG")),
     h("p", { class: "soft" }, [site.activation, site.curves.length > 1 ? `${site.curves.length} of its channels` : null].filter(Boolean).join(" \u00b7 ")),
-    mark(chart({ lines, marks, span, density: site.density ? { x: site.x, share: site.density } : null, label: `${site.activation} at ${site.site}; nearest: ${about}` }), "main"),
+    mark(chart({ lines, marks, span, density: site.density ? { x: spread(site.x[0], site.x.at(-1), site.density.length + 1), share: site.density } : null, label: `${site.activation} at ${site.site}; nearest: ${about}` }), "main"),
     slopes ? chart({ lines: site.curves.map((y, i) => ({ ...derivative(site.x, y), kind: kinds[i] })), height: 110, ticks: 3, range: [site.x[0], site.x.at(-1)], label: `Derivative of ${site.activation} at ${site.site}` }) : null,
     h("p", {}, h("span", { class: "soft" }, "nearest: "), about),
-    h("p", { class: "soft" }, `a straight line explains ${Math.round(100 * Math.max(0, near.straight))} %`),
+    h("p", { class: "soft" }, `a straight line explains ${Math.round(100 * Math.max(0, site.line_r2 ?? near.straight))} %`),
     site.knots ? h("p", { class: "soft" }, bounds(site.knots)) : null,
     site.switches ? switches(site.switches) : null,
   );
@@ -129,7 +141,8 @@ const mean = (curves) => curves[0].map((_, i) => curves.reduce((sum, curve) => s
 
 // How much each point counts: by the site's own inputs, else those between the percentiles.
 function weights({ x, density, low, high }) {
-  if (density) return x.map((_, i) => ((density[i - 1] ?? 0) + (density[i] ?? 0)) / 2 + 1e-6);
+  const bin = (i) => Math.min(density.length - 1, Math.floor((i * density.length) / (x.length - 1)));
+  if (density) return x.map((_, i) => density[bin(i)] + 1e-6);
   return x.map((one) => (low === null || (one >= low && one <= high) ? 1 : 1e-6));
 }
 

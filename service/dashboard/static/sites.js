@@ -148,9 +148,9 @@ function heat(figure, best) {
 
 function parallel(figure) {
   const { dimensions, line } = figure.data[0];
-  const gap = Math.max(130, 980 / (dimensions.length - 1));
+  const gap = Math.max(130, 840 / (dimensions.length - 1));
   const [top, tall] = [30, 250];
-  const width = gap * (dimensions.length - 1) + 200;
+  const width = gap * (dimensions.length - 1) + 180;
   const axes = dimensions.map((one, i) => ({ ...one, x: 80 + i * gap, ...range(one) }));
   const at = (axis, value) => top + tall - ((value - axis.low) / (axis.high - axis.low || 1)) * tall;
   const [low, high] = [Math.min(...line.color), Math.max(...line.color)];
@@ -161,7 +161,7 @@ function parallel(figure) {
   const path = (i) => axes.map((axis, k) => `${k ? "L" : "M"}${axis.x} ${(at(axis, axis.values[i]) + jitter(axis, i)).toFixed(1)}`).join("");
   return svg(
     "svg",
-    { class: "figure parallel", viewBox: `0 0 ${width} ${top + tall + 24}`, width, height: top + tall + 24, role: "img", "aria-label": `What ${words.count(order.length, "trial")} chose at ${dimensions.map((one) => one.label).join(", ")}` },
+    { class: "figure parallel", viewBox: `0 0 ${width} ${top + tall + 24}`, ...(dimensions.length > 7 && { width, height: top + tall + 24 }), role: "img", "aria-label": `What ${words.count(order.length, "trial")} chose at ${dimensions.map((one) => one.label).join(", ")}` },
     order.map(({ i, share }) => svg("path", { class: `run shade-line-${Math.round(share * (SHADES - 1))}`, d: path(i) })),
     axes.map((axis) => [
       svg("path", { class: "axis", d: `M${axis.x} ${top}V${top + tall}` }),
