@@ -29,7 +29,7 @@ def test_the_dockerfiles_pass_hadolint(path: str) -> None:
     assert result.returncode == 0, result.stdout
 
 
-@pytest.mark.parametrize("service", ["service", "worker"])
+@pytest.mark.parametrize("service", ["service", "worker", "ray-worker"])
 def test_the_compose_file_names_options_and_settings_that_exist(service: str) -> None:
     entry = COMPOSE["services"][service]
     program, command, *arguments = entry["command"]
@@ -53,3 +53,11 @@ def test_containers_run_as_an_ordinary_user_and_what_is_open_is_loopback() -> No
         assert "\nUSER 1000\n" in (ROOT / path).read_text()
     for entry in COMPOSE["services"].values():
         assert all(port.startswith("127.0.0.1:") for port in entry.get("ports", []))
+
+
+def test_only_the_service_is_given_the_admins_token() -> None:
+    for name, entry in COMPOSE["services"].items():
+        holds = "ADMIN_TOKEN" in str(entry.get("environment", "")) or "admin-token" in str(
+            entry.get("secrets", "")
+        )
+        assert holds == (name == "service")
