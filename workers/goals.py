@@ -45,7 +45,7 @@ def segmentation(classes: int) -> Goal:
     images together, its mean over the classes that occur.
     """
     metrics = partial(_segmentation_metrics, classes)
-    return Goal(F.cross_entropy, partial(_segmented, classes), metrics)
+    return Goal(_pixel_loss, partial(_segmented, classes), metrics)
 
 
 def reconstruction() -> Goal:
@@ -64,8 +64,14 @@ def _classification_metrics(sums: Sequence[float]) -> dict[str, float]:
     return {"accuracy": hits / count, "loss": loss / count}
 
 
+def _pixel_loss(outputs: Tensor, targets: Tensor, reduction: str = "mean") -> Tensor:
+    # As rows of classes: on CUDA the loss of whole images has no deterministic form.
+    rows = outputs.movedim(1, -1).flatten(0, -2)
+    return F.cross_entropy(rows, targets.flatten(), reduction=reduction)
+
+
 def _segmented(classes: int, outputs: Tensor, targets: Tensor) -> Tensor:
-    loss = F.cross_entropy(outputs, targets, reduction="sum")
+    loss = _pixel_loss(outputs, targets, reduction="sum")
     # How often each class was taken for each other.
     pairs = (targets * classes + outputs.argmax(dim=1)).flatten()
     zeros = torch.zeros(classes**2, dtype=torch.float64, device=outputs.device)

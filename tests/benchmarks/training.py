@@ -58,7 +58,7 @@ TRAININGS: Sequence[tuple[str, dict[str, Any], str | None, str]] = (
     ),
     (
         "image-classification",
-        {"dataset": "cifar10", "network": "resnet20", "epochs": 4, "train_samples": 5_000},
+        {"dataset": "cifar10", "network": "small-cnn", "epochs": 4, "train_samples": 5_000},
         None,
         "accuracy",
     ),
@@ -66,7 +66,7 @@ TRAININGS: Sequence[tuple[str, dict[str, Any], str | None, str]] = (
     *(
         (
             "implicit-image",
-            {"image": "camera", "image_size": 64, "network": n, "epochs": 30},
+            {"image": "camera", "image_size": 64, "network": n, "epochs": 15},
             a,
             "psnr",
         )
@@ -77,7 +77,7 @@ TRAININGS: Sequence[tuple[str, dict[str, Any], str | None, str]] = (
             ("coordinate-mlp", "pwlu"),
         )
     ),
-    ("segmentation", {"epochs": 4}, None, "mean_iou"),
+    ("segmentation", {"epochs": 8, "train_samples": 480}, None, "mean_iou"),
 )
 FULL: dict[str, dict[str, Any]] = {
     # What a GPU has time for.

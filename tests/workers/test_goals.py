@@ -39,6 +39,9 @@ def test_mean_iou_is_over_the_classes_that_occur() -> None:
     # Class 0: 4 of 6 pixels agreed on; class 1: 2 of 4; classes 2 and 3 occur nowhere.
     assert math.isclose(found["mean_iou"], (4 / 6 + 2 / 4) / 2)
     assert math.isclose(found["pixel_accuracy"], 6 / 8)
+    loss = F.cross_entropy(outputs, truth)
+    assert math.isclose(found["loss"], loss.item(), rel_tol=1e-6)
+    torch.testing.assert_close(segmentation(4).loss(outputs, truth), loss)
 
 
 def test_psnr_is_in_decibels_of_a_range_of_two() -> None:
