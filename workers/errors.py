@@ -246,3 +246,27 @@ class NotKnown(Refused):
 
 class NotWelcome(Refused):
     """The token is missing, wrong or not allowed to do this, or the protocols differ."""
+
+
+class BadTable(WorkerError):
+    """A file is no table of trainings."""
+
+    def __init__(self, path: Path, reason: str) -> None:
+        super().__init__(path, reason)
+        self.path = path
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"{self.path} is no table of trainings: {self.reason}"
+
+
+class NotInTable(WorkerError):
+    """A candidate was asked for that the table does not have."""
+
+    def __init__(self, asked: str, known: str) -> None:
+        super().__init__(asked, known)
+        self.asked = asked
+        self.known = known
+
+    def __str__(self) -> str:
+        return f"the table has no {self.asked}; it has {self.known}"

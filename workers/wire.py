@@ -61,16 +61,23 @@ class Wire:
         *,
         timeout: float = 30,
         patience: float | None = None,
+        token: str | None = None,
     ) -> httpx2.Response:
-        """Return the answer, or raise a `ServiceError`."""
-        content, kind = _encode(body)
+        """Return the answer, or raise a `ServiceError`.
+
+        Args:
+            token: Of an attempt that speaks through the wire of its worker.
+        """
+        content, headers = _encode(body)
+        if token is not None:
+            headers["authorization"] = f"Bearer {token}"
         patience = self._patience if patience is None else patience
         began = time.monotonic()
         reason = ""
         for pause in _pauses():
             try:
                 response = self._client.request(
-                    method, path, content=content, headers={"content-type": kind}, timeout=timeout
+                    method, path, content=content, headers=headers, timeout=timeout
                 )
             except httpx2.TransportError as error:
                 problem = f"{type(error).__name__}: {error}"
@@ -93,11 +100,12 @@ class Wire:
         self._client.close()
 
 
-def _encode(body: BaseModel | bytes | None) -> tuple[bytes, str]:
+def _encode(body: BaseModel | bytes | None) -> tuple[bytes, dict[str, str]]:
+    """Return a body and its headers."""
     if isinstance(body, bytes):
-        return body, "application/octet-stream"
+        return body, {"content-type": "application/octet-stream"}
     content = b"" if body is None else body.model_dump_json().encode()
-    return content, "application/json"
+    return content, {"content-type": "application/json"}
 
 
 def _pauses() -> Iterator[float]:

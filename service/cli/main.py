@@ -29,6 +29,7 @@ _COMMANDS: Sequence[Callable[..., None]] = (
 _PASSED_ON: Sequence[Callable[..., None]] = (
     processes.worker,
     processes.rerun,
+    processes.simulate,
     processes.sites,
     processes.check,
     processes.curve,

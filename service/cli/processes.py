@@ -75,6 +75,11 @@ def rerun(context: typer.Context) -> None:
     _become("workers.rerun", context.args)
 
 
+def simulate(context: typer.Context) -> None:
+    """Run workers that train nothing and answer from a table; `--help` lists the options."""
+    _replace_by("workers.simulation", context.args)
+
+
 def sites(context: typer.Context) -> None:
     """List the sites of a network: a name, or FILE.py:build."""
     _become("search_space", ["sites", *context.args])
@@ -112,11 +117,15 @@ def _run(
 
 
 def _become(module: str, arguments: Sequence[str]) -> NoReturn:
-    """Replace this process by a module that it may not import."""
+    """Replace this process by a module that it may not import, and that needs torch."""
     if find_spec("torch") is None:
         raise CommandError(
             "this needs torch, which is not installed here; install it with "
             "`pip install 'activation-search[worker]'` (in a clone: `pip install -e '.[worker]'`)"
         )
+    _replace_by(module, arguments)
+
+
+def _replace_by(module: str, arguments: Sequence[str]) -> NoReturn:
     # -P: a folder of the same name where the user stands is not ours.
     os.execv(sys.executable, [sys.executable, "-P", "-m", module, *arguments])

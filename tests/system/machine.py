@@ -62,6 +62,11 @@ class Machine:
         command = [*ACTSEARCH, "worker", "--url", self.client.url, *home, *options]
         return self._start(name, command)
 
+    def simulate(self, table: Path, *options: str, workers: int) -> subprocess.Popen[str]:
+        """Start simulated workers that answer from a table."""
+        command = [*ACTSEARCH, "simulate", "--url", self.client.url, "--table", str(table)]
+        return self._start("simulated", [*command, "--workers", str(workers), *options])
+
     def log(self, name: str) -> str:
         return (self.folder / f"{name}.log").read_text()
 
