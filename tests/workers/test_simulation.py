@@ -115,3 +115,12 @@ def test_bad_options_are_refused_by_name(
 ) -> None:
     assert main(options) == 1
     assert reason in caplog.text
+
+
+def test_the_table_that_ships_is_whole_and_tells_candidates_from_seeds() -> None:
+    table = load()
+    assert (table.accuracy.shape, table.test_accuracy.shape) == ((512, 3, 15), (512, 3))
+    assert table.accuracy.min() > 0.1, "a training is missing, or none of its epochs learned"
+    candidates, seeds = variances(table.accuracy[:, :, -1])
+    assert candidates / seeds == pytest.approx(table.about["variance_ratio"], abs=0.01)
+    assert candidates >= 2 * seeds

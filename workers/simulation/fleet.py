@@ -57,8 +57,8 @@ class Fleet:
 
     def run(self) -> None:
         """Serve until `stop`. Raises what no worker can go on from, as `NotWelcome`."""
-        threads = [self._thread(worker.run) for worker in self._workers]
-        self._thread(self._beat)
+        loops = [self._beat, *(worker.run for worker in self._workers)]
+        threads = [self._thread(loop) for loop in loops]
         logger.info("%d simulated workers serve %s", len(self._workers), self._wire.url)
         self._stop.wait()
         self._take_leave()
