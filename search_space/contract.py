@@ -97,6 +97,7 @@ class WorkerManifest(Message):
     Attributes:
         gpus_per_slot: GPUs of one slot, by which GPU hours are counted; None: the devices that
             are no CPU, divided by the slots.
+        resting: Why it takes no more work, once it does not; the manifest is told again then.
     """
 
     boot_id: Name
@@ -106,6 +107,7 @@ class WorkerManifest(Message):
     tasks: list[TaskOffer]
     activations: list[str]
     gpus_per_slot: Annotated[float, Field(ge=0, le=1024)] | None = None
+    resting: Annotated[str, Field(max_length=2000)] | None = None
 
 
 class WorkerWelcome(Message):
@@ -267,12 +269,14 @@ class Assignment(Message):
 class LeaseFile(Message):
     """What the file named by `ACTSEARCH_LEASE_FILE` tells a trial process.
 
-    `directory` is the trial's own on this worker; None: beside the file.
+    `directory` is the trial's own on this worker; None: beside the file. Checkpoints are uploaded
+    at most every `checkpoint_seconds`.
     """
 
     url: str
     assignment: Assignment
     directory: str | None = None
+    checkpoint_seconds: Seconds = 30
 
 
 class Report(Message):

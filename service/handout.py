@@ -52,8 +52,10 @@ def find_work(core: Core, request: LeaseRequest, nothing: set[str]) -> Assignmen
         repeated = attempts.of_request(session, request)
         if repeated is not None:
             return _assignment(core, session, repeated)
-        worker = workers.get(session, request.worker)
-        codes = workers.codes(workers.manifest_of(worker))
+        manifest = workers.manifest_of(workers.get(session, request.worker))
+        if manifest.resting is not None:
+            return None
+        codes = workers.codes(manifest)
         wanting = [
             search.id
             for search in searches.in_turn(session)

@@ -405,7 +405,9 @@ class PlotAnswer(Answer):
 
 
 class WorkerAnswer(Answer):
-    """A worker. It is alive when it gave a sign of life within two lease lengths."""
+    """A worker. It is alive when it gave a sign of life within two lease lengths; `resting` says
+    why it takes no more work, once it does not.
+    """
 
     id: str
     alive: bool
@@ -414,6 +416,7 @@ class WorkerAnswer(Answer):
     versions: dict[str, str]
     tasks: list[str]
     running: list[str]
+    resting: str | None
     seen_at: Time
 
 

@@ -43,7 +43,7 @@ KILLED = Outcome(outcome=OutcomeKind.RELEASED, message="told to end, since the s
 
 
 def report(core: Core, lease: str, reports: Sequence[Report]) -> Verdict:
-    """Take in a batch of reports and return the verdict on the last.
+    """Take in a batch of reports and return the verdict on the last, or the first to stop.
 
     Raises:
         LeaseLost: If the attempt has ended or was superseded; then nothing changes.
@@ -58,6 +58,9 @@ def report(core: Core, lease: str, reports: Sequence[Report]) -> Verdict:
             return Verdict.CANCEL
         for one in reports:
             verdict = _take_in(turn, trial, one)
+            if verdict == Verdict.STOP:
+                # What it trained while it could not be told does not count.
+                break
         attempts.spoke(turn.session, attempt, seconds=core.settings.lease_seconds)
     return verdict
 
@@ -283,12 +286,11 @@ def _others(turn: Turn) -> bool:
     """Whether a living worker offers the search's task and is not benched."""
     search, lease_seconds = turn.search, turn.core.settings.lease_seconds
     return any(
-        not searches.benched(turn.session, search.id, worker.boot_id)
-        and any(
-            offer.name == search.document["task"]["name"]
-            for offer in workers.manifest_of(worker).tasks
-        )
+        manifest.resting is None
+        and not searches.benched(turn.session, search.id, worker.boot_id)
+        and any(offer.name == search.document["task"]["name"] for offer in manifest.tasks)
         for worker in workers.alive(turn.session, seconds=2 * lease_seconds)
+        for manifest in [workers.manifest_of(worker)]
     )
 
 

@@ -19,8 +19,24 @@ _DEFAULTS = {
     "SLOTS": "auto",
     "CPUS_PER_TRIAL": "auto",
     "GPUS_PER_TRIAL": "auto",
+    "MEMORY_PER_TRIAL": "auto",
+    "MIN_FREE_DISK": "1",
+    "CHECKPOINT_SECONDS": "30",
+    "FAILURES": "5",
+    "GRACE": "15",
+    "MARGIN": "60",
     "DATA_ROOT": "data",
     "HOME": str(Path("~") / ".actsearch" / "worker"),
+}
+
+
+_NUMBERS = {
+    "memory_per_trial": "GiB of memory that a trial may use: a number, auto or none",
+    "min_free_disk": "GiB; no trial starts on a fuller disk",
+    "checkpoint_seconds": "a trial uploads its checkpoints at most so often",
+    "failures": "trials in a row that fail by the worker's fault before it leases no more",
+    "grace": "seconds that trials have to hand in when the worker is stopped",
+    "margin": "seconds that a trial is thought to need to its first checkpoint",
 }
 
 
@@ -34,8 +50,10 @@ def main(arguments: list[str] | None = None) -> int:
     logging.getLogger("httpx2").setLevel(logging.WARNING)
     # Processes of trials import this module again and need nothing of what follows.
     from workers.errors import WorkerError
-    from workers.setup import make_agent
+    from workers.setup import drain, make_agent
 
+    if options.drain:
+        return drain(options)
     try:
         agent = make_agent(options)
         _stop_on_signals(agent, with_stdin=options.exit_with_stdin)
@@ -72,6 +90,21 @@ def _parser() -> argparse.ArgumentParser:
         help="a Python file that defines tasks; may be repeated",
     )
     parser.add_argument("--home", type=Path, default=setting("HOME"))
+    for name, what in _NUMBERS.items():
+        default = setting(name.upper())
+        option = f"--{name.replace('_', '-')}"
+        parser.add_argument(option, default=default, help=f"{what} (%(default)s)")
+    parser.add_argument(
+        "--until",
+        default=setting("UNTIL"),
+        metavar="TIME",
+        help="end of the worker's time: lease nothing that would not come to a checkpoint by then",
+    )
+    parser.add_argument(
+        "--drain",
+        action="store_true",
+        help="tell the workers of this home to finish what they run and leave",
+    )
     parser.add_argument(
         "--exit-with-stdin", action="store_true", help="stop when standard input ends"
     )
@@ -84,9 +117,11 @@ def setting(name: str) -> str | None:
 
 
 def _stop_on_signals(agent: "Agent", *, with_stdin: bool) -> None:
-    for number in (signal.SIGTERM, signal.SIGINT):
+    # SIGUSR1 is what Slurm is asked to send before a job's time ends.
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1):
         # From a thread: the handler may interrupt the main thread while it holds the event's lock.
         signal.signal(number, lambda *_: threading.Thread(target=agent.stop).start())
+    signal.signal(signal.SIGUSR2, lambda *_: agent.drain())
     if with_stdin:
         threading.Thread(target=_stop_with_stdin, args=(agent,), daemon=True).start()
 

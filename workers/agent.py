@@ -1,7 +1,7 @@
 """The agent: leases trials for the slots of one machine, and keeps their leases alive."""
 
 import logging
-import os
+import math
 import threading
 import time
 import uuid
@@ -22,10 +22,14 @@ from search_space.contract import (
     WorkerWelcome,
 )
 from workers.code import code_of
-from workers.errors import LeaseLost, NotKnown, ServiceError
+from workers.deadline import Deadline
+from workers.errors import LeaseLost, NotKnown, ServiceError, WorkerError
 from workers.executors.base import Executor, Order, Running
+from workers.files import Files
+from workers.health import Health
 from workers.last_words import failed, left_behind, outcome_of, preempted
 from workers.logs import LogStream
+from workers.presence import present
 from workers.scratch import folder_of, sweep
 from workers.tasks.base import CommandTask, Task
 from workers.wire import Wire
@@ -34,11 +38,30 @@ logger = logging.getLogger(__name__)
 
 _POLL_SECONDS = 20.0
 _BETWEEN_EMPTY_ANSWERS = 0.1
-_GRACE_SECONDS = 5.0
 _LAST_WORDS_SECONDS = 5.0
 # Two beats may be lost before a lease runs out.
 _BEATS_PER_LEASE = 3
 _LEASES_OF_PATIENCE = 10
+_DRAINING = "draining: it finishes what it runs, and leaves"
+
+
+@dataclass(frozen=True, slots=True)
+class Habits:
+    """How a worker goes about its work.
+
+    Attributes:
+        grace: Seconds that trials have to hand in when the worker is told to stop.
+        checkpoint_seconds: A trial uploads its checkpoints at most so often.
+        failures: So many trials in a row that fail for reasons of the worker's end its leasing.
+        until: When its time ends, in seconds since the epoch.
+        margin: Seconds that a trial is thought to need for its first checkpoint.
+    """
+
+    grace: float = 15.0
+    checkpoint_seconds: float = 30.0
+    failures: int = 5
+    until: float = math.inf
+    margin: float = 60.0
 
 
 class _Stopping(Exception):
@@ -67,7 +90,7 @@ class Agent:
         url: The service, without `/v1`.
         worker: Id of this worker.
         manifest: What is told to the service.
-        home: Holds the lease files and the logs of running trials.
+        home: Holds the lease files, checkpoints and logs of running trials.
     """
 
     def __init__(
@@ -80,6 +103,7 @@ class Agent:
         tasks: Mapping[str, Task],
         executor: Executor,
         home: Path,
+        habits: Habits | None = None,
     ) -> None:
         self._url = url
         self._token = token
@@ -88,7 +112,14 @@ class Agent:
         self._tasks = tasks
         self._executor = executor
         self._home = home
+        self._habits = habits or Habits()
+        self._deadline = Deadline(
+            self._habits.until, grace=self._habits.grace, margin=self._habits.margin
+        )
+        self._health = Health(self._habits.failures)
         self._stop = threading.Event()
+        self._resting = threading.Event()
+        self._slots_left = executor.slots
         self._working: dict[str, _Work] = {}
         self._changed = threading.Condition()
         self._fatal: Exception | None = None
@@ -98,16 +129,43 @@ class Agent:
         for folder in ("leases", "logs"):
             (self._home / folder).mkdir(parents=True, exist_ok=True)
         sweep(self._home)
-        self._with_wire(self._begin)
-        self._stop.wait()
-        self._take_leave()
-        self._end_trials()
+        with present(self._home, self._worker):
+            self._with_wire(self._begin)
+            if not self._stop.wait(_bounded(self._deadline.seconds_left)):
+                logger.info("the worker's time is over")
+                self._stop.set()
+            self._leave()
         if self._fatal is not None:
             raise self._fatal
+
+    def _leave(self) -> None:
+        self._take_leave()
+        self._end_trials()
 
     def stop(self) -> None:
         """End the running trials as preempted and return from `run`. Callable from anywhere."""
         self._stop.set()
+
+    def drain(self) -> None:
+        """Lease nothing more, and return from `run` when what runs has ended. Callable from
+        anywhere.
+        """
+        threading.Thread(target=self._with_wire, args=(self._drain, _DRAINING)).start()
+
+    def _drain(self, wire: Wire, reason: str) -> None:
+        self._rest(wire, reason)
+        with self._changed:
+            self._changed.wait_for(lambda: self._slots_left == 0 or self._stop.is_set())
+        self._stop.set()
+
+    def _rest(self, wire: Wire, reason: str) -> None:
+        """Lease nothing more, and say why."""
+        if self._resting.is_set():
+            return
+        self._resting.set()
+        logger.warning("leasing nothing more: %s", reason)
+        self._manifest = self._manifest.model_copy(update={"resting": reason})
+        self._register(wire)
 
     def _begin(self, wire: Wire) -> None:
         lease_seconds = self._register(wire)
@@ -171,54 +229,79 @@ class Agent:
     def _serve(self, wire: Wire, slot: int) -> None:
         """Lease and run one attempt after another."""
         request = 0
-        while not self._stop.is_set():
+        while not self._resting.is_set():
+            if self._deadline.seconds_to_lease <= 0:
+                self._too_late()
+                break
             assignment = self._lease(wire, slot, request)
             request += 1
             if assignment is None:
                 self._pause(_BETWEEN_EMPTY_ANSWERS)
+            elif self._resting.is_set():
+                self._tell(assignment, preempted())
             else:
-                self._run(assignment, slot)
+                self._run(wire, assignment, slot)
+        with self._changed:
+            self._slots_left -= 1
+            self._changed.notify_all()
+
+    def _too_late(self) -> None:
+        args = (self._drain, self._deadline.reason)
+        threading.Thread(target=self._with_wire, args=args, daemon=True).start()
 
     def _lease(self, wire: Wire, slot: int, request: int) -> Assignment | None:
+        seconds = min(_POLL_SECONDS, max(0.0, self._deadline.seconds_to_lease))
         wanted = LeaseRequest(
             worker=self._worker,
             boot_id=self._manifest.boot_id,
             slot=slot,
             request=request,
-            wait_seconds=_POLL_SECONDS,
+            wait_seconds=seconds,
         )
         try:
-            answer = wire.call("POST", "/leases", wanted, timeout=_POLL_SECONDS + 10)
+            answer = wire.call("POST", "/leases", wanted, timeout=seconds + 10)
         except NotKnown:
             self._register(wire)
             return None
         return Assignment.model_validate_json(answer.content) if answer.content else None
 
-    def _run(self, assignment: Assignment, slot: int) -> None:
+    def _run(self, wire: Wire, assignment: Assignment, slot: int) -> None:
         """Run one attempt to its end; its lease is renewed until its last word is said."""
         # A file name of our own: an id comes from outside.
         name = uuid.uuid4().hex
-        files = _Files(self._home / "leases" / f"{name}.json", self._home / "logs" / name)
+        files = Files(self._home / "leases" / f"{name}.json", self._home / "logs" / name)
         work = _Work(assignment)
+        began = time.time()
         with self._changed:
             self._working[assignment.lease] = work
         try:
             outcome = self._run_process(work, slot, files)
             # The process removes the lease file when it has said its last word itself.
             if files.lease.exists() and not work.cancelled:
+                files.hand_in()
                 self._tell(assignment, outcome)
+            else:
+                outcome = files.said() or preempted()
+            self._deadline.note(files.first_checkpoint() - began)
+            if reason := self._health.note(assignment.trial, outcome):
+                self._rest(wire, reason)
         finally:
             files.remove()
             with self._changed:
                 del self._working[assignment.lease]
                 self._changed.notify_all()
 
-    def _run_process(self, work: _Work, slot: int, files: "_Files") -> Outcome:
+    def _run_process(self, work: _Work, slot: int, files: Files) -> Outcome:
         """Return what is to be said should the process have said nothing."""
         settings = dict(work.assignment.task)
         name = settings.pop("name", None)
         directory = folder_of(self._home, work.assignment.trial)
-        told = LeaseFile(url=self._url, assignment=work.assignment, directory=str(directory))
+        told = LeaseFile(
+            url=self._url,
+            assignment=work.assignment,
+            directory=str(directory),
+            checkpoint_seconds=self._habits.checkpoint_seconds,
+        )
         files.write_lease(told)
         task = self._tasks.get(str(name))
         if task is None:
@@ -241,7 +324,7 @@ class Agent:
     def _wait_for_process(self, work: _Work, slot: int, order: Order) -> Outcome:
         try:
             running = self._executor.start(order, slot=slot)
-        except OSError as error:
+        except (OSError, WorkerError) as error:
             return failed(FailureClass.ENVIRONMENT, f"the process could not be started: {error}")
         work.running = running
         logger.info("trial %s: attempt %d starts", work.assignment.trial, work.assignment.attempt)
@@ -288,7 +371,7 @@ class Agent:
             running = [work.running for work in self._working.values() if work.running]
         for process in running:
             process.terminate()
-        deadline = time.monotonic() + _GRACE_SECONDS
+        deadline = time.monotonic() + self._habits.grace
         for process in running:
             if process.wait(max(0.0, deadline - time.monotonic())) is None:
                 process.kill()
@@ -296,19 +379,6 @@ class Agent:
             self._changed.wait_for(lambda: not self._working, timeout=_LAST_WORDS_SECONDS)
 
 
-@dataclass(frozen=True, slots=True)
-class _Files:
-    """What an attempt leaves on this machine while it runs."""
-
-    lease: Path
-    log: Path
-
-    def write_lease(self, content: LeaseFile) -> None:
-        """Write the lease file, which holds a token, for this user alone."""
-        descriptor = os.open(self.lease, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(content.model_dump_json())
-
-    def remove(self) -> None:
-        self.lease.unlink(missing_ok=True)
-        self.log.unlink(missing_ok=True)
+def _bounded(seconds: float) -> float | None:
+    """Return a time to wait for, as threads take it; None: for ever."""
+    return max(0.0, seconds) if math.isfinite(seconds) else None

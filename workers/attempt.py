@@ -4,7 +4,7 @@ import contextlib
 import hashlib
 import logging
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from pydantic import BaseModel
@@ -16,10 +16,9 @@ from search_space.contract import (
     MeasurementsReply,
     Outcome,
     Report,
-    Reports,
-    ReportsReply,
     Verdict,
 )
+from workers.courier import Courier, said_in
 from workers.errors import BadArtifact, LeaseLost
 from workers.scratch import is_kept
 from workers.wire import Wire
@@ -64,15 +63,32 @@ class Attempt:
         self.directory = Path(told.directory or f"{path}.d")
         patience = max(_LEAST_PATIENCE, _LEASES_OF_PATIENCE * told.assignment.lease_seconds)
         self._wire = Wire(told.url, told.assignment.token, patience=patience)
+        lease, seconds = told.assignment.lease, told.checkpoint_seconds
+        self._courier = Courier(self._wire, lease, path, seconds=seconds)
 
     def report(self, report: Report) -> Verdict:
-        """Tell the metrics of one epoch and return the verdict.
+        """Tell the metrics of one epoch and return the verdict; go on where nobody answers.
 
         Raises:
             Ended: If the attempt was superseded.
         """
-        answer = self._say("POST", "reports", Reports(reports=[report]))
-        return ReportsReply.model_validate_json(answer).verdict
+        with _unless_superseded():
+            return self._courier.report(report)
+
+    def keep(self, checkpoint: bytes) -> None:
+        """Keep a checkpoint on this machine; the service has it a little later.
+
+        Raises:
+            NoDiskSpace: If it cannot be written.
+            Ended: If the attempt was superseded.
+        """
+        with _unless_superseded():
+            self._courier.keep(checkpoint)
+
+    def hand_in(self) -> None:
+        """Bring the newest checkpoint to the service, and every report. Raises as `report`."""
+        with _unless_superseded():
+            self._courier.hand_in()
 
     def tell_measurements(self, measured: Callable[[], Measurements]) -> None:
         """Measure and tell what the candidate costs.
@@ -113,11 +129,15 @@ class Attempt:
     def end(self, outcome: Outcome | None) -> None:
         """Say the last word; None where nobody waits for it."""
         if outcome is not None:
+            with contextlib.suppress(LeaseLost):
+                self._courier.finish()
             # A lost lease is also the answer to a repeated outcome whose first answer was lost.
             with contextlib.suppress(LeaseLost):
                 self._wire.call("POST", f"/leases/{self.assignment.lease}/outcome", outcome)
         if not is_kept(outcome):
             shutil.rmtree(self.directory, ignore_errors=True)
+        if outcome is not None:
+            said_in(self._path).write_text(outcome.model_dump_json())
         self._path.unlink(missing_ok=True)
 
     def close(self) -> None:
@@ -125,7 +145,13 @@ class Attempt:
 
     def _say(self, method: str, what: str, body: BaseModel | bytes) -> bytes:
         path = f"/leases/{self.assignment.lease}/{what}"
-        try:
+        with _unless_superseded():
             return self._wire.call(method, path, body, timeout=120).content
-        except LeaseLost:
-            raise Ended(None) from None
+
+
+@contextlib.contextmanager
+def _unless_superseded() -> Iterator[None]:
+    try:
+        yield
+    except LeaseLost:
+        raise Ended(None) from None

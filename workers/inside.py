@@ -12,7 +12,6 @@ from torch.optim import Optimizer
 
 from search_space.apply import apply, parameter_groups
 from search_space.contract import (
-    CHECKPOINT,
     RUN,
     SHAPE_HISTORY,
     SHAPES,
@@ -36,6 +35,7 @@ from workers.handle import Model, Stateful
 from workers.last_words import SERVICE_AWAY
 from workers.measure import look_at, measure
 from workers.phases import Course
+from workers.preemption import Preempted, Preemption
 from workers.provenance import record
 from workers.ranks import keep_statistics_apart
 from workers.seeds import seed_everything
@@ -66,6 +66,10 @@ class Speaker(Protocol):
 
     def tell_measurements(self, measured: Callable[[], Measurements]) -> None: ...
 
+    def keep(self, checkpoint: bytes) -> None: ...
+
+    def hand_in(self) -> None: ...
+
     def upload(self, name: str, data: bytes) -> None: ...
 
     def checkpoint(self) -> bytes | None: ...
@@ -85,8 +89,10 @@ class Inside:
         self._training: _Training | None = None
         self._test: dict[str, float] = {}
         self._remarks: list[str] = []
+        self._preemption = Preemption()
 
     def __enter__(self) -> Self:
+        self._preemption.watch()
         seed_everything(self._assignment.seed, "start")
         return self
 
@@ -98,6 +104,8 @@ class Inside:
         /,
     ) -> None:
         """Say the last word. No exception is swallowed: a failed script's exit code is not 0."""
+        # From here on a signal would only interrupt the last word.
+        self._preemption.ignore()
         try:
             self._attempt.end(self._outcome(error))
         except ServiceAway:
@@ -108,6 +116,8 @@ class Inside:
 
     def _outcome(self, error: BaseException | None) -> Outcome | None:
         match error:
+            case Preempted():
+                return self._preempted(error)
             case Ended():
                 return error.outcome
             case ServiceAway():
@@ -241,13 +251,15 @@ class Inside:
                 raise Ended(None)
             case Verdict.RELEASE:
                 self._store(training)
+                if self._attempt.leads:
+                    self._attempt.hand_in()
                 raise Ended(Outcome(outcome=OutcomeKind.RELEASED))
             case Verdict.CONTINUE if training.finished < training.epochs:
                 self._store(training)
 
     def _store(self, training: "_Training") -> None:
         if self._attempt.leads:
-            self._attempt.upload(CHECKPOINT, training.save())
+            self._attempt.keep(training.save())
 
     def _completed(self) -> Outcome | None:
         """Upload what the script made, which ran through."""
@@ -284,6 +296,15 @@ class Inside:
         """Return the network whose curves are the result's, where that is a copy of `model`."""
         same = training.result.state_dict().keys() == model.state_dict().keys()
         return training.result if same else model
+
+    def _preempted(self, error: Preempted) -> Outcome | None:
+        """Hand in how far the training has come."""
+        try:
+            if self._attempt.leads:
+                self._attempt.hand_in()
+        except Ended as superseded:
+            return superseded.outcome
+        return error.outcome
 
     def _warnings(self) -> str:
         """Return the remarks as one text, bounded."""

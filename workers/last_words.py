@@ -23,6 +23,9 @@ def outcome_of(code: int, kind: TrialKind, log: Path) -> Outcome:
     if code == -signal.SIGKILL:
         message = "the process was killed by SIGKILL, from outside or for want of memory"
         return failed(FailureClass.LOST, message)
+    if -code in (signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP):
+        name = signal.Signals(-code).name
+        return failed(FailureClass.LOST, f"the process was ended by {name}, from outside")
     if code == SERVICE_AWAY:
         return failed(FailureClass.LOST, "the trial could not reach the service for too long")
     return failed(FailureClass.USER_ERROR, f"{_sentence(code, kind)}\n\n{_tail(log)}".strip())

@@ -131,6 +131,12 @@ class Following:
     def pass_on(self, step: int, verdict: Verdict) -> Verdict:  # noqa: ARG002
         return Verdict(self._hear(f"verdict/{step}"))
 
+    def keep(self, checkpoint: bytes) -> None:
+        raise AssertionError(f"rank 0 alone keeps a checkpoint, of {len(checkpoint)} bytes")
+
+    def hand_in(self) -> None:
+        raise AssertionError("rank 0 alone has a checkpoint to hand in")
+
     def upload(self, name: str, data: bytes) -> None:
         raise AssertionError(f"rank 0 alone stores {name} of {len(data)} bytes")
 

@@ -1,8 +1,8 @@
 """Wires a worker together from its options. Loads no torch: the agent only starts processes."""
 
 import argparse
+import logging
 import math
-import os
 import platform
 import shutil
 import subprocess
@@ -14,13 +14,18 @@ from pathlib import Path
 
 from search_space.catalog import CATALOG
 from search_space.contract import WorkerManifest
-from workers.agent import Agent
+from workers.agent import Agent, Habits
 from workers.code import code_of
+from workers.deadline import read_time
 from workers.errors import BadSetting
 from workers.executors.base import Executor, Share
 from workers.executors.local import LocalExecutor
+from workers.presence import drain_all
+from workers.surroundings import look_around
 from workers.tasks.base import Place
 from workers.tasks.registry import load_tasks
+
+logger = logging.getLogger(__name__)
 
 _TASKS_FILE = Path("tasks.toml")
 _MOST_SLOTS = 1024
@@ -56,6 +61,28 @@ def make_agent(options: argparse.Namespace) -> Agent:
         tasks=tasks,
         executor=executor,
         home=home,
+        habits=_habits(options),
+    )
+
+
+def drain(options: argparse.Namespace) -> int:
+    """Tell the living workers of a home to drain, and return the exit code."""
+    home = options.home.expanduser().resolve()
+    told = drain_all(home)
+    for worker in told:
+        sys.stdout.write(f"{worker} drains\n")
+    if not told:
+        sys.stderr.write(f"no worker runs with --home {home}\n")
+    return 0 if told else 1
+
+
+def _habits(options: argparse.Namespace) -> Habits:
+    return Habits(
+        grace=_number("--grace", options.grace),
+        checkpoint_seconds=_number("--checkpoint-seconds", options.checkpoint_seconds),
+        failures=max(1, int(_number("--failures", options.failures))),
+        until=math.inf if options.until is None else read_time(options.until),
+        margin=_number("--margin", options.margin),
     )
 
 
@@ -70,10 +97,16 @@ def _executor(options: argparse.Namespace, home: Path) -> Executor:
 
 def _local(options: argparse.Namespace, home: Path) -> Executor:
     gpus = _gpus()
-    cores = _cores()
-    slots = _slots(options.slots, auto=len(gpus) or cores)
-    data_root = options.data_root.expanduser().resolve()
-    place = Place(home, data_root, threads=max(1, cores // slots))
+    there = look_around()
+    slots = _slots(options.slots, auto=there.slots(gpus))
+    logger.info("%d slots: %s", slots, there.described(gpus))
+    place = Place(
+        home,
+        options.data_root.expanduser().resolve(),
+        threads=max(1, there.cores // slots),
+        memory_bytes=_memory(options.memory_per_trial, auto=there.memory_bytes // slots),
+        min_free_bytes=int(_number("--min-free-disk", options.min_free_disk) * 2**30),
+    )
     return LocalExecutor(place, slots=slots, gpus=gpus)
 
 
@@ -89,7 +122,8 @@ def _ray(options: argparse.Namespace, home: Path) -> Executor:
     gpus = _amount("--gpus-per-trial", options.gpus_per_trial, auto=float(ray.has_gpus()))
     share = Share(cpus, gpus)
     data_root = options.data_root.expanduser().resolve()
-    place = Place(home, data_root, threads=max(1, int(cpus)))
+    free = int(_number("--min-free-disk", options.min_free_disk) * 2**30)
+    place = Place(home, data_root, threads=max(1, int(cpus)), min_free_bytes=free)
     return ray.RayExecutor(place, slots=_slots(options.slots, auto=ray.room(share)), share=share)
 
 
@@ -114,9 +148,23 @@ def _slots(given: str, *, auto: int) -> int:
     return int(given)
 
 
-def _cores() -> int:
-    """Return the number of cores this process may use, which a container can restrict."""
-    return len(os.sched_getaffinity(0))
+def _memory(given: str, *, auto: int) -> int | None:
+    match given:
+        case "auto":
+            return auto
+        case "none":
+            return None
+    return int(_number("--memory-per-trial", given, "a number of GiB, auto or none") * 2**30)
+
+
+def _number(setting: str, given: str, expected: str = "a number, 0 or more") -> float:
+    try:
+        number = float(given)
+    except ValueError:
+        number = -1.0
+    if not 0 <= number < math.inf:
+        raise BadSetting(setting, given, expected)
+    return number
 
 
 def _gpus() -> list[str]:

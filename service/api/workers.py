@@ -24,10 +24,12 @@ router = APIRouter(tags=["workers"])
 
 
 @router.put("/workers/{id}", dependencies=[works])
-def register(id: str, body: WorkerManifest, core: Parts) -> WorkerWelcome:
-    """Introduce a worker: what it is and what it offers."""
+def register(id: str, body: WorkerManifest, core: Parts, room: Work) -> WorkerWelcome:
+    """Introduce a worker: what it is and what it offers. One that rests is given no more work."""
     with core.database.write() as session:
         workers.register(session, id, body)
+    if body.resting is not None:
+        room.dismiss(id)
     core.publish(makes_work=True)
     return WorkerWelcome(lease_seconds=core.settings.lease_seconds)
 
@@ -93,6 +95,7 @@ def list_workers(core: Parts, session: Reader) -> list[WorkerAnswer]:
             versions=manifest.versions,
             tasks=[offer.name for offer in manifest.tasks],
             running=list(attempts.trials_of(session, worker.boot_id)),
+            resting=manifest.resting,
             seen_at=worker.seen_at,
         )
         for worker in workers.newest(session)

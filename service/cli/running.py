@@ -20,7 +20,8 @@ from service.errors import CannotStart
 from service.journal import write_log
 from service.settings import Settings
 
-_WORKER_SECONDS = 15.0
+# More than a worker gives its trials to hand in (`--grace`).
+_WORKER_SECONDS = 30.0
 _FOLLOWER_SECONDS = 3
 _ANYWHERE = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}
 

@@ -127,6 +127,7 @@ class Machine:
                     **os.environ,
                     **self._environment,
                     "OMP_NUM_THREADS": "1",
+                    "ACTSEARCH_CHECKPOINT_SECONDS": "0",
                     # As in an activated environment: a task's command may say "python".
                     "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",
                 },

@@ -7,19 +7,25 @@ ended with it.
 """
 
 import contextlib
+import math
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Sequence
 from multiprocessing import connection, get_context, parent_process
 from multiprocessing.context import ForkServerProcess
 from typing import Any
 
-from search_space.contract import Outcome
+from search_space.contract import FailureClass, Outcome
 from workers.environment import DATA_ROOT, LEASE_FILE, TOKEN
+from workers.errors import NoDiskSpace
 from workers.executors.base import Order
+from workers.executors.memory import kills_for_want_of_memory, used_by_session
+from workers.last_words import failed
 from workers.tasks.base import CommandTask, FunctionTask, Place
 from workers.tasks.loading import target_of
 
@@ -50,6 +56,11 @@ _PRELOADED = [
 ]
 
 
+_GIB = 2**30
+_LOOK_SECONDS = 1.0
+_NO_MEMORY = "the machine ran out of memory, and the kernel killed the trial"
+
+
 class LocalExecutor:
     """Implements `Executor`.
 
@@ -75,11 +86,18 @@ class LocalExecutor:
         return self._gpus or [f"cpu, {os.cpu_count()} cores"]
 
     def start(self, order: Order, *, slot: int) -> "LocalRunning":
+        self._check_disk()
         arguments = (order, self._place, self._environment(order, slot))
         process = self._context.Process(target=_main, args=arguments)
         with self._lock:
             process.start()
-        return LocalRunning(process, self._lock)
+        return LocalRunning(process, self._lock, memory_bytes=self._place.memory_bytes)
+
+    def _check_disk(self) -> None:
+        free, wanted = shutil.disk_usage(self._place.home).free, self._place.min_free_bytes
+        if free < wanted:
+            reason = f"{free / _GIB:.2f} GiB are free, less than the {wanted / _GIB:g} GiB of"
+            raise NoDiskSpace(self._place.home, f"{reason} --min-free-disk")
 
     def _environment(self, order: Order, slot: int) -> dict[str, str]:
         devices = order.task.devices if isinstance(order.task, CommandTask) else 1
@@ -100,15 +118,20 @@ class LocalExecutor:
 class LocalRunning:
     """Implements `Running` for one process group."""
 
-    def __init__(self, process: ForkServerProcess, lock: threading.Lock) -> None:
+    is_placed = True
+
+    def __init__(
+        self, process: ForkServerProcess, lock: threading.Lock, *, memory_bytes: int | None
+    ) -> None:
         self._process = process
         self._lock = lock
-
-    is_placed = True
+        self._memory_bytes = memory_bytes
+        self._killed_before = kills_for_want_of_memory()
+        self._cause: Outcome | None = None
 
     @property
     def cause(self) -> Outcome | None:
-        return None
+        return self._cause
 
     @property
     def pid(self) -> int:
@@ -120,12 +143,32 @@ class LocalRunning:
             return self._process.exitcode
 
     def wait(self, timeout: float | None = None) -> int | None:
-        connection.wait([self._process.sentinel], timeout)
+        end = math.inf if timeout is None else time.monotonic() + timeout
+        while not connection.wait([self._process.sentinel], self._until_look(end)):
+            if time.monotonic() >= end:
+                break
+            self._check_memory()
         code = self.poll()
         if code is not None:
             # Children that outlive a trial would hold its memory and its device.
             self._signal_group(signal.SIGKILL)
+            if code == -signal.SIGKILL and kills_for_want_of_memory() > self._killed_before:
+                self._cause = self._cause or failed(FailureClass.OUT_OF_MEMORY, _NO_MEMORY)
         return code
+
+    def _until_look(self, end: float) -> float:
+        return max(0.0, min(_LOOK_SECONDS, end - time.monotonic()))
+
+    def _check_memory(self) -> None:
+        """End a trial that uses more than its share, before the kernel chooses whom to kill."""
+        if self._memory_bytes is None or self._cause is not None:
+            return
+        used = used_by_session(self.pid)
+        if used > self._memory_bytes:
+            share = f"{self._memory_bytes / _GIB:.2f} GiB of --memory-per-trial"
+            message = f"the trial used {used / _GIB:.2f} GiB of memory, more than the {share}"
+            self._cause = failed(FailureClass.OUT_OF_MEMORY, message)
+            self.kill()
 
     def terminate(self) -> None:
         if self.poll() is None:
@@ -205,14 +248,15 @@ def _command(task: CommandTask) -> Sequence[str]:
 def _guard(task: CommandTask) -> None:
     """Run the command and end as it ends."""
     # A handler, not SIG_IGN, which the command would inherit: the guard outlives its command.
-    signal.signal(signal.SIGTERM, lambda *_: None)
+    for number in (signal.SIGTERM, signal.SIGUSR1):
+        signal.signal(number, lambda *_: None)
     try:
         environment = os.environ | task.environment
         code = subprocess.call(_command(task), cwd=task.directory, env=environment)
     except OSError as error:
         sys.exit(f"{task.command[0]}: {error}")
     if code < 0:
-        if code == -signal.SIGTERM:
-            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        if -code in (signal.SIGTERM, signal.SIGUSR1):
+            signal.signal(-code, signal.SIG_DFL)
         os.kill(os.getpid(), -code)
     sys.exit(code)

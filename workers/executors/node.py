@@ -1,5 +1,6 @@
 """What a node of a Ray cluster runs: one trial, by the same processes as on one machine."""
 
+import contextlib
 import shutil
 import signal
 import tempfile
@@ -12,8 +13,11 @@ from typing import Any
 import ray
 
 from search_space.contract import Outcome
+from workers.courier import hand_in_for_the_dead, said_in
+from workers.errors import ServiceError
 from workers.executors.base import Order
 from workers.executors.local import LocalExecutor, LocalRunning
+from workers.last_words import left_behind
 from workers.tasks.base import Place, Task
 
 _LOOK_SECONDS = 0.5
@@ -40,11 +44,13 @@ class Ended:
 
     Attributes:
         owes_last_word: It did not tell the service how.
+        said: The last word that it told, as JSON.
     """
 
     code: int
     cause: Outcome | None
     owes_last_word: bool
+    said: bytes | None
 
 
 Word = Started | Printed | Ended
@@ -67,7 +73,11 @@ def run_on_node(
             code = yield from _follow(running, order.log, board, key)
         finally:
             running.kill()
-        yield Ended(code, running.cause, owes_last_word=order.lease_file.exists())
+        if owes := order.lease_file.exists():
+            with contextlib.suppress(ServiceError):
+                hand_in_for_the_dead(order.lease_file)
+        cause = running.cause or left_behind(order.lease_file)
+        yield Ended(code, cause, owes_last_word=owes, said=_said(order.lease_file))
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -99,6 +109,11 @@ def _follow(
     ray.cancel(told)
     yield from map(Printed, _read(log, printed))
     return code
+
+
+def _said(lease_file: Path) -> bytes | None:
+    path = said_in(lease_file)
+    return path.read_bytes() if path.exists() else None
 
 
 def _read(log: Path, start: int) -> Iterator[bytes]:

@@ -13,7 +13,8 @@ from ray.exceptions import OutOfMemoryError, RayError, RayTaskError, TaskCancell
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from search_space.contract import FailureClass, Outcome
-from workers.errors import BadSetting
+from workers.courier import said_in
+from workers.errors import BadSetting, NoDiskSpace
 from workers.executors.base import Order, Share
 from workers.executors.node import Ended, Printed, Started, Word, run_on_node
 from workers.last_words import failed
@@ -161,6 +162,8 @@ class RayRunning:
                     log.write(output)
             case Ended():
                 self._code, self._cause = word.code, word.cause
+                if word.said is not None:
+                    said_in(self._order.lease_file).write_bytes(word.said)
                 if not word.owes_last_word:
                     self._order.lease_file.unlink(missing_ok=True)
 
@@ -193,7 +196,8 @@ def _nodes() -> list[dict[str, Any]]:
 
 def _is_of_the_node(error: BaseException) -> bool:
     """Whether a node lacks something, as opposed to having been cut off in the middle."""
-    return isinstance(error, ImportError | OSError) and not isinstance(error, ConnectionError)
+    lacks = isinstance(error, ImportError | OSError | NoDiskSpace)
+    return lacks and not isinstance(error, ConnectionError)
 
 
 def _cause_of(error: Exception) -> Outcome:

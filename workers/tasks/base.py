@@ -15,11 +15,15 @@ class Place:
         home: The worker's own folder; `home/cache` is shared by all trials.
         data_root: Where the user keeps data sets.
         threads: A slot's share of the processor's cores.
+        memory_bytes: A slot's share of the machine's memory; a trial that uses more is ended.
+        min_free_bytes: On a fuller disk than that no trial starts.
     """
 
     home: Path
     data_root: Path
     threads: int
+    memory_bytes: int | None = None
+    min_free_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
