@@ -141,6 +141,7 @@ class Attempt:
         self._path.unlink(missing_ok=True)
 
     def close(self) -> None:
+        self._courier.close()
         self._wire.close()
 
     def _say(self, method: str, what: str, body: BaseModel | bytes) -> bytes:

@@ -14,7 +14,7 @@ from search_space.contract import (
     Verdict,
 )
 from workers.errors import LeaseLost, NoDiskSpace, ServiceAway
-from workers.wire import Wire
+from workers.wire import Wire, pauses
 
 _ANSWER_SECONDS = 10.0
 _UPLOAD_SECONDS = 120.0
@@ -44,7 +44,7 @@ class Courier:
     which is harmless, and the other order would lose one.
 
     Args:
-        wire: Of the attempt's token; its patience is that of the thread.
+        wire: Of the attempt's token; its patience is that of the last words.
         lease_file: The checkpoint is kept beside it.
         seconds: A checkpoint is uploaded so long after the last one.
     """
@@ -59,6 +59,7 @@ class Courier:
         self._reports: list[Report] = []
         self._sending = threading.Lock()
         self._thread: threading.Thread | None = None
+        self._over = threading.Event()
         self._heard = Verdict.CONTINUE
         self._superseded: LeaseLost | None = None
 
@@ -68,15 +69,17 @@ class Courier:
         Raises:
             LeaseLost: If the attempt was superseded.
         """
+        if self._superseded is not None:
+            raise self._superseded
+        if self._heard is not Verdict.CONTINUE:
+            # Heard by the thread, and what was trained since does not count.
+            return self._heard
         self._reports.append(report)
         if self._is_away():
-            if self._superseded is not None:
-                raise self._superseded
-            return self._heard
+            return Verdict.CONTINUE
         try:
             return self._tell(patience=0)
         except ServiceAway:
-            self._heard = Verdict.CONTINUE
             self._thread = threading.Thread(target=self._go_on_trying, name="courier", daemon=True)
             self._thread.start()
             return Verdict.CONTINUE
@@ -116,16 +119,25 @@ class Courier:
     def _is_away(self) -> bool:
         return self._thread is not None and self._thread.is_alive()
 
+    def close(self) -> None:
+        """Try no more."""
+        self._over.set()
+        if self._thread is not None:
+            self._thread.join()
+
     def _go_on_trying(self) -> None:
-        try:
-            while self._reports:
-                self._heard = self._tell(patience=None)
-            self._upload(patience=0)
-        except LeaseLost as error:
-            self._superseded = error
-        except ServiceAway:
-            # As long as the wire's patience lasts; the next report begins anew.
-            return
+        for pause in pauses():
+            if self._over.wait(pause):
+                return
+            try:
+                while self._reports:
+                    self._heard = self._tell(patience=0)
+                return self._upload(patience=0)
+            except ServiceAway:
+                continue
+            except LeaseLost as error:
+                self._superseded = error
+                return
 
     def _tell(self, *, patience: float | None) -> Verdict:
         with self._sending:

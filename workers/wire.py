@@ -74,7 +74,7 @@ class Wire:
         patience = self._patience if patience is None else patience
         began = time.monotonic()
         reason = ""
-        for pause in _pauses():
+        for pause in pauses():
             try:
                 response = self._client.request(
                     method, path, content=content, headers=headers, timeout=timeout
@@ -108,7 +108,7 @@ def _encode(body: BaseModel | bytes | None) -> tuple[bytes, dict[str, str]]:
     return content, {"content-type": "application/json"}
 
 
-def _pauses() -> Iterator[float]:
+def pauses() -> Iterator[float]:
     """Yield seconds, doubling up to a bound; jittered, so that workers do not return in step."""
     pause = 0.1
     while True:
