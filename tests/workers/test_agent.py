@@ -3,6 +3,7 @@
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,9 +21,10 @@ from search_space.contract import (
 )
 from tests.workers.conftest import candidate, fingerprint
 from tests.workers.stub import Stub, serving
-from workers.agent import Agent
+from workers.agent import Agent, Habits
 from workers.errors import NotWelcome
 from workers.executors.local import LocalExecutor
+from workers.presence import DRAIN, drain_all, present
 from workers.tasks.base import FunctionTask, Place, Task
 
 OFFER = TaskOffer(name="mine", settings={}, metrics={"pid": "maximize"})
@@ -32,7 +34,7 @@ TASKS: dict[str, Task] = {
 }
 
 
-def make_agent(stub: Stub, home: Path, *, slots: int = 1) -> Agent:
+def make_agent(stub: Stub, home: Path, *, slots: int = 1, **habits: float) -> Agent:
     executor = LocalExecutor(Place(home, home, threads=1), slots=slots, gpus=[])
     manifest = WorkerManifest(
         boot_id="boot",
@@ -43,7 +45,14 @@ def make_agent(stub: Stub, home: Path, *, slots: int = 1) -> Agent:
         activations=["relu"],
     )
     return Agent(
-        stub.url, "t", worker="w", manifest=manifest, tasks=TASKS, executor=executor, home=home
+        stub.url,
+        "t",
+        worker="w",
+        manifest=manifest,
+        tasks=TASKS,
+        executor=executor,
+        home=home,
+        habits=Habits(**habits),
     )
 
 
@@ -77,6 +86,14 @@ def give(stub: Stub, then: str = "", **fields: Any) -> str:
     fields = {"fingerprint": fingerprint(), **fields}
     task = {"name": fields.pop("task", "mine"), "then": then}
     return stub.give(stub.assignment(task, candidate(), **fields))
+
+
+def until_kept(home: Path) -> None:
+    """Wait for a checkpoint that the service has not got."""
+    end = time.monotonic() + 30
+    while not list((home / "leases").glob("*.safetensors")):
+        assert time.monotonic() < end
+        time.sleep(0.01)
 
 
 def pid_of_trial(stub: Stub) -> int:
@@ -142,6 +159,97 @@ def test_a_stopped_worker_gives_its_trials_back(stub: Stub, tmp_path: Path) -> N
         agent.stop()
         thread.join(30)
     assert [stub.outcomes[x].failure for x in leases] == [FailureClass.PREEMPTED] * 2
+
+
+def test_a_draining_worker_finishes_what_it_runs_and_leaves(stub: Stub, tmp_path: Path) -> None:
+    agent = make_agent(stub, tmp_path, slots=2)
+    with running(agent) as thread:
+        lease = give(stub, "linger")
+        stub.wait(lambda: stub.reports)
+        agent.drain()
+        stub.wait(lambda: stub.manifests[-1].resting)
+        refused = stub.give(stub.assignment({"name": "mine"}))
+        (tmp_path / "linger").touch()
+        thread.join(30)
+        assert not thread.is_alive()
+    assert stub.outcomes[lease].outcome is OutcomeKind.COMPLETED
+    assert stub.left == ["w"]
+    # What was on its way to the other slot is handed back.
+    assert refused not in stub.outcomes or stub.outcomes[refused].failure is FailureClass.PREEMPTED
+
+
+def test_the_workers_of_a_home_can_be_told_to_drain(tmp_path: Path) -> None:
+    before = signal.signal(DRAIN, lambda *_: told.append(True))
+    told: list[bool] = []
+    try:
+        assert drain_all(tmp_path) == []
+        with present(tmp_path, "w"):
+            assert drain_all(tmp_path) == ["w"]
+            assert told == [True]
+        assert drain_all(tmp_path) == []
+        (tmp_path / "workers" / "killed").write_text("1")
+        assert drain_all(tmp_path) == []
+    finally:
+        signal.signal(DRAIN, before)
+
+
+def test_a_worker_whose_time_is_short_leases_nothing_and_leaves(stub: Stub, tmp_path: Path) -> None:
+    give(stub)
+    agent = make_agent(stub, tmp_path, until=time.time() + 30, margin=60)
+    agent.run()
+    assert not stub.requests
+    resting = stub.manifests[-1].resting
+    assert resting is not None
+    assert "its time ends at" in resting
+
+
+@pytest.mark.slow
+def test_trials_hand_in_before_the_time_of_their_worker_ends(stub: Stub, tmp_path: Path) -> None:
+    lease = give(stub, "hang")
+    agent = make_agent(stub, tmp_path, until=time.time() + 15, grace=5, margin=1)
+    agent.run()
+    assert stub.outcomes[lease].failure is FailureClass.PREEMPTED
+    assert CHECKPOINT in stub.artifacts
+
+
+def test_a_worker_on_which_trial_after_trial_fails_leases_no_more_and_says_why(
+    stub: Stub, tmp_path: Path
+) -> None:
+    with running(make_agent(stub, tmp_path, failures=2)):
+        for name in ("trial-a", "trial-b"):
+            stub.outcome(give(stub, task="another", trial=name))
+        stub.wait(lambda: stub.manifests[-1].resting)
+        assert "2 trials in a row failed here" in str(stub.manifests[-1].resting)
+        stub.beats.clear()
+        stub.wait(lambda: stub.beats)
+
+
+@pytest.mark.usefixtures("agent")
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
+def test_a_trial_that_is_told_to_end_hands_in_its_newest_checkpoint(
+    stub: Stub, tmp_path: Path, number: signal.Signals
+) -> None:
+    lease = give(stub, "hang-later")
+    stub.wait(lambda: len(stub.reports) == 2)
+    first = stub.artifacts[CHECKPOINT]
+    until_kept(tmp_path)
+    os.kill(pid_of_trial(stub), number)
+    assert stub.outcome(lease).failure is FailureClass.PREEMPTED
+    assert stub.artifacts[CHECKPOINT] != first
+
+
+@pytest.mark.usefixtures("agent")
+def test_the_newest_checkpoint_of_a_killed_process_is_handed_in_for_it(
+    stub: Stub, tmp_path: Path
+) -> None:
+    lease = give(stub, "hang-later")
+    stub.wait(lambda: len(stub.reports) == 2)
+    first = stub.artifacts[CHECKPOINT]
+    # The second checkpoint lies in its file alone.
+    until_kept(tmp_path)
+    os.kill(pid_of_trial(stub), signal.SIGKILL)
+    assert stub.outcome(lease).failure is FailureClass.LOST
+    assert stub.artifacts[CHECKPOINT] != first
 
 
 @pytest.mark.usefixtures("agent")
