@@ -59,11 +59,11 @@ bench: $(DEV)
 	$(BIN)/python -m tests.benchmarks.pwlu_network
 	$(BIN)/python -m tests.benchmarks.training
 	$(BIN)/python -m tests.benchmarks.page
+	$(BIN)/python -m tests.benchmarks.search
+	$(BIN)/python -m tests.benchmarks.scale --quick
 
 screenshots: $(DEV)
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.browser.screenshots build/screenshots
-	$(BIN)/python -m tests.benchmarks.search
-	$(BIN)/python -m tests.benchmarks.scale --quick
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
