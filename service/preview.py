@@ -16,8 +16,8 @@ from search_space.search import Confirm
 from search_space.search import Search as Document
 from search_space.spec import to_data
 from service import confirmation, results
+from service.dice import Dice
 from service.offers import check_against_offers, epochs_of
-from service.proposals import Dice
 from service.schemas import DurationAnswer, PreviewAnswer, SmallestGainAnswer, TrainingsAnswer
 from service.store import searches, trials, workers
 from service.store.models import Attempt, Search, Trial

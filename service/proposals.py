@@ -17,8 +17,10 @@ from search_space.search import Range
 from service import spending
 from service.constraints import INFEASIBLE, violations
 from service.core import Core
+from service.dice import Dice
 from service.entry import enter_trial, summary
 from service.life import document_of, is_exhausted, space_of
+from service.neighbours import neighbour
 from service.objectives import means
 from service.replicates import due, enter_replicate
 from service.store import events, searches, trials
@@ -202,9 +204,16 @@ def tell_repeat(turn: Turn, live: LiveStudy, repeat: Trial, earlier: Trial) -> N
 
 
 def _ask(session: Session, search: Search, space: Space, live: LiveStudy, repeats: int) -> Proposal:
-    """Ask the study; after too many repeats in a row, take an unseen candidate at random."""
+    """Ask the study, unless the search begins near a uniform network.
+
+    After too many repeats in a row, take an unseen candidate at random.
+    """
     number = len(live)
     is_grid = search.pinned["sampler"]["name"] == "grid"
+    near = neighbour(session, search, space, number)
+    if near is not None:
+        live.add(near)
+        return Proposal(near, number)
     if repeats < MAX_REPEATS_IN_A_ROW and not is_grid:
         session.commit()  # No transaction stays open while the sampler works.
         return Proposal(live.ask(), number)
@@ -269,18 +278,3 @@ def _note_told(turn: Turn, live: LiveStudy, trial: Trial) -> None:
     turn.search.tells += 1
     trial.told = turn.search.tells
     trial.optuna_attrs = live.attrs(trial.optuna_number)
-
-
-class Dice:
-    """Draws parameters uniformly."""
-
-    def __init__(self, rng: np.random.Generator) -> None:
-        self._rng = rng
-
-    def suggest_categorical(self, name: str, choices: Any) -> Any:  # noqa: ARG002
-        return choices[int(self._rng.integers(len(choices)))]
-
-    def suggest_float(self, name: str, low: float, high: float, *, log: bool) -> float:  # noqa: ARG002
-        if log:
-            return float(np.exp(self._rng.uniform(np.log(low), np.log(high))))
-        return float(self._rng.uniform(low, high))

@@ -11,8 +11,8 @@ from sqlalchemy.orm import Session
 
 from search_space.contract import TrialKind, Verdict
 from search_space.spec import to_data
+from service.dice import Dice
 from service.life import space_of
-from service.proposals import Dice
 from service.store.database import Database
 from service.store.models import Report, Search, Trial, TrialState
 
