@@ -33,6 +33,8 @@ function resolve(given, schema) {
     const inner = resolve(parts.find((one) => one.type !== "array") ?? parts[0], schema);
     return { shape: inner.shape, nullable: parts.length < all.length };
   }
+  // Known values, or others that follow a pattern: text, with the known ones offered.
+  if (named.else?.enum) return { shape: { type: "string", offered: named.else.enum, description: `or what matches ${named.if.pattern}` }, nullable: false };
   return { shape: named, nullable: false };
 }
 
@@ -68,6 +70,9 @@ function control(shape, value, attributes, { nullable, isRequired }) {
     const high = shape.maximum ?? shape.exclusiveMaximum;
     return h("input", { ...attributes, type: "number", value, min: low, max: high, step: shape.type === "integer" ? 1 : "any", placeholder: nullable ? "no limit" : null });
   }
-  if (shape.type === "string") return h("input", { ...attributes, type: "text", value: typeof value === "string" ? value : "", maxlength: shape.maxLength, placeholder: attributes["data-path"] === "name" ? "generated" : null });
+  if (shape.type === "string") {
+    const list = shape.offered ? `${attributes.id}-offered` : null;
+    return [h("input", { ...attributes, type: "text", value: typeof value === "string" ? value : "", maxlength: shape.maxLength, list, placeholder: attributes["data-path"] === "name" ? "generated" : null }), list ? h("datalist", { id: list }, shape.offered.map((one) => h("option", { value: one }))) : null];
+  }
   return null;
 }

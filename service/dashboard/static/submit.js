@@ -103,7 +103,7 @@ export function showSubmit(shell) {
 function starting(task) {
   if (!task) return { name: "image-classification", dataset: "digits", network: "small-cnn" };
   const { properties = {}, required = [] } = task.settings;
-  const first = (one) => one.default ?? one.enum?.[0] ?? one.minimum ?? "";
+  const first = (one) => one.default ?? one.enum?.[0] ?? one.else?.enum?.[0] ?? one.minimum ?? "";
   return { name: task.name, ...Object.fromEntries(required.map((name) => [name, first(properties[name] ?? {})])) };
 }
 
