@@ -42,13 +42,14 @@ Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 class Document(BaseModel):
     """Base of the stored documents: immutable, and strict about unknown keys."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    # Strict: true is no number, and "5" is none either.
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, strict=True)
 
 
 class Task(Document):
     """Which network is trained on which data: a name that workers offer, and its settings."""
 
-    model_config = ConfigDict(frozen=True, extra="allow", allow_inf_nan=False)
+    model_config = ConfigDict(frozen=True, extra="allow", allow_inf_nan=False, strict=True)
 
     name: Annotated[str, Field(min_length=1, max_length=200)]
 

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import ExitStack, asynccontextmanager
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -30,13 +31,16 @@ from service.artifacts import ArtifactStore
 from service.collection import Collector
 from service.core import Core, signing_key
 from service.dashboard.page import add_page
+from service.dashboard.reference import add_reference
 from service.deletion import Deleter
 from service.errors import CannotStart
 from service.guard import Guard
 from service.insight.studio import Studio
 from service.metrics import Metrics, StoreCollector
 from service.office import Office, Term
+from service.openapi import make_openapi
 from service.problems import add_problem_handlers
+from service.rates import RateLimit
 from service.scheduler import Scheduler, WaitingRoom
 from service.schemas import Problem
 from service.settings import Settings
@@ -69,12 +73,17 @@ def create_app(settings: Settings) -> FastAPI:
         summary="Finds the best activation function for every layer of a network.",
         lifespan=_lifespan,
         responses={"4XX": {"model": Problem}},
+        docs_url=None,
+        redoc_url=None,
     )
+    app.openapi = cache(partial(make_openapi, app))  # type: ignore[method-assign]
     app.state.settings = settings
     app.state.access = Access(token, worker_token)
     metrics = Metrics()
     metrics.registry.register(StoreCollector(lambda: app.state.office, settings.lease_seconds))
     app.state.metrics = metrics
+    if settings.rate_limit:
+        app.add_middleware(RateLimit, per_second=settings.rate_limit)
     app.add_middleware(Guard, hosts=settings.hosts, max_body_bytes=MAX_BODY_BYTES)
     app.add_middleware(Telemetry, metrics=metrics, routes=app.routes)
     add_problem_handlers(app)
@@ -97,6 +106,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.add_api_route("/readyz", _readyz(app), tags=["probes"])
     app.add_api_route("/metrics", _show(metrics), tags=["probes"], dependencies=[reads])
     add_page(app)
+    add_reference(app)
     return app
 
 

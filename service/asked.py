@@ -19,7 +19,7 @@ from search_space.spec import ActivationSpec, Training
 class Asked(BaseModel):
     """Base of what is asked: immutable, and strict about unknown keys."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, strict=True)
 
 
 class BudgetChanges(Asked):

@@ -29,6 +29,11 @@ class ServiceError(Exception):
         """Further members of the problem document."""
         return {}
 
+    @property
+    def headers(self) -> dict[str, str]:
+        """Further headers of the answer."""
+        return {}
+
 
 class NotFound(ServiceError):
     """The thing asked for does not exist."""
@@ -216,6 +221,23 @@ class Damaged(ServiceError):
 
     def __str__(self) -> str:
         return f"the stored file {self.sha256} is damaged"
+
+
+class TooManyRequests(ServiceError):
+    """One client calls more often than the service lets it."""
+
+    status = HTTPStatus.TOO_MANY_REQUESTS
+
+    def __init__(self, seconds: int) -> None:
+        super().__init__(seconds)
+        self.seconds = seconds
+
+    def __str__(self) -> str:
+        return f"too many requests; ask again in {self.seconds} s"
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return {"Retry-After": str(self.seconds)}
 
 
 class TooLarge(ServiceError):

@@ -1,9 +1,11 @@
 """Errors as problem documents (RFC 9457)."""
 
 import logging
+import re
 from http import HTTPStatus
 from typing import Any
 
+import structlog
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from sqlalchemy.exc import InterfaceError, InternalError, OperationalError
@@ -21,7 +23,28 @@ _HEADERS = {
     HTTPStatus.SERVICE_UNAVAILABLE: {"Retry-After": "1"},
 }
 
+_NAMES = {
+    HTTPStatus.BAD_REQUEST: "BadRequest",
+    HTTPStatus.NOT_FOUND: "NotFound",
+    HTTPStatus.METHOD_NOT_ALLOWED: "MethodNotAllowed",
+    HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "TooLarge",
+}
+
 log = logging.getLogger(__name__)
+
+
+def type_of(name: str) -> str:
+    """Return the type of the problems of an error: `NotFound` is `urn:...:not-found`."""
+    kind = "".join(f"-{c.lower()}" if c.isupper() else c for c in name).lstrip("-")
+    return f"urn:activation-search:problem:{kind}"
+
+
+PLAIN_PROBLEMS = {
+    type_of("BadRequest"): "The request cannot be read.",
+    type_of("MethodNotAllowed"): "The path does not take this method.",
+    type_of("InternalError"): "The service is at fault; its log knows the request id.",
+}
+"""Problems that no error of the service stands for, with what they mean."""
 
 
 def add_problem_handlers(app: FastAPI) -> None:
@@ -35,7 +58,7 @@ def add_problem_handlers(app: FastAPI) -> None:
 
 def problem_response(request: Request, error: ServiceError) -> Response:
     name = type(error).__name__
-    headers = _HEADERS.get(error.status)
+    headers = {**_HEADERS.get(error.status, {}), **error.headers}
     return _problem(request, name, error.status, str(error), headers=headers, **error.details)
 
 
@@ -48,13 +71,13 @@ def _problem(
     headers: dict[str, str] | None = None,
     **members: Any,
 ) -> JSONResponse:
-    kind = "".join(f"-{c.lower()}" if c.isupper() else c for c in name).lstrip("-")
     body = {
-        "type": f"urn:activation-search:problem:{kind}",
+        "type": type_of(name),
         "title": status.phrase,
         "status": int(status),
         "detail": detail,
         "instance": request.url.path,
+        "request_id": structlog.contextvars.get_contextvars().get("request"),
         **{key: _plain(value) for key, value in members.items()},
     }
     return JSONResponse(body, status_code=int(status), media_type=MEDIA_TYPE, headers=headers)
@@ -79,7 +102,20 @@ async def _store_error(request: Request, error: Exception) -> Response:
 async def _http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     status = HTTPStatus(error.status_code)
-    return _problem(request, status.name.title().replace("_", ""), status, str(error.detail))
+    name = _NAMES.get(status, "BadRequest")
+    headers = dict(error.headers or {})
+    if status == HTTPStatus.METHOD_NOT_ALLOWED:
+        # Starlette names the methods of one route alone; a path may have several.
+        taken = _methods_of(request.app.openapi(), request.url.path)
+        headers["Allow"] = ", ".join(taken) or headers["Allow"]
+    return _problem(request, name, status, str(error.detail), headers=headers)
+
+
+def unforeseen(request: Request) -> Response:
+    """Answer that something broke which is ours to mend; the log says what."""
+    status = HTTPStatus.INTERNAL_SERVER_ERROR
+    detail = "the service failed to answer; its log says why under this request id"
+    return _problem(request, "InternalError", status, detail)
 
 
 def fault_of(error: Any) -> Fault:
@@ -102,3 +138,13 @@ def _plain(value: Any) -> Any:
     if isinstance(value, float) and value == value and abs(value) != float("inf"):
         return value
     return repr(value)
+
+
+def _methods_of(document: dict[str, Any], path: str) -> list[str]:
+    """Return the methods that a path takes."""
+    return sorted(
+        method.upper()
+        for template, methods in document["paths"].items()
+        if re.fullmatch(re.sub(r"\{[^}]*\}", "[^/]+", template), path)
+        for method in methods
+    )

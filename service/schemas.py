@@ -505,4 +505,6 @@ class Problem(Answer):
     title: str
     status: int
     detail: str
+    instance: str
+    request_id: str | None
     errors: list[dict[str, Any]] = []

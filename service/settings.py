@@ -33,6 +33,8 @@ class Settings(BaseSettings):
         artifact_grace_seconds: How old a file is that is deleted because nothing names it.
         max_artifact_bytes: Largest file that a trial may store.
         max_log_bytes: So much of the output of an attempt is kept, the newest.
+        rate_limit: Calls per second of one client (a token, or an address without one),
+            averaged over ten seconds; 0: any number.
     """
 
     model_config = SettingsConfigDict(env_prefix="ACTSEARCH_", frozen=True)
@@ -52,6 +54,7 @@ class Settings(BaseSettings):
     artifact_grace_seconds: float = Field(3600.0, gt=0)
     max_artifact_bytes: int = Field(2 * 1024**3, gt=0)
     max_log_bytes: int = Field(8 * 1024**2, gt=0)
+    rate_limit: float = Field(500.0, ge=0)
 
     @property
     def exposure(self) -> str | None:

@@ -11,20 +11,25 @@ from http import HTTPStatus
 import structlog
 from fastapi.routing import iter_route_contexts
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import Request
 from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.metrics import Metrics
+from service.problems import unforeseen
 
 REQUEST_ID = "x-request-id"
 UNKNOWN_ROUTE = "unknown"
 _SANE = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _HEADERS = {
+    "content-security-policy": "default-src 'none'; frame-ancestors 'none'",
+    "cross-origin-resource-policy": "same-origin",
     "x-content-type-options": "nosniff",
+    "x-frame-options": "DENY",
     "referrer-policy": "no-referrer",
     "cache-control": "no-store",
 }
-"""Unless an answer says otherwise."""
+"""Unless an answer says otherwise: what the API answers is no page, and is not kept."""
 
 log = logging.getLogger(__name__)
 
@@ -53,10 +58,12 @@ class Telemetry:
         given = Headers(scope=scope).get(REQUEST_ID, "")
         request = given if _SANE.fullmatch(given) else secrets.token_hex(8)
         began, status = time.monotonic(), int(HTTPStatus.INTERNAL_SERVER_ERROR)
+        has_answered = False
 
         async def send_noted(message: Message) -> None:
-            nonlocal status
+            nonlocal status, has_answered
             if message["type"] == "http.response.start":
+                has_answered = True
                 status = message["status"]
                 headers = MutableHeaders(scope=message)
                 headers[REQUEST_ID] = request
@@ -68,6 +75,11 @@ class Telemetry:
         with structlog.contextvars.bound_contextvars(request=request):
             try:
                 await self._app(scope, receive, send_noted)
+            except Exception:
+                # The edge of the service: what broke is ours, and its place is in the log.
+                log.exception("request failed", path=scope["path"])
+                if not has_answered:
+                    await unforeseen(Request(scope))(scope, receive, send_noted)
             finally:
                 seconds = round(time.monotonic() - began, 4)
                 self._note(scope, status, seconds)
