@@ -106,7 +106,7 @@ class WorkerManifest(Message):
     versions: dict[str, str]
     tasks: list[TaskOffer]
     activations: list[str]
-    gpus_per_slot: Annotated[float, Field(ge=0, le=1024)] | None = None
+    gpus_per_slot: Annotated[float, Field(ge=0, le=1024, strict=True)] | None = None
     resting: Annotated[str, Field(max_length=2000)] | None = None
 
 

@@ -104,7 +104,13 @@ def create_app(settings: Settings) -> FastAPI:
     app.include_router(api)
     app.add_api_route("/healthz", _healthz, tags=["probes"])
     app.add_api_route("/readyz", _readyz(app), tags=["probes"])
-    app.add_api_route("/metrics", _show(metrics), tags=["probes"], dependencies=[reads])
+    app.add_api_route(
+        "/metrics",
+        _show(metrics),
+        tags=["probes"],
+        dependencies=[reads],
+        response_class=PlainTextResponse,
+    )
     add_page(app)
     add_reference(app)
     return app

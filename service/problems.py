@@ -142,6 +142,8 @@ def _plain(value: Any) -> Any:
 
 def _methods_of(document: dict[str, Any], path: str) -> list[str]:
     """Return the methods that a path takes."""
+    if path in document["paths"]:
+        return sorted(method.upper() for method in document["paths"][path])
     return sorted(
         method.upper()
         for template, methods in document["paths"].items()
