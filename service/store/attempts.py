@@ -16,7 +16,8 @@ def search_of(session: Session, lease: str) -> str:
     search_id = session.scalar(
         select(Trial.search_id)
         .join(Attempt, Attempt.trial_id == Trial.id)
-        .where(Attempt.id == lease)
+        .join(Search, Search.id == Trial.search_id)
+        .where(Attempt.id == lease, Search.wanted != Wanted.DELETE)
     )
     if search_id is None:
         raise LeaseLost(lease)
