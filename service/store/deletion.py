@@ -41,8 +41,9 @@ def delete_piece(session: Session, search_id: str, *, trials: int) -> tuple[Sequ
 
 
 def _delete_trials(session: Session, ids: Sequence[str]) -> Sequence[str]:
-    # A repeat goes with the trial that it repeats, in whatever piece that is.
-    both = [*ids, *session.scalars(select(Trial.id).where(Trial.repeat_of.in_(ids)))]
+    # Repeats and replicates go with their trial, in whatever piece that is.
+    of_these = Trial.repeat_of.in_(ids) | Trial.replicate_of.in_(ids)
+    both = [*ids, *session.scalars(select(Trial.id).where(of_these))]
     files = set(session.scalars(select(Artifact.sha256).where(Artifact.trial_id.in_(both))))
     for table in Base.metadata.sorted_tables:
         if "trial_id" in table.columns:

@@ -163,6 +163,7 @@ class Trial(Base):
         Index(None, "search_id", "key"),
         Index(None, "state", "kind"),
         Index(None, "repeat_of"),
+        Index(None, "replicate_of"),
     )
 
     id: Mapped[str] = mapped_column(primary_key=True)

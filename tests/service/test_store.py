@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import select, text
+from sqlalchemy import PrimaryKeyConstraint, UniqueConstraint, select, text
 from sqlalchemy.exc import IntegrityError
 
 from service.store.database import Database, now
@@ -30,6 +30,19 @@ def test_the_migrations_lead_to_the_models(database: Database) -> None:
     with database.engine.connect() as connection:
         context = MigrationContext.configure(connection)
         assert compare_metadata(context, Base.metadata) == []
+
+
+def test_every_reference_to_a_trial_has_an_index() -> None:
+    """Without one, deleting a trial reads the whole table that refers to it."""
+    for table in Base.metadata.tables.values():
+        firsts = {next(iter(index.columns)).name for index in table.indexes}
+        for unique in table.constraints:
+            if isinstance(unique, UniqueConstraint | PrimaryKeyConstraint):
+                firsts |= {column.name for column in list(unique.columns)[:1]}
+        refers = {
+            c.name for c in table.columns if c.references(Base.metadata.tables["trials"].c.id)
+        }
+        assert refers <= firsts, table.name
 
 
 def test_migrating_twice_changes_nothing(database: Database) -> None:

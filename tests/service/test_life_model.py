@@ -1,0 +1,228 @@
+"""The life of searches under whatever is said in whatever order, against what must always hold."""
+
+import shutil
+import tempfile
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from sqlalchemy import text
+
+from tests.support.player import Player, plan
+from tests.support.serving import Served
+
+pytestmark = pytest.mark.slow
+
+ENDED = {"completed", "cancelled", "failed"}
+LIVE = {"preparing", "queued", "running"}
+FAILURES = ("lost", "preempted", "environment", "out_of_memory", "diverged", "user_error")
+ALLOWED = {
+    "pause": lambda one: one["state"] in LIVE and one["wanted"] == "run",
+    "resume": lambda one: one["state"] == "paused",
+    "cancel": lambda one: one["state"] not in ENDED and one["wanted"] not in ("cancel", "kill"),
+    "kill": lambda one: one["state"] not in ENDED and one["wanted"] != "kill",
+}
+AFTERWARDS = {"pause": {"paused"}, "resume": LIVE | ENDED, "cancel": LIVE | ENDED}
+AFTERWARDS["kill"] = AFTERWARDS["cancel"]
+
+
+class Life(RuleBasedStateMachine):
+    """Plays users and a worker; knows of every search what its budget may have paid for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.home = Path(tempfile.mkdtemp())
+        self.served = Served(self.home)
+        self.player = Player(self.served)
+        self.most: dict[str, int] = {}
+        self.open: list[dict[str, Any]] = []
+        self.closed: list[dict[str, Any]] = []
+
+    def teardown(self) -> None:
+        self.served.close()
+        shutil.rmtree(self.home)
+
+    def read(self, id: str) -> dict[str, Any]:
+        return self.player.search(id)
+
+    def pick(self, data: st.DataObject) -> str:
+        # By its place: ids are random, and an example must replay.
+        return list(self.most)[data.draw(st.integers(0, len(self.most) - 1))]
+
+    @precondition(lambda self: len(self.most) < 3)
+    @rule(trials=st.integers(1, 3), parallel=st.integers(1, 3), seeds=st.integers(0, 2))
+    def submit(self, trials: int, parallel: int, seeds: int) -> None:
+        baselines = {"original_seeds": seeds, "uniform": False}
+        budget = {"trials": trials, "failures": 2}
+        search = self.player.submit(budget=budget, parallel=parallel, baselines=baselines)
+        self.most[search["id"]] = trials
+
+    @rule(count=st.integers(1, 4))
+    def lease(self, count: int) -> None:
+        for _ in range(count):
+            assignment = self.player.lease(wait=0.05)
+            if assignment is None:
+                return
+            assert self.read(assignment["search"])["wanted"] == "run"
+            self.open.append(assignment)
+
+    @rule(value=st.floats(0, 1), count=st.integers(1, 4))
+    def train(self, value: float, count: int) -> None:
+        """Let the worker do what there is, so that searches come to their ends."""
+        for _ in range(count):
+            assignment = self.player.lease(wait=0.05)
+            if assignment is None:
+                return
+            self.closed.append(assignment)
+            if assignment["kind"] == "inspection":
+                assert self.player.end(assignment, plan=plan()).status_code == 204
+            else:
+                self.player.train(assignment, value)
+
+    @precondition(lambda self: self.open)
+    @rule(data=st.data(), value=st.floats(0, 1), how=st.sampled_from(["completed", *FAILURES]))
+    def end(self, data: st.DataObject, value: float, how: str) -> None:
+        assignment = self.open.pop(data.draw(st.integers(0, len(self.open) - 1)))
+        self.closed.append(assignment)
+        wanted = self.read(assignment["search"])["wanted"]
+        if how != "completed":
+            assert (
+                self.player.end(assignment, "failed", failure=how, message=how).status_code == 204
+            )
+        elif assignment["kind"] == "inspection":
+            assert self.player.end(assignment, plan=plan()).status_code == 204
+        else:
+            verdict = self.player.report(assignment, 1, value).json()["verdict"]
+            expected = {"run": "continue", "pause": "release", "kill": "cancel"}
+            assert verdict == expected.get(wanted, "continue")
+            if verdict != "cancel":
+                outcome = "released" if verdict == "release" else "completed"
+                assert self.player.end(assignment, outcome).status_code == 204
+
+    @precondition(lambda self: self.closed)
+    @rule(data=st.data())
+    def speak_too_late(self, data: st.DataObject) -> None:
+        assignment = self.closed[data.draw(st.integers(0, len(self.closed) - 1))]
+        before = self.player.trials(assignment["search"])
+        assert self.player.report(assignment, 9, 0.9).status_code == 409
+        assert self.player.beat(assignment) == {assignment["lease"]: "cancel"}
+        assert self.player.trials(assignment["search"]) == before
+
+    @precondition(lambda self: self.most)
+    @rule(data=st.data(), word=st.sampled_from(sorted(ALLOWED)))
+    def act(self, data: st.DataObject, word: str) -> None:
+        id = self.pick(data)
+        before = self.read(id)
+        answer = self.player.http.post(f"/searches/{id}/{word}")
+        if ALLOWED[word](before):
+            assert answer.status_code == 200, answer.text
+            assert answer.json()["state"] in AFTERWARDS[word]
+        else:
+            assert answer.status_code == 409, answer.text
+            assert self.read(id)["state"] == before["state"]
+
+    @precondition(lambda self: self.most)
+    @rule(data=st.data(), trials=st.integers(1, 5), parallel=st.integers(1, 4))
+    def change(self, data: st.DataObject, trials: int, parallel: int) -> None:
+        id = self.pick(data)
+        before = self.read(id)
+        body = {"budget": {"trials": trials}, "parallel": parallel}
+        answer = self.player.http.patch(f"/searches/{id}", json=body)
+        is_over = before["state"] in ("cancelled", "failed") or before["wanted"] in (
+            "cancel",
+            "kill",
+        )
+        assert answer.status_code == (409 if is_over else 200), answer.text
+        if not is_over:
+            self.most[id] = max(self.most[id], trials)
+
+    @precondition(lambda self: self.most)
+    @rule(data=st.data(), name=st.sampled_from(["relu", "silu", "gelu"]))
+    def add_by_hand(self, data: st.DataObject, name: str) -> None:
+        id = self.pick(data)
+        body = {"candidate": {"sites": {"block0.act": name}}}
+        answer = self.player.http.post(f"/searches/{id}/trials", json=body)
+        assert answer.status_code in (201, 409)
+
+    @precondition(lambda self: self.open)
+    @rule(data=st.data())
+    def lose(self, data: st.DataObject) -> None:
+        """A worker falls silent, and the trial is there for others."""
+        assignment = self.open[data.draw(st.integers(0, len(self.open) - 1))]
+        with self.served.core.database.write() as session:
+            statement = "UPDATE attempts SET expires_at = 0 WHERE id = :id"
+            session.execute(text(statement), {"id": assignment["lease"]})
+        assert self.player.beat(assignment)[assignment["lease"]] in ("continue", "cancel")
+
+    @precondition(lambda self: self.most)
+    @rule(data=st.data())
+    def delete(self, data: st.DataObject) -> None:
+        id = self.pick(data)
+        assert self.player.http.delete(f"/searches/{id}").status_code == 204
+        assert self.player.http.get(f"/searches/{id}").status_code == 404
+        del self.most[id]
+        self.closed = [one for one in self.closed if one["search"] != id]
+        gone = [one for one in self.open if one["search"] == id]
+        self.open = [one for one in self.open if one["search"] != id]
+        for assignment in gone:
+            assert self.player.report(assignment, 1, 0.5).status_code == 409
+
+    @rule()
+    def restart(self) -> None:
+        self.served.restart()
+
+    @invariant()
+    def what_the_worker_holds_is_what_the_service_has_given(self) -> None:
+        # A kill is heard at the next word: until then the attempt is open.
+        with self.served.core.database.read() as session:
+            rows = session.execute(text("SELECT id FROM attempts WHERE ended_at IS NULL")).scalars()
+            assert set(rows) == {assignment["lease"] for assignment in self.open}
+
+    @invariant()
+    def every_search_keeps_its_promises(self) -> None:
+        for id, most in self.most.items():
+            search, trials = self.read(id), self.player.trials(id)
+            states = Counter(trial["state"] for trial in trials)
+            own = [t for t in trials if t["kind"] == "proposed" and t["repeat_of"] is None]
+            assert len(own) <= most
+            assert search["spent"]["trials"] == len(own)
+            assert [trial["number"] for trial in trials] == list(range(len(trials)))
+            running = {trial["id"] for trial in trials if trial["state"] == "running"}
+            held = [
+                one["trial"]
+                for one in self.open
+                if one["search"] == id and one["number"] is not None
+            ]
+            assert sorted(running) == sorted(held)
+            if search["state"] in ENDED:
+                assert not states["waiting"]
+                assert not states["running"]
+            if search["state"] == "completed":
+                spent = search["reason"].startswith("every candidate")
+                assert spent or len(own) >= min(most, search["budget"]["trials"])
+            for trial in trials:
+                has_value = trial["value"] is not None
+                assert has_value or trial["state"] != "completed"
+                assert not (has_value and trial["state"] in ("failed", "cancelled"))
+
+    @invariant()
+    def events_are_numbered_without_a_gap(self) -> None:
+        with self.served.core.database.read() as session:
+            for id in self.most:
+                statement = "SELECT count(*), max(number) FROM events WHERE search_id = :id"
+                count, last = session.execute(text(statement), {"id": id}).one()
+                assert count == last == self.read(id)["events"]
+
+
+Life.TestCase.settings = settings(
+    max_examples=8,
+    stateful_step_count=30,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=list(HealthCheck),
+)
+TestLife = Life.TestCase
