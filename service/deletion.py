@@ -13,11 +13,11 @@ from service.store import deletion, searches
 from service.store.database import Database
 from service.turn import take_turn
 
-PIECE = 250
+PIECE = 500
 """Trials that are deleted in one transaction."""
 
-BREATH_SECONDS = 0.12
-"""Between two pieces: SQLite's other writers look every tenth of a second whether it is free."""
+BREATH_SECONDS = 0.05
+"""Between two pieces: SQLite's other writers look at growing intervals whether it is free."""
 
 RETRY_SECONDS = 10.0
 

@@ -77,7 +77,7 @@ class Telemetry:
                 await self._app(scope, receive, send_noted)
             except Exception:
                 # The edge of the service: what broke is ours, and its place is in the log.
-                log.exception("request failed", path=scope["path"])
+                log.exception("request failed: %s", scope["path"])
                 if not has_answered:
                     await unforeseen(Request(scope))(scope, receive, send_noted)
             finally:
