@@ -17,6 +17,9 @@ WEIGHTS = "weights.safetensors"
 SHAPES = "shapes.json"
 SHAPE_HISTORY = "shapes-history.json"
 RUN = "run.json"
+ONNX = "model.onnx"
+NO_ONNX = f"no {ONNX}: "
+"""Begins the remark on a trial that says why it has none though it was asked for."""
 
 Seconds = Annotated[float, Field(ge=0)]
 NonNegative = Annotated[float, Field(ge=0)]
@@ -245,6 +248,7 @@ class Assignment(Message):
         measured: What earlier trials of the same candidate have measured, on any device.
         micro_batches: Parts in which a batch is computed, their gradients added: more than 1
             after a lack of memory.
+        export: Store the trained network as ONNX too, where that can be done.
     """
 
     lease: str
@@ -264,6 +268,7 @@ class Assignment(Message):
     measuring: Measuring | None = None
     measured: list[Measurements] = []
     micro_batches: int = 1
+    export: bool = False
 
 
 class LeaseFile(Message):

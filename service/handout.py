@@ -16,6 +16,7 @@ from search_space.contract import (
     read_candidate,
 )
 from search_space.search import metric_in
+from service.confirmation import stands_for_the_winner
 from service.core import Core, new_id
 from service.entry import summary
 from service.errors import Invalid
@@ -196,6 +197,7 @@ def _assignment(core: Core, session: Session, attempt: Attempt) -> Assignment:
         measuring=None if trial.candidate is None else measuring(search),
         measured=known(session, trial),
         micro_batches=1 + attempts.failed_by(session, trial.id, FailureClass.OUT_OF_MEMORY),
+        export=stands_for_the_winner(session, search, trial),
         checkpoint=(
             None
             if checkpoint is None

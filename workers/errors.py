@@ -248,6 +248,17 @@ class NotWelcome(Refused):
     """The token is missing, wrong or not allowed to do this, or the protocols differ."""
 
 
+class NotExportable(WorkerError):
+    """A trained network cannot be had as ONNX."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return self.reason
+
+
 class BadTable(WorkerError):
     """A file is no table of trainings."""
 

@@ -12,6 +12,8 @@ from torch.optim import Optimizer
 
 from search_space.apply import apply, parameter_groups
 from search_space.contract import (
+    NO_ONNX,
+    ONNX,
     RUN,
     SHAPE_HISTORY,
     SHAPES,
@@ -29,7 +31,14 @@ from search_space.sites import probe
 from search_space.spec import Candidate, SitePlan
 from workers import checkpoint
 from workers.attempt import Ended
-from workers.errors import Diverged, MisusedHandle, NetworkChanged, ServiceAway
+from workers.errors import (
+    Diverged,
+    MisusedHandle,
+    NetworkChanged,
+    NotExportable,
+    ServiceAway,
+)
+from workers.exporting import export
 from workers.failures import LONGEST_MESSAGE, failed_with
 from workers.handle import Model, Stateful
 from workers.last_words import SERVICE_AWAY
@@ -278,10 +287,19 @@ class Inside:
             self._attempt.upload(SHAPES, shapes)
             if self._training.shapes.epochs:
                 self._attempt.upload(SHAPE_HISTORY, self._training.shapes.document())
+            if self._assignment.export:
+                self._export(result, example_batch)
         except Ended as superseded:
             return superseded.outcome
         message = self._warnings()
         return Outcome(outcome=OutcomeKind.COMPLETED, message=message, test=self._test)
+
+    def _export(self, result: nn.Module, example_batch: Any) -> None:
+        """Upload the network as ONNX; where that fails, the trial has still completed."""
+        try:
+            self._attempt.upload(ONNX, export(result, example_batch))
+        except NotExportable as error:
+            self.warn(f"{NO_ONNX}{error}")
 
     def _watch_shapes(self, training: "_Training") -> None:
         """Keep what the learned curves are after this epoch; a divergence has none."""

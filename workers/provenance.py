@@ -31,7 +31,9 @@ class Run(Message):
 
 def record(assignment: Assignment, *, resumed_at: int) -> bytes:
     """Return the document of an attempt as JSON."""
-    plain = assignment.model_copy(update={"token": "", "checkpoint": None, "measured": []})
+    plain = assignment.model_copy(
+        update={"token": "", "checkpoint": None, "measured": [], "export": False}
+    )
     run = Run(assignment=plain, environment=environment(), resumed_at=resumed_at)
     return run.model_dump_json(indent=2).encode()
 

@@ -98,3 +98,12 @@ _TWINS: dict[type[nn.Module], type[nn.Module]] = {
 def twin(plain: type[nn.Module]) -> type[nn.Module] | None:
     """Return the fused class with the constructor, parameters and numbers of `plain`."""
     return _TWINS.get(plain)
+
+
+def without_kernels(model: nn.Module) -> nn.Module:
+    """Let the plain class compute every fused module of `model`, in place, and return it."""
+    plain = {fused: kind for kind, fused in _TWINS.items()}
+    for module in model.modules():
+        if type(module) in plain:
+            module.__class__ = plain[type(module)]
+    return model

@@ -50,6 +50,7 @@ class Material:
         samples: Test results by network, from the confirmation; empty without one.
         history: The Plotly figure of all values in order.
         trial: The one whose weights are in the bundle; None for the original network.
+        remarks: What was remarked on that trial, line by line.
     """
 
     name: str
@@ -63,6 +64,7 @@ class Material:
     samples: Mapping[str, Sample]
     history: Mapping[str, Any]
     trial: str | None
+    remarks: Sequence[str]
 
     @property
     def metric(self) -> str:
@@ -97,6 +99,7 @@ def gather(session: Session, search: Search, *, unconfirmed: bool) -> Material:
         samples=confirmation.samples(session, search),
         history=history(session, search),
         trial=None if chosen.trial is None else chosen.trial.id,
+        remarks=[] if chosen.trial is None else (chosen.trial.reason or "").splitlines(),
     )
 
 

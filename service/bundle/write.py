@@ -10,7 +10,7 @@ from zipfile import ZIP_DEFLATED, ZipFile, ZipInfo
 import yaml
 from sqlalchemy.orm import Session
 
-from search_space.contract import SHAPES, WEIGHTS
+from search_space.contract import NO_ONNX, ONNX, SHAPES, WEIGHTS
 from search_space.spec import to_data
 from search_space.standalone.generate import standalone
 from service.artifacts import ArtifactStore
@@ -23,7 +23,6 @@ from service.store import trials
 from service.store.models import Search
 
 MANIFEST = "manifest.json"
-ONNX = "model.onnx"
 STANDALONE = "activations_standalone.py"
 
 _VERSION = 1
@@ -107,7 +106,9 @@ def _absence(material: Material, name: str) -> str:
     if material.trial is None:
         return "this is the original network's config; no trial stands behind it"
     if name == ONNX:
-        return "a worker writes it when a winner is confirmed, where it has the extra onnx"
+        said = [line for line in material.remarks if line.startswith(NO_ONNX)]
+        usual = "a worker writes it of the first seed of a winner that is confirmed"
+        return said[0].removeprefix(NO_ONNX) if said else usual
     return "the trial stored none"
 
 

@@ -13,7 +13,7 @@ from xml.etree import ElementTree
 import pytest
 import yaml
 
-from search_space.contract import SHAPES, WEIGHTS, read_config
+from search_space.contract import NO_ONNX, ONNX, SHAPES, WEIGHTS, read_config
 from search_space.search import Search
 from service.bundle.references import bibtex
 from service.bundle.write import write
@@ -26,6 +26,7 @@ from tests.support.serving import Served
 Value = Callable[[dict[str, Any]], float]
 
 STAMP = b"the weights of a winner"
+GRAPH = b"its graph"
 NAME = "bundle <b>50 %</b> & more"
 
 
@@ -55,8 +56,14 @@ def shapes(assignment: dict[str, Any]) -> bytes:
     return json.dumps({"version": 1, "sites": sites}).encode()
 
 
-def run(player: Player, *, test: Value = silu_is_better, **changes: Any) -> str:
-    """Run a search to its end, with files of every trial that may be the best."""
+def run(
+    player: Player, *, test: Value = silu_is_better, onnx: str | None = None, **changes: Any
+) -> str:
+    """Run a search to its end, with files of every trial that may be the best.
+
+    Args:
+        onnx: Why there is no ONNX; None where there is.
+    """
     search = player.submit(**CONFIRM | {"name": NAME} | changes)
     player.inspect(placed_plan())
     while player.search(search["id"])["state"] != "completed":
@@ -64,12 +71,16 @@ def run(player: Player, *, test: Value = silu_is_better, **changes: Any) -> str:
         confirms = assignment["kind"] == "confirmation"
         player.report(assignment, 1, silu_is_better(assignment))
         if confirms or not search["document"]["confirm"]:
-            for name, content in ((WEIGHTS, STAMP), (SHAPES, shapes(assignment))):
+            files = {WEIGHTS: STAMP, SHAPES: shapes(assignment)}
+            if assignment["export"] and onnx is None:
+                files[ONNX] = GRAPH
+            for name, content in files.items():
                 url = f"/leases/{assignment['lease']}/artifacts/{name}"
                 headers = {"Content-Type": "application/octet-stream"}
                 player.http.put(url, content=content, headers=headers).raise_for_status()
         result = {"test": {"test_accuracy": noisy(test)(assignment)}} if confirms else {}
-        player.end(assignment, **result)
+        remark = f"seen\n{NO_ONNX}{onnx}" if assignment["export"] and onnx else ""
+        player.end(assignment, message=remark, **result)
     return str(search["id"])
 
 
@@ -103,6 +114,7 @@ def test_a_confirmed_winner_comes_with_all_that_makes_it_usable(
     assert set(files) == {
         "activations.json",
         "weights.safetensors",
+        "model.onnx",
         "activations_standalone.py",
         "report.html",
         "search.yaml",
@@ -116,10 +128,10 @@ def test_a_confirmed_winner_comes_with_all_that_makes_it_usable(
         name: {"sha256": hashlib.sha256(content).hexdigest(), "size": len(content)}
         for name, content in files.items()
     }
-    assert manifest["left_out"].keys() == {"model.onnx"}
+    assert manifest["left_out"] == {}
     config = read_config(json.loads(files["activations.json"]))
     assert {spec.name for spec in config.candidate.sites.values()} == {"silu"}
-    assert files["weights.safetensors"] == STAMP
+    assert (files["weights.safetensors"], files["model.onnx"]) == (STAMP, GRAPH)
     compile(files["activations_standalone.py"], "activations_standalone.py", "exec")
     assert b"class SiLU" in files["activations_standalone.py"]
     Search.model_validate(yaml.safe_load(files["search.yaml"]))
@@ -165,6 +177,16 @@ def check_report(page: str, best: dict[str, Any]) -> None:
     assert len(drawings) == 3
     for svg in drawings:
         ElementTree.fromstring(svg)
+
+
+def test_what_could_not_be_exported_is_left_out_with_the_reason(
+    player: Player, served: Served, tmp_path: Path
+) -> None:
+    search = run(player, onnx="a branch depends on numbers")
+    files = written(served, search, tmp_path, unconfirmed=False)
+    manifest = json.loads(files["manifest.json"])
+    assert manifest["left_out"] == {"model.onnx": "a branch depends on numbers"}
+    assert "model.onnx" not in files
 
 
 def test_until_a_confirmation_it_is_the_original_network_unless_asked(

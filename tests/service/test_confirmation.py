@@ -71,6 +71,30 @@ def test_the_winner_and_its_rivals_are_trained_anew_on_fresh_seeds(player: Playe
     assert ended["progress"]["finished"] == ended["progress"]["total"]
 
 
+@pytest.mark.parametrize("fails", [False, True])
+def test_the_network_is_asked_for_of_the_seed_that_stands_for_the_winner(
+    player: Player, fails: bool
+) -> None:
+    search = player.submit(**CONFIRM)
+    player.inspect()
+    asked = []
+    while player.search(search["id"])["state"] != "completed":
+        assignment = player.work()
+        player.report(assignment, 1, silu_is_better(assignment))
+        if assignment["export"]:
+            asked.append(assignment["trial"])
+            if fails and len(asked) == 1:
+                player.end(assignment, "failed", failure="diverged", message="the loss is NaN")
+                continue
+        confirms = assignment["kind"] == "confirmation"
+        test = {"test_accuracy": noisy(silu_is_better)(assignment)} if confirms else {}
+        player.end(assignment, test=test)
+    winners = [t["id"] for t in player.trials(search["id"]) if t["label"] == "winner"]
+    assert asked == winners[: 1 + fails]
+    best = player.http.get(f"/searches/{search['id']}/best").json()
+    assert (best["status"], best["trial"]) == ("confirmed", asked[-1])
+
+
 def test_a_real_gain_is_confirmed_with_its_interval(player: Player) -> None:
     search = player.submit(**CONFIRM)
     player.inspect()
