@@ -119,6 +119,8 @@ def _take(turn: Turn) -> Trial | None:
     attempts.end(session, silent, WENT_SILENT.outcome, WENT_SILENT.failure, WENT_SILENT.message)
     if not lost(turn, trial):
         return trial
+    # It is given up: nobody gets the attempt that was taken.
+    trial.attempt = silent.number
     settle(turn)
     return None
 

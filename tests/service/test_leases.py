@@ -161,6 +161,17 @@ def test_a_lost_or_preempted_trial_is_tried_again(served: Served, failure: str) 
     assert player.trials(search["id"])[0]["failure"] is None
 
 
+def test_a_trial_after_which_workers_are_silent_ends_as_lost(served: Served) -> None:
+    player = Player(served)
+    search = player.submit(budget={"trials": 1, "failures": 2}, baselines=NO_BASELINES)
+    player.inspect()
+    assert [player.work()["attempt"] for _ in range(2)] == [1, 2]
+    assert player.lease(wait=3 * LEASE_SECONDS) is None
+    (ended,) = player.trials(search["id"])
+    assert (ended["state"], ended["failure"]) == ("failed", "lost")
+    assert ended["attempt"] == 2, "nobody got a third"
+
+
 def test_a_trial_that_takes_every_worker_down_ends_as_lost(served: Served) -> None:
     player = Player(served)
     search = player.submit(budget={"trials": 1, "failures": 3})

@@ -25,10 +25,9 @@ _NEVER = {
         WHERE t.search_id = :search AND t.repeat_of IS NULL
         AND t.state IN ('completed', 'stopped')
         GROUP BY t.id HAVING count(a.id) <> 1""",
-    # One that is given up because it was lost too often counts a last attempt that nobody got.
     "attempts that are not counted": """
         SELECT t.id FROM trials t LEFT JOIN attempts a ON a.trial_id = t.id
-        WHERE t.search_id = :search AND t.state <> 'failed' GROUP BY t.id, t.attempt
+        WHERE t.search_id = :search GROUP BY t.id, t.attempt
         HAVING count(a.id) <> t.attempt OR coalesce(max(a.number), 0) <> t.attempt""",
     "a last attempt that lacks an epoch": """
         SELECT t.id FROM trials t LEFT JOIN reports r
