@@ -104,7 +104,9 @@ class _Gathering:
 
     def statements(self) -> Iterator[tuple[_Source, _Statement]]:
         """Yield what is needed, in an order in which it can run."""
-        for module in TopologicalSorter(self._before).static_order():
+        # Sets have no order of their own, and equal configs shall have equal files.
+        before = {module: sorted(others) for module, others in self._before.items()}
+        for module in TopologicalSorter(before).static_order():
             source = _source(module)
             needed = [s for name, s in source.statements.items() if self._homes.get(name) == module]
             lines = {s.lineno: s for s in needed}

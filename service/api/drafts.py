@@ -7,12 +7,12 @@ from fastapi import APIRouter
 from pydantic import ValidationError
 
 from search_space.search import Search as Document
-from service.api.deps import reads
+from service.api.deps import reads_or_submits
 from service.errors import Fault, Invalid
 from service.problems import fault_of
 from service.schemas import Draft, DraftAnswer
 
-router = APIRouter(prefix="/searches", tags=["searches"], dependencies=[reads])
+router = APIRouter(prefix="/searches", tags=["searches"], dependencies=[reads_or_submits])
 
 
 @router.get("/schema")

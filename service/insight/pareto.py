@@ -71,7 +71,7 @@ def _points(session: Session, search: Search, *, several: bool) -> list[Point]:
     )
     return [
         Point(given[1] if several else given * 1000, value, _named(number, label))
-        for number, label, value, given in rows.tuples()
+        for number, label, value, given in rows
     ]
 
 

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session, sessionmaker
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
 
-from service.errors import StandingBy
+from service.errors import ServiceError, StandingBy
 from service.store.models import Owner
 
 BUSY_SECONDS = 30
@@ -66,7 +66,14 @@ class Database:
     def read(self) -> Iterator[Session]:
         """Open a session that only reads."""
         with self._readers() as session:
-            yield session
+            try:
+                yield session
+            except ServiceError:
+                raise
+            except BaseException:
+                # A result left half-read would keep SQLite's connection at its moment for others.
+                session.invalidate()
+                raise
 
     @contextmanager
     def write(self) -> Iterator[Session]:

@@ -171,7 +171,7 @@ def test_a_killed_worker_leaves_no_process_behind(stub: Stub, start: Start) -> N
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--executor", "ray"], "--executor: expected local, the only one of this version"),
+        (["--executor", "slurm"], "--executor: expected local or ray"),
         (["--slots", "none"], "--slots: expected auto or a number"),
         (["--slots", "0"], "--slots: expected auto or a number"),
         (["--tasks", "missing.toml"], "missing.toml: "),
