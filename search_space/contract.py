@@ -18,6 +18,7 @@ SHAPES = "shapes.json"
 SHAPE_HISTORY = "shapes-history.json"
 RUN = "run.json"
 ONNX = "model.onnx"
+START = "start.safetensors"
 NO_ONNX = f"no {ONNX}: "
 """Begins the remark on a trial that says why it has none though it was asked for."""
 
@@ -201,6 +202,8 @@ class Measurements(Message):
         latency_seconds: Of the forward pass of one batch, median.
         memory_bytes: Peak of a training step: weights, gradients, and what the forward and the
             backward pass keep; not the optimizer's own state.
+        loss_before_swap: On validation data, of the trained weights that a trial starts from.
+        loss_after_swap: The same weights' with the candidate's activations, before training.
     """
 
     form: Form
@@ -209,6 +212,8 @@ class Measurements(Message):
     ratios: dict[Name, Ratio] = Field(max_length=20)
     latency_seconds: Seconds | None = None
     memory_bytes: Annotated[int, Field(ge=0)] | None = None
+    loss_before_swap: float | None = None
+    loss_after_swap: float | None = None
 
 
 class MeasurementsReply(Message):
@@ -248,6 +253,8 @@ class Assignment(Message):
         measured: What earlier trials of the same candidate have measured, on any device.
         micro_batches: Parts in which a batch is computed, their gradients added: more than 1
             after a lack of memory.
+        start: The sha256 of the weights to load before activations are put in;
+            `GET /v1/trials/{trial}/start` has them. None: train from scratch.
         export: Store the trained network as ONNX too, where that can be done.
     """
 
@@ -269,6 +276,7 @@ class Assignment(Message):
     measured: list[Measurements] = []
     micro_batches: int = 1
     export: bool = False
+    start: str | None = None
 
 
 class LeaseFile(Message):

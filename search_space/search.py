@@ -1,7 +1,4 @@
-"""The search document: what a user submits. Every default is visible in it.
-
-What the document language has but this version does not offer is refused here, by name.
-"""
+"""The search document: what a user submits. Every default is visible in it."""
 
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
@@ -29,7 +26,7 @@ DEFAULT_REPLICATES = 0.1
 RATIOS = ("latency_ratio", "parameter_ratio", "memory_ratio")
 """What is measured of a candidate before it is trained, over the original on the same device."""
 
-ONE, SEVERAL = BRANCHES = ("(one)", "(several)")
+ONE, SEVERAL, SCRATCH, GIVEN = BRANCHES = ("(one)", "(several)", "(scratch)", "(given)")
 """Names of alternatives, which stand in the paths of pydantic's errors; no user writes them."""
 
 MAX_REALIGN_AFTER = 0.2
@@ -235,6 +232,26 @@ class WarmStart(Document):
     search: Annotated[str, Field(min_length=1, max_length=200)]
 
 
+class Weights(Document):
+    """Trained weights of the network as it came, from which every trial is tuned.
+
+    Attributes:
+        weights: The sha256 of a stored safetensors file: one of a trial, or one's own upload.
+    """
+
+    weights: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+
+
+def _scratch_or_given(value: Any) -> str:
+    return GIVEN if isinstance(value, Mapping | Weights) else SCRATCH
+
+
+Start = Annotated[
+    Annotated[Literal["scratch"], Tag(SCRATCH)] | Annotated[Weights, Tag(GIVEN)],
+    Discriminator(_scratch_or_given),
+]
+
+
 class Budget(Document):
     """How much a search may spend; whatever is spent first ends it.
 
@@ -262,7 +279,7 @@ class Search(Document):
         default_factory=lambda: [Choice(e.name) for e in CATALOG.values() if e.standard]
     )
     initial: Literal["original", "paper"] = "original"
-    start: Literal["scratch"] = "scratch"
+    start: Start = "scratch"
     hyperparameters: dict[str, Hyperparameter] = {}
     objective: Objectives = Objective()
     constraints: Constraints = Constraints()
@@ -294,11 +311,6 @@ class Search(Document):
                     f"realign_after must be at most {MAX_REALIGN_AFTER}, got {_highest(values)}"
                 )
         return given
-
-    @field_validator("start", mode="before")
-    @classmethod
-    def _start_is_offered(cls, value: Any) -> Any:
-        return _only("scratch", value, "starting from weights")
 
     @model_validator(mode="after")
     def _a_grid_has_points(self) -> "Search":
@@ -385,11 +397,11 @@ def metric_in(document: Mapping[str, Any]) -> str:
     return str(objectives_in(document)[0]["metric"])
 
 
+def weights_in(document: Mapping[str, Any]) -> str | None:
+    """Return the digest of the weights that a stored search tunes; None: it trains from scratch."""
+    start = document.get("start")
+    return str(start["weights"]) if isinstance(start, Mapping) else None
+
+
 def _highest(values: Hyperparameter) -> float:
     return values.high if isinstance(values, Range) else max(values)
-
-
-def _only(allowed: Any, value: Any, what: str) -> Any:
-    if value != allowed:
-        raise ValueError(f"{what} is not offered yet; must be {allowed!r}, got {value!r}")
-    return value

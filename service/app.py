@@ -15,6 +15,7 @@ from sqlalchemy import text
 
 from service.access import Access
 from service.api import (
+    artifacts,
     catalogue,
     drafts,
     events,
@@ -94,6 +95,7 @@ def create_app(settings: Settings) -> FastAPI:
         queue,
         insight,
         trials,
+        artifacts,
         events,
         workers,
         leases,

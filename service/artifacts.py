@@ -93,6 +93,11 @@ class ArtifactStore:
         else:
             self._fs.put_file(str(received.partial), target)
 
+    def size(self, sha256: str) -> int | None:
+        """Return the size of a file in bytes, None where there is no such file."""
+        path = self._path(sha256)
+        return int(self._fs.size(path)) if self._fs.exists(path) else None
+
     def chunks(self, sha256: str) -> Iterator[bytes]:
         """Yield what is in a file; raise `Damaged` before its end when it is not what it was."""
         digest, held = hashlib.sha256(), b""

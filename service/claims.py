@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from search_space.contract import test_metric
-from search_space.search import metric_in
+from search_space.search import metric_in, weights_in
 from service.store.models import Search
 from service.verdict import Comparison
 
@@ -32,4 +32,5 @@ def _difference(one: Comparison, metric: str) -> str:
 def _cost(search: Search, seeds: int) -> str:
     epochs = search.document["confirm"]["epochs"] or search.pinned["epochs"]
     length = "" if epochs is None else f", {epochs} epochs"
-    return f"{seeds} seeds{length}"
+    tuned = "" if weights_in(search.document) is None else ", by fine-tuning the given weights"
+    return f"{seeds} seeds{length}{tuned}"

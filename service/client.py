@@ -29,6 +29,7 @@ from service.schemas import (
     TaskAnswer,
     TokenAnswer,
     TrialAnswer,
+    UploadAnswer,
     WorkerAnswer,
 )
 from service.store.models import ENDED_STATES, SearchState
@@ -38,6 +39,7 @@ __all__ = ["Client", "ClientError", "Event", "Search", "has_stopped"]
 
 _LOOK_ANYWAY_SECONDS = 10.0
 _LOG_WAIT_SECONDS = 15
+_BINARY = {"content-type": "application/octet-stream"}
 
 Answer = TypeVar("Answer", bound=BaseModel)
 Result = TypeVar("Result")
@@ -287,6 +289,16 @@ class Client:
 
     def close(self) -> None:
         self._wire.close()
+
+    def upload(self, file: Path | str) -> str:
+        """Store a file, such as weights to start a search from, and return its sha256."""
+        try:
+            content = Path(file).read_bytes()
+        except OSError as error:
+            raise ClientError(None, f"cannot read {file}: {error}") from None
+        return _one(
+            UploadAnswer, self._wire.call("PUT", "/artifacts", _BINARY, content=content)
+        ).sha256
 
     def __enter__(self) -> Self:
         return self

@@ -38,7 +38,7 @@ class Guard:
         if host not in self._hosts:
             return BadHost(host)
         if scope["method"] in WRITES:
-            is_file = "/artifacts/" in scope["path"]
+            is_file = "/artifacts/" in f"{scope['path']}/"
             is_bytes = is_file or scope["path"].endswith("/logs")
             declared = headers.get("content-length", "0")
             if not is_file and declared.isdigit() and int(declared) > self._max_body_bytes:

@@ -15,7 +15,7 @@ from search_space.contract import (
     WorkerManifest,
     read_candidate,
 )
-from search_space.search import metric_in
+from search_space.search import metric_in, weights_in
 from service.confirmation import stands_for_the_winner
 from service.core import Core, new_id
 from service.entry import summary
@@ -199,6 +199,7 @@ def _assignment(core: Core, session: Session, attempt: Attempt) -> Assignment:
         measuring=None if trial.candidate is None else measuring(search),
         measured=known(session, trial),
         micro_batches=1 + attempts.failed_by(session, trial.id, FailureClass.OUT_OF_MEMORY),
+        start=weights_in(search.document),
         export=stands_for_the_winner(session, search, trial),
         checkpoint=(
             None

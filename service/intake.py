@@ -1,20 +1,22 @@
 """Taking in a search: what can be known to be wrong with it now is refused now."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from pydantic import ValidationError
 from sqlalchemy.orm import Session
 
-from search_space.contract import TaskOffer, TrialKind
+from search_space.contract import START, TaskOffer, TrialKind
 from search_space.search import Search as Document
+from search_space.search import Weights
 from search_space.spec import canonical_json
 from service.core import Core, new_id
-from service.errors import Invalid, KeyReused
+from service.errors import Fault, Invalid, KeyReused
 from service.offers import check_against_offers, pin
 from service.problems import fault_of
-from service.store import events, searches, workers
+from service.store import events, searches, trials, workers
 from service.store.database import now
 from service.store.models import Search, SearchState, Submission, Trial, TrialState
 from service.studies import seed_of
@@ -47,7 +49,7 @@ def submit(
         KeyReused: If the key came before with another body.
     """
     body = hashlib.sha256(canonical_json(document.model_dump(mode="json")).encode()).hexdigest()
-    with core.database.write() as session:
+    with _start(core, document) as start, core.database.write() as session:
         earlier = None if key is None else searches.submission(session, key)
         if earlier is not None and key is not None:
             if earlier.body_sha256 != body:
@@ -56,7 +58,10 @@ def submit(
         offers = workers.offers(session)
         check_against_offers(session, document, offers)
         check_warm_start(session, document)
-        search = _store(session, document, offers, forked_from)
+        search, inspection = _store(session, document, offers, forked_from)
+        if start is not None:
+            sha256, size = start
+            trials.put_artifact(session, inspection, START, sha256=sha256, size=size)
         if key is not None:
             session.add(
                 Submission(key=key, body_sha256=body, search_id=search.id, created_at=now())
@@ -110,7 +115,8 @@ def _in_force(search: Search) -> dict[str, Any]:
 
 def _store(
     session: Session, document: Document, offers: Sequence[TaskOffer], forked_from: str | None
-) -> Search:
+) -> tuple[Search, Trial]:
+    """Add a search with its inspection."""
     search_id = new_id("s")
     search = Search(
         id=search_id,
@@ -131,18 +137,38 @@ def _store(
     )
     session.add(search)
     session.flush()
-    session.add(
-        Trial(
-            id=new_id("t"),
-            search_id=search_id,
-            kind=TrialKind.INSPECTION,
-            state=TrialState.WAITING,
-            seed=seed_of(document.sampler.seed, "inspection", 0),
-            created_at=now(),
-        )
+    inspection = Trial(
+        id=new_id("t"),
+        search_id=search_id,
+        kind=TrialKind.INSPECTION,
+        state=TrialState.WAITING,
+        seed=seed_of(document.sampler.seed, "inspection", 0),
+        created_at=now(),
     )
+    session.add(inspection)
+    session.flush()
     events.add(session, search, "search", {"state": search.state.value, "reason": None})
-    return search
+    return search, inspection
+
+
+@contextmanager
+def _start(core: Core, document: Document) -> Iterator[tuple[str, int] | None]:
+    """Hold the weights that a search tunes, whoever stored them: their sha256 and size.
+
+    Raises:
+        Invalid: If there is no such file.
+    """
+    if not isinstance(document.start, Weights):
+        yield None
+        return
+    sha256 = document.start.weights
+    # Files that nothing names are collected: not this one, until the search names it.
+    with core.artifacts.lock:
+        size = core.artifacts.size(sha256)
+        if size is None:
+            message = "no stored file has this sha256; PUT /v1/artifacts stores one"
+            raise Invalid([Fault("start.weights", message, sha256)])
+        yield sha256, size
 
 
 def _name_of(document: Document, search_id: str) -> str:

@@ -116,6 +116,13 @@ class SearchAnswer(Answer):
     ended_at: Time | None
 
 
+class UploadAnswer(Answer):
+    """A file that a user has stored. `start: {weights: SHA256}` of a search names it."""
+
+    sha256: str
+    size: int
+
+
 class TrialAnswer(Answer):
     """A trial; curves are under `/reports`, files under `/artifacts`.
 

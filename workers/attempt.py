@@ -10,6 +10,7 @@ from pathlib import Path
 from pydantic import BaseModel
 
 from search_space.contract import (
+    START,
     Assignment,
     LeaseFile,
     Measurements,
@@ -119,12 +120,12 @@ class Attempt:
         wanted = self.assignment.checkpoint
         if wanted is None:
             return None
-        path = f"/trials/{self.assignment.trial}/artifacts/{wanted.name}"
-        data = self._wire.call("GET", path, timeout=120).content
-        found = hashlib.sha256(data).hexdigest()
-        if found != wanted.sha256:
-            raise BadArtifact(wanted.name, wanted.sha256, found)
-        return data
+        return self._download(f"artifacts/{wanted.name}", wanted.name, wanted.sha256)
+
+    def start(self) -> bytes | None:
+        """Return the weights to start from, checked against their digest."""
+        wanted = self.assignment.start
+        return None if wanted is None else self._download("start", START, wanted)
 
     def end(self, outcome: Outcome | None) -> None:
         """Say the last word; None where nobody waits for it."""
@@ -143,6 +144,14 @@ class Attempt:
     def close(self) -> None:
         self._courier.close()
         self._wire.close()
+
+    def _download(self, what: str, name: str, sha256: str) -> bytes:
+        path = f"/trials/{self.assignment.trial}/{what}"
+        data = self._wire.call("GET", path, timeout=120).content
+        found = hashlib.sha256(data).hexdigest()
+        if found != sha256:
+            raise BadArtifact(name, sha256, found)
+        return data
 
     def _say(self, method: str, what: str, body: BaseModel | bytes) -> bytes:
         path = f"/leases/{self.assignment.lease}/{what}"

@@ -12,12 +12,13 @@ from typing import Any
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from workers.errors import NotCheckpointable, UnreadableCheckpoint
+from workers.errors import BadWeights, NotCheckpointable, UnreadableCheckpoint
 from workers.handle import Stateful
 
 _VERSION = "1"
@@ -73,6 +74,32 @@ def weights(model: nn.Module) -> bytes:
     return save_tensors(
         {name: _copy(value) for name, value in state.items() if isinstance(value, Tensor)}
     )
+
+
+def load_weights(data: bytes, model: nn.Module) -> None:
+    """Put what `weights` returned of an equal network into `model`.
+
+    Raises:
+        BadWeights: If it is no safetensors file, or one of another network.
+    """
+    try:
+        tensors = load_tensors(data)
+    except SafetensorError as error:
+        raise BadWeights(f"they are no safetensors file: {error}") from error
+    state = {k: v for k, v in model.state_dict().items() if isinstance(v, Tensor)}
+    faults = {
+        "missing": [name for name in state if name not in tensors],
+        "not of this network": [name for name in tensors if name not in state],
+        "of another shape": [
+            f"{name} {tuple(tensors[name].shape)}, not {tuple(here.shape)}"
+            for name, here in state.items()
+            if name in tensors and tensors[name].shape != here.shape
+        ],
+    }
+    if any(faults.values()):
+        said = (f"{fault}: {', '.join(names)}" for fault, names in faults.items() if names)
+        raise BadWeights("; ".join(said))
+    model.load_state_dict(tensors, strict=False)
 
 
 def _metadata(data: bytes) -> dict[str, str]:

@@ -248,6 +248,17 @@ class NotWelcome(Refused):
     """The token is missing, wrong or not allowed to do this, or the protocols differ."""
 
 
+class BadWeights(WorkerError):
+    """The weights that a search starts from cannot be loaded into its network."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"the weights to start from do not fit the network: {self.reason}"
+
+
 class NotExportable(WorkerError):
     """A trained network cannot be had as ONNX."""
 

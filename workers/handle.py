@@ -1,6 +1,6 @@
 """The handle that a training loop holds on to, in a worker and outside one."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, Self, TypeVar
@@ -32,14 +32,24 @@ class Trial(Protocol):
         /,
     ) -> None: ...
 
-    def apply(self, model: Model, example_batch: Any, *, fused: bool = False) -> Model:
+    def apply(
+        self,
+        model: Model,
+        example_batch: Any,
+        *,
+        fused: bool = False,
+        loss: Callable[[nn.Module], float] | None = None,
+    ) -> Model:
         """Put the trial's activations into `model`, in place, and return it.
 
-        An inspection ends here: the sites found are told and the process exits with 0.
+        A search that starts from weights has them loaded into `model` first. An inspection ends
+        here: the sites found are told and the process exits with 0.
 
         Args:
             fused: Compute by fused kernels what has one. They are compiled in the first trial
                 on a machine, and need `search_space.kernels.available(device.type)`.
+            loss: Of a network on validation data. Where the trial starts from weights, rank 0
+                calls it before the activations are put in and again after, and tells both.
         """
         ...
 

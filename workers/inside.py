@@ -7,6 +7,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, Self
 
+import torch
 from torch import nn
 from torch.optim import Optimizer
 
@@ -27,7 +28,7 @@ from search_space.contract import (
     TrialKind,
     Verdict,
 )
-from search_space.sites import probe
+from search_space.sites import probe, restored
 from search_space.spec import Candidate, SitePlan
 from workers import checkpoint
 from workers.attempt import Ended
@@ -83,6 +84,8 @@ class Speaker(Protocol):
 
     def checkpoint(self) -> bytes | None: ...
 
+    def start(self) -> bytes | None: ...
+
     def end(self, outcome: Outcome | None) -> None: ...
 
     def close(self) -> None: ...
@@ -135,7 +138,18 @@ class Inside:
                 return self._completed()
         return failed_with(error)
 
-    def apply(self, model: Model, example_batch: Any, *, fused: bool = False) -> Model:
+    def apply(
+        self,
+        model: Model,
+        example_batch: Any,
+        *,
+        fused: bool = False,
+        loss: Callable[[nn.Module], float] | None = None,
+    ) -> Model:
+        if self._assignment.start is not None:
+            given = self._attempt.start()
+            assert given is not None
+            checkpoint.load_weights(given, network_of(model))
         found = probe(model, example_batch)
         plan = found.plan
         if self._assignment.kind is TrialKind.INSPECTION:
@@ -146,16 +160,23 @@ class Inside:
         measuring = self._assignment.measuring or Measuring()
         leads = self._attempt.leads
         original = look_at(model, example_batch, found.calls, measuring) if leads else None
+        swap: dict[str, float] = {}
+        watched = loss if leads and self._assignment.start is not None else None
+        if watched is not None:
+            swap["loss_before_swap"] = _loss(watched, model)
         # Finding the sites ran the network, so what it drew must not matter from here on.
         seed_everything(self._assignment.seed, "apply")
         apply(model, self._candidate, example_batch, fused=fused)
         keep_statistics_apart(model)
+        if watched is not None:
+            swap["loss_after_swap"] = _loss(watched, model)
         self._applied = model, plan, example_batch
         specs, known = self._candidate.sites, self._assignment.measured
 
         def measured() -> Measurements:
             assert original is not None
-            return measure(original, model, specs, measuring, fused=fused, known=known)
+            found = measure(original, model, specs, measuring, fused=fused, known=known)
+            return found.model_copy(update=swap)
 
         self._attempt.tell_measurements(measured)
         return model
@@ -370,6 +391,15 @@ class _Training:
         self.course.steps = progress["steps"]
         self.course.steps_per_epoch = progress["steps_per_epoch"]
         self.shapes.epochs = progress.get("shapes", [])
+
+
+def _loss(loss: Callable[[nn.Module], float], model: nn.Module) -> float:
+    """Return the loss of the network as it is. Raises `Diverged` if it is not finite."""
+    with restored(model), torch.no_grad():
+        found = float(loss(model))
+    if not math.isfinite(found):
+        raise Diverged(0, "the validation loss at the swap", found)
+    return found
 
 
 def _check_stateful(others: tuple[Stateful, ...]) -> None:

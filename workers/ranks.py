@@ -15,7 +15,7 @@ from torch.distributed import PrefixStore, TCPStore  # type: ignore[attr-defined
 from torch.nn.parallel import DistributedDataParallel
 
 from search_space.activations.learned import phased_modules
-from search_space.contract import Assignment, Measurements, Outcome, Report, Verdict
+from search_space.contract import START, Assignment, Measurements, Outcome, Report, Verdict
 from workers.attempt import Attempt, Ended
 from workers.errors import MisusedHandle
 from workers.last_words import leave_behind, left_behind
@@ -92,18 +92,24 @@ class Leading(Attempt):
         return verdict
 
     def checkpoint(self) -> bytes | None:
-        data = super().checkpoint()
-        if data is not None:
-            self.directory.mkdir(parents=True, exist_ok=True)
-            (self.directory / _RESUMED).write_bytes(data)
-        self._say_to_all("checkpoint", "" if data is None else _RESUMED)
-        return data
+        return self._hand_on("checkpoint", _RESUMED, super().checkpoint())
+
+    def start(self) -> bytes | None:
+        return self._hand_on("start", START, super().start())
 
     def end(self, outcome: Outcome | None) -> None:
         # When another rank fails, this one only sees that a peer is gone.
         if outcome is not None and outcome.failure is not None:
             outcome = left_behind(self._path) or outcome
         super().end(outcome)
+
+    def _hand_on(self, key: str, name: str, data: bytes | None) -> bytes | None:
+        """Leave a file where the others find it, and return it."""
+        if data is not None:
+            self.directory.mkdir(parents=True, exist_ok=True)
+            (self.directory / name).write_bytes(data)
+        self._say_to_all(key, "" if data is None else name)
+        return data
 
     def _say_to_all(self, key: str, text: str) -> None:
         self._store.set(key, text)
@@ -141,8 +147,10 @@ class Following:
         raise AssertionError(f"rank 0 alone stores {name} of {len(data)} bytes")
 
     def checkpoint(self) -> bytes | None:
-        name = self._hear("checkpoint")
-        return (self.directory / name).read_bytes() if name else None
+        return self._handed_on("checkpoint")
+
+    def start(self) -> bytes | None:
+        return self._handed_on("start")
 
     def end(self, outcome: Outcome | None) -> None:
         """Leave to rank 0, or to the agent if torchrun ends that first, how this rank failed."""
@@ -151,6 +159,10 @@ class Following:
 
     def close(self) -> None:
         pass
+
+    def _handed_on(self, key: str) -> bytes | None:
+        name = self._hear(key)
+        return (self.directory / name).read_bytes() if name else None
 
     def _hear(self, key: str) -> str:
         return str(self._store.get(key).decode())

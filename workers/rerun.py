@@ -35,19 +35,23 @@ class Repeat:
     """Stands in for the attempt at a trial: keeps what it is told, and tells nobody.
 
     Args:
+        start: The weights that the trial started from, where it did.
         last: The epoch after which the trial was stopped; None: it ran through.
     """
 
     leads = True
     seed_parts: tuple[str, ...] = ()
 
-    def __init__(self, run: Run, directory: Path, *, last: int | None) -> None:
+    def __init__(
+        self, run: Run, directory: Path, *, last: int | None, start: bytes | None = None
+    ) -> None:
         self.assignment = run.assignment
         self.directory = directory
         self.reports: list[Report] = []
         self.digests: dict[str, str] = {}
         self.outcome: Outcome | None = None
         self._last = last
+        self._start = start
 
     def report(self, report: Report) -> Verdict:
         self.reports.append(report)
@@ -70,6 +74,9 @@ class Repeat:
 
     def checkpoint(self) -> bytes | None:
         return None
+
+    def start(self) -> bytes | None:
+        return self._start
 
     def end(self, outcome: Outcome | None) -> None:
         self.outcome = outcome
@@ -119,7 +126,10 @@ def _rerun(wire: Wire, options: argparse.Namespace) -> int:
         raise NotRepeatable(options.trial, f"its task {run.assignment.task['name']!r} is {kind}")
     reports = _first_of_each_epoch(wire.call("GET", f"{path}/reports").json())
     stopped = trial["state"] == OutcomeKind.STOPPED.value
-    repeat = _train(run, task, options, last=max(reports, default=0) if stopped else None)
+    tunes = run.assignment.start is not None
+    start = wire.call("GET", f"{path}/start").content if tunes else None
+    last = max(reports, default=0) if stopped else None
+    repeat = _train(run, task, options, last=last, start=start)
     changes = differences(run.environment, environment())
     differs = list(_compare(reports, stored.get(WEIGHTS), repeat))
     if options.json:
@@ -139,7 +149,12 @@ def _first_of_each_epoch(reports: Sequence[dict[str, Any]]) -> dict[int, dict[st
 
 
 def _train(
-    run: Run, task: FunctionTask, options: argparse.Namespace, *, last: int | None
+    run: Run,
+    task: FunctionTask,
+    options: argparse.Namespace,
+    *,
+    last: int | None,
+    start: bytes | None,
 ) -> Repeat:
     threads = run.environment["threads"]
     torch.set_num_threads(threads)
@@ -147,7 +162,7 @@ def _train(
     home = options.home.expanduser().resolve()
     place = Place(home, options.data_root.expanduser().resolve(), threads=threads)
     with tempfile.TemporaryDirectory() as scratch:
-        repeat = Repeat(run, Path(scratch), last=last)
+        repeat = Repeat(run, Path(scratch), last=last, start=start)
         # It ends the process where the trial was stopped.
         with contextlib.suppress(Ended), Inside(repeat) as handle:
             target_of(task)(handle, settings, place)

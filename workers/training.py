@@ -52,8 +52,13 @@ def train(
     batch_size = min(batch_size, len(data))
     steps = len(data) // batch_size
     examples = data.examples()
-    model = _laid_out(trial.apply(model, examples, fused=_fused(device)), device)
     precision = Precision(device)
+
+    def loss(network: nn.Module) -> float:
+        return evaluate(network, validation, precision, goal)["loss"]
+
+    fused = _fused(device)
+    model = _laid_out(trial.apply(model, examples, fused=fused, loss=loss), device)
     if precision.dtype is not torch.float32:
         _warn(trial, rounding_remark(model, examples, precision.autocast()))
     optimizer = make_optimizer(trial, model, recipe)

@@ -17,7 +17,7 @@ from service.logs import LOOK_ANYWAY_SECONDS, read
 from service.manual import add_by_hand
 from service.schemas import ArtifactAnswer, LogAnswer, Page, ReportAnswer, TrialAnswer
 from service.store import searches, trials
-from service.store.models import TrialState
+from service.store.models import Artifact, TrialState
 from service.turn import take_turn
 
 router = APIRouter(tags=["trials"])
@@ -119,6 +119,15 @@ def list_artifacts(id: str, session: Reader) -> list[ArtifactAnswer]:
     return [ArtifactAnswer.model_validate(row) for row in trials.artifacts(session, id)]
 
 
+@router.get("/trials/{id}/start", response_class=StreamingResponse)
+def download_start(id: ReadableTrial, core: Parts, session: Reader) -> StreamingResponse:
+    """Download the weights that the trial starts from, where its search tunes a network."""
+    row = trials.start_of(session, trials.get(session, id).search_id)
+    if row is None:
+        raise NotFound("weights to start from of trial", id)
+    return _download(core, row)
+
+
 @router.get("/trials/{id}/artifacts/{name}", response_class=StreamingResponse)
 def download_artifact(
     id: ReadableTrial, name: str, core: Parts, session: Reader
@@ -127,6 +136,10 @@ def download_artifact(
     row = trials.artifact(session, trials.get(session, id).id, check_name(name))
     if row is None:
         raise NotFound(f"artifact of trial {id}", name)
+    return _download(core, row)
+
+
+def _download(core: Core, row: Artifact) -> StreamingResponse:
     return StreamingResponse(
         core.artifacts.chunks(row.sha256),
         media_type="application/octet-stream",

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 
 from search_space.contract import TrialKind
+from search_space.search import weights_in
 from service.bundle.material import Material
 from service.bundle.numbers import gain, interval, one, spread
 from service.bundle.references import keys
@@ -71,6 +72,8 @@ def _searched(material: Material) -> Iterable[str]:
         f"{_named(material.pinned['pruner'])}; choices were made on validation data alone, by "
         f"{material.metric}."
     )
+    if weights_in(document) is not None:
+        yield "Every training fine-tuned the same given weights of the original network."
 
 
 def _counted(material: Material) -> Iterable[str]:

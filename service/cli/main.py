@@ -17,6 +17,7 @@ _COMMANDS: Sequence[Callable[..., None]] = (
     searches.watch,
     searches.best,
     searches.bundle,
+    searches.upload,
     searches.show,
     searches.pause,
     searches.resume,

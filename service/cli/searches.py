@@ -133,6 +133,21 @@ def bundle(
         say(f"  without {name}: {reason}")
 
 
+def upload(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A safetensors file.")],
+    url: Url = None,
+    token: Token = None,
+    as_json: Json = False,
+) -> None:
+    """Store weights that a search shall start from, and print the sha256 that names them."""
+    with Client(url, token) as client:
+        sha256 = client.upload(file)
+    if as_json:
+        print_json({"sha256": sha256})
+    else:
+        say(sha256)
+
+
 def show(id: Id, url: Url = None, token: Token = None, as_json: Json = False) -> None:
     """Describe a search."""
     with Client(url, token) as client:

@@ -7,7 +7,7 @@ from typing import Any, Literal
 from sqlalchemy import ColumnElement, and_, case, func, or_, select, update
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
-from search_space.contract import TrialKind
+from search_space.contract import START, TrialKind
 from service.errors import NotFound
 from service.store.cursor import Cursor
 from service.store.database import now
@@ -286,6 +286,19 @@ def artifacts(session: Session, trial_id: str) -> Sequence[Artifact]:
     return session.scalars(
         select(Artifact).where(Artifact.trial_id == trial_id).order_by(Artifact.name)
     ).all()
+
+
+def start_of(session: Session, search_id: str) -> Artifact | None:
+    """Return the weights that a search tunes: a file of its inspection."""
+    return session.scalars(
+        select(Artifact)
+        .join(Trial, Trial.id == Artifact.trial_id)
+        .where(
+            Trial.search_id == search_id,
+            Trial.kind == TrialKind.INSPECTION,
+            Artifact.name == START,
+        )
+    ).first()
 
 
 def is_named(session: Session, sha256: str) -> bool:

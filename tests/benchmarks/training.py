@@ -95,7 +95,7 @@ class Handle(Outside):
         self.remarks: list[str] = []
         self._activation = activation
 
-    def apply(self, model: Model, example_batch: Any, *, fused: bool = False) -> Model:
+    def apply(self, model: Model, example_batch: Any, *, fused: bool = False, **_: object) -> Model:
         if self._activation is not None:
             sites = find_sites(model, example_batch).sites
             specs = {site.id: ActivationSpec(self._activation) for site in sites}

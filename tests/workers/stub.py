@@ -42,6 +42,7 @@ class Stub:
         self.measurements: list[Measurements] = []
         self.infeasible: str | None = None
         self.artifacts: dict[str, bytes] = {}
+        self.start = b""
         self.outcomes: dict[str, Outcome] = {}
         self.refused: list[str] = []
         self.left: list[str] = []
@@ -118,6 +119,8 @@ class Stub:
                 return self._heartbeat(json.loads(body)["leases"])
             case "POST", ["leases"]:
                 return self._lease(json.loads(body))
+            case "GET", ["trials", _, "start"]:
+                return 200, self.start
             case "GET", ["trials", _, "artifacts", name]:
                 return 200, self.artifacts[name]
             case _, ["leases", lease, *rest]:

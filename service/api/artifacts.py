@@ -1,0 +1,47 @@
+"""Files that a user brings: weights to start a search from."""
+
+import asyncio
+
+from fastapi import APIRouter, Request
+
+from service.api.deps import Parts, reads_or_submits
+from service.artifacts import Received
+from service.core import Core
+from service.schemas import UploadAnswer
+from service.store import trials
+
+router = APIRouter(tags=["artifacts"], dependencies=[reads_or_submits])
+
+
+@router.put(
+    "/artifacts",
+    max_body_size=2**50,  # The settings' limit holds; it is checked while the body arrives.
+    openapi_extra={
+        "requestBody": {
+            "required": True,
+            "content": {"application/octet-stream": {"schema": {"format": "binary"}}},
+        }
+    },
+)
+async def upload(request: Request, core: Parts) -> UploadAnswer:
+    """Store a file and return its sha256, by which a search names the weights it starts from.
+
+    It is kept for `artifact_grace_seconds`, and as long as a search names it.
+    """
+    limit = core.settings.max_artifact_bytes
+    received = await core.artifacts.receive(request.stream(), limit=limit)
+    await asyncio.to_thread(_keep, core, received)
+    return UploadAnswer(sha256=received.sha256, size=received.size)
+
+
+def _keep(core: Core, received: Received) -> None:
+    try:
+        with core.artifacts.lock:
+            with core.database.read() as session:
+                named = trials.is_named(session, received.sha256)
+            if not named:
+                # One from before may be about to be collected: the time it is kept begins anew.
+                core.artifacts.discard(received.sha256)
+            core.artifacts.keep(received)
+    finally:
+        received.partial.unlink(missing_ok=True)
