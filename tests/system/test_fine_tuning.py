@@ -2,12 +2,13 @@
 
 import io
 import json
+import subprocess
 import zipfile
 from typing import Any
 
 import pytest
 
-from tests.system.machine import Machine
+from tests.system.machine import ACTSEARCH, Machine
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
@@ -62,5 +63,8 @@ def test_weights_are_tuned_and_the_winner_comes_as_onnx(machine: Machine) -> Non
         if "model.onnx" in {file.name for file in machine.client.artifacts(trial["id"])}
     ]
     assert exported == [winners[0]["number"]], winners[0]["reason"]
+    again = [*ACTSEARCH, "rerun", winners[0]["id"], "--url", machine.client.url]
+    same = subprocess.run(again, capture_output=True, text=True, cwd=machine.folder, timeout=120)
+    assert same.returncode == 0, same.stderr + same.stdout
     files = zipfile.ZipFile(io.BytesIO(machine.client.bundle(search.id, unconfirmed=True)))
     assert json.loads(files.read("manifest.json"))["search"] == search.id
