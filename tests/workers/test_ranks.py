@@ -1,5 +1,6 @@
 """One trial in two processes that torchrun starts: one voice, one verdict, one set of weights."""
 
+import hashlib
 import json
 import sys
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load
-from torch import tensor
+from torch import nn, tensor
 
 from search_space.contract import (
     CHECKPOINT,
@@ -22,6 +23,7 @@ from search_space.contract import (
 )
 from search_space.spec import ActivationSpec, Candidate
 from tests.workers.stub import Stub
+from workers.checkpoint import weights
 from workers.executors.base import Order
 from workers.executors.local import LocalExecutor
 from workers.last_words import left_behind
@@ -45,6 +47,8 @@ mode = os.environ.get("MODE", "")
 with actsearch.trial() as t:
     model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2))
     model = t.apply(model, torch.zeros(2, 4))
+    begun = {k: v.tolist() for k, v in model.state_dict().items()}
+    (out / f"{rank}-begun.json").write_text(json.dumps(begun))
     shared = DistributedDataParallel(model)
     optimizer = torch.optim.SGD(t.parameter_groups(model, lr=0.1), momentum=0.9)
     for epoch in t.epochs(5, shared, optimizer, steps_per_epoch=4):
@@ -143,6 +147,19 @@ def test_two_processes_serve_a_trial_with_one_voice(run: Run, stub: Stub) -> Non
     run(candidate, "one reports", fingerprint=plan.fingerprint, checkpoint=checkpoint, attempt=2)
     assert stub.artifacts[WEIGHTS] == straight
     assert [report.step for report in stub.reports] == [1, 2, 3, 4, 5, 1, 2, 3, 4, 5]
+
+
+def test_every_rank_loads_the_weights_that_a_search_tunes(run: Run, stub: Stub) -> None:
+    plan = run().plan
+    given = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2))
+    stub.start = weights(given)
+    digest = hashlib.sha256(stub.start).hexdigest()
+    candidate = Candidate({"1": ActivationSpec("silu")})
+    outcome = run(candidate, fingerprint=plan.fingerprint, start=digest)
+    assert outcome.outcome is OutcomeKind.COMPLETED
+    expected = {name: value.tolist() for name, value in given.state_dict().items()}
+    for rank in range(2):
+        assert json.loads((run.out / f"{rank}-begun.json").read_text()) == expected
 
 
 def test_the_failure_of_another_rank_has_its_class(run: Run) -> None:
