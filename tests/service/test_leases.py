@@ -98,13 +98,13 @@ def test_heartbeats_keep_a_trial(served: Served) -> None:
 def test_nothing_is_taken_for_one_lease_length_after_a_restart(
     serve: Callable[..., Served],
 ) -> None:
-    served = serve(lease_seconds=1.5)
+    served = serve(lease_seconds=3)
     player, other = Player(served), Player(served)
     player.submit(budget={"trials": 1}, parallel=1)
     player.inspect()
     assignment = player.work()
     served.stop()
-    time.sleep(2)
+    time.sleep(3.5)
     served.restart()
     assert other.lease(wait=0.5) is None
     assert player.beat(assignment) == {assignment["lease"]: "continue"}
@@ -263,8 +263,9 @@ def test_a_missing_data_set_pauses_the_search_when_no_other_worker_could_have_it
 
 
 def test_a_broken_environment_is_tried_on_another_worker_and_then_is_the_users_fault(
-    served: Served,
+    serve: Callable[..., Served],
 ) -> None:
+    served = serve(lease_seconds=60)
     broken, other = Player(served), Player(served)
     search = broken.submit(budget={"trials": 1})
     broken.inspect()

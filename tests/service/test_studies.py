@@ -74,11 +74,17 @@ def play(player: Player, search_id: str, disturb: Callable[[int], None]) -> list
 @pytest.mark.parametrize(
     ("sampler", "pruner"),
     [
-        *(("tpe", pruner) for pruner in ("asha", "hyperband", "median", "none")),
-        ("random", "asha"),
-        ("qmc", "hyperband"),
+        ("tpe", "asha"),
         ("nsga2", "none"),
-        ("nsga2", "asha"),
+        *(
+            pytest.param(sampler, pruner, marks=pytest.mark.slow)
+            for sampler, pruner in (
+                *(("tpe", pruner) for pruner in ("hyperband", "median", "none")),
+                ("random", "asha"),
+                ("qmc", "hyperband"),
+                ("nsga2", "asha"),
+            )
+        ),
     ],
 )
 def test_a_rebuilt_study_proposes_as_its_unbroken_twin(
