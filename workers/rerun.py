@@ -6,18 +6,18 @@ repeats bit for bit; on a GPU one with `deterministic: true` does.
 
 import argparse
 import contextlib
-import hashlib
 import json
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from search_space.contract import RUN, WEIGHTS, Measurements, Outcome, OutcomeKind, Report, Verdict
+from search_space.contract import RUN, WEIGHTS, OutcomeKind
 from workers.__main__ import setting
+from workers.alone import Alone
 from workers.attempt import Ended
 from workers.errors import NotRepeatable, WorkerError
 from workers.inside import Inside
@@ -29,60 +29,6 @@ from workers.wire import Wire
 
 _PATIENCE = 10.0
 _SAME, _DIFFERENT, _REFUSED = 0, 1, 2
-
-
-class Repeat:
-    """Stands in for the attempt at a trial: keeps what it is told, and tells nobody.
-
-    Args:
-        start: The weights that the trial started from, where it did.
-        last: The epoch after which the trial was stopped; None: it ran through.
-    """
-
-    leads = True
-    seed_parts: tuple[str, ...] = ()
-
-    def __init__(
-        self, run: Run, directory: Path, *, last: int | None, start: bytes | None = None
-    ) -> None:
-        self.assignment = run.assignment
-        self.directory = directory
-        self.reports: list[Report] = []
-        self.digests: dict[str, str] = {}
-        self.outcome: Outcome | None = None
-        self._last = last
-        self._start = start
-
-    def report(self, report: Report) -> Verdict:
-        self.reports.append(report)
-        return Verdict.STOP if report.step == self._last else Verdict.CONTINUE
-
-    def pass_on(self, step: int, verdict: Verdict) -> Verdict:  # noqa: ARG002
-        return verdict
-
-    def tell_measurements(self, measured: Callable[[], Measurements]) -> None:
-        """Measure nothing: what a candidate costs changes nothing of its training."""
-
-    def keep(self, checkpoint: bytes) -> None:
-        """Keep nothing: a run that is repeated starts at the beginning."""
-
-    def hand_in(self) -> None:
-        """Hand in nothing, as nothing is kept."""
-
-    def upload(self, name: str, data: bytes) -> None:
-        self.digests[name] = hashlib.sha256(data).hexdigest()
-
-    def checkpoint(self) -> bytes | None:
-        return None
-
-    def start(self) -> bytes | None:
-        return self._start
-
-    def end(self, outcome: Outcome | None) -> None:
-        self.outcome = outcome
-
-    def close(self) -> None:
-        pass
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -155,14 +101,14 @@ def _train(
     *,
     last: int | None,
     start: bytes | None,
-) -> Repeat:
+) -> Alone:
     threads = run.environment["threads"]
     torch.set_num_threads(threads)
     settings = {name: value for name, value in run.assignment.task.items() if name != "name"}
     home = options.home.expanduser().resolve()
     place = Place(home, options.data_root.expanduser().resolve(), threads=threads)
     with tempfile.TemporaryDirectory() as scratch:
-        repeat = Repeat(run, Path(scratch), last=last, start=start)
+        repeat = Alone(run.assignment, Path(scratch), last=last, start=start)
         # It ends the process where the trial was stopped.
         with contextlib.suppress(Ended), Inside(repeat) as handle:
             target_of(task)(handle, settings, place)
@@ -170,7 +116,7 @@ def _train(
 
 
 def _compare(
-    reports: Mapping[int, dict[str, float]], weights: str | None, repeat: Repeat
+    reports: Mapping[int, dict[str, float]], weights: str | None, repeat: Alone
 ) -> Iterator[str]:
     """Yield in words what came out another time."""
     again = {report.step: report.metrics for report in repeat.reports}

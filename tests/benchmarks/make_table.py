@@ -2,17 +2,16 @@
 
     python -m tests.benchmarks.make_table --progress FILE [--processes N] [--output FILE]
 
-Each training is one of a worker: the same handle, loop, seeds and phases, with a recorder in
-place of the service. What is done is noted in the progress file line by line, so that the job
-may be killed and started again. At the end the table is written, and the ratio of the variance
-between candidates to that between seeds is printed.
+Each training is one of a worker, with the same handle, loop, seeds and phases, but without a
+service. What is done is noted in the progress file line by line, so that the job may be killed
+and started again. At the end the table is written, and the ratio of the variance between
+candidates to that between seeds is printed.
 """
 
 import argparse
 import json
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from itertools import product
 from multiprocessing import get_context
 from pathlib import Path
@@ -20,10 +19,11 @@ from typing import Any
 
 import numpy as np
 
-from search_space.contract import Assignment, Measurements, Outcome, Report, TrialKind, Verdict
+from search_space.contract import Assignment, TrialKind
 from search_space.sample import Space, make_space
 from search_space.search import Search
 from search_space.spec import Candidate, SitePlan, to_data
+from workers.alone import Alone
 from workers.simulation.table import BUILTIN, Table, save, variances
 
 SEEDS = 3
@@ -46,34 +46,6 @@ TASK = {
 CHOICES = ["relu", "silu", "gelu", "acon_c", {"name": "pwlu", "segments": [4, 8, 16]}, "meta_acon"]
 
 Key = tuple[tuple[int, ...], int]
-
-
-@dataclass
-class Recorder:
-    """Stands for the service in one training: says go on, and remembers."""
-
-    assignment: Assignment
-    accuracies: list[float] = field(default_factory=list)
-    outcome: Outcome | None = None
-
-    def report(self, report: Report) -> Verdict:
-        self.accuracies.append(report.metrics["validation_accuracy"])
-        return Verdict.CONTINUE
-
-    def tell_measurements(self, found: Measurements) -> None:
-        pass
-
-    def upload(self, name: str, data: bytes) -> None:
-        pass
-
-    def checkpoint(self) -> None:
-        return None
-
-    def end(self, outcome: Outcome | None) -> None:
-        self.outcome = outcome
-
-    def close(self) -> None:
-        pass
 
 
 class Trainer:
@@ -124,14 +96,15 @@ class Trainer:
             fingerprint=self.plan.fingerprint,
             seed=derive(seed, *variants),
         )
-        recorder = Recorder(assignment)
+        alone = Alone(assignment, self.place.home)
         settings = {name: value for name, value in TASK.items() if name != "name"}
-        with Inside(recorder) as trial:
+        with Inside(alone) as trial:
             run(trial, settings, self.place)
-        assert recorder.outcome is not None
+        assert alone.outcome is not None
         validation, test = self.samples
-        right = [round(accuracy * validation) for accuracy in recorder.accuracies]
-        return right, round(recorder.outcome.test["test_accuracy"] * test)
+        accuracies = [report.metrics["validation_accuracy"] for report in alone.reports]
+        right = [round(accuracy * validation) for accuracy in accuracies]
+        return right, round(alone.outcome.test["test_accuracy"] * test)
 
     def candidate(self, variants: tuple[int, ...]) -> Candidate:
         params: dict[str, Any] = {}

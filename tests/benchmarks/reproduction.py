@@ -3,8 +3,8 @@
     python -m tests.benchmarks.reproduction --progress FILE [--processes N] [--minutes M]
     python -m tests.benchmarks.reproduction --progress FILE --tables
 
-Each training is one of a worker: the same handle, loop, recipe, seeds and phases, with a recorder
-in place of the service. What is done is noted in the progress file line by line, so that the job
+Each training is one of a worker, with the same handle, loop, recipe, seeds and phases, but without
+a service. What is done is noted in the progress file line by line, so that the job
 may be killed and started again, and run in slices of M minutes. `--tables` prints, in Markdown,
 what the trainings noted so far show. Needs ACTSEARCH_DATA_ROOT with FashionMNIST.
 """

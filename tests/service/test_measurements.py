@@ -56,6 +56,8 @@ def test_what_was_measured_of_a_candidate_goes_with_its_later_trials(player: Pla
             "form": FORM | {"compiled": False, "folded": False, "fused": False},
             "latency_seconds": None,
             "memory_bytes": None,
+            "loss_before_swap": None,
+            "loss_after_swap": None,
         }
     ]
 

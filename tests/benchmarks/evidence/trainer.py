@@ -1,16 +1,17 @@
-"""One training, as a worker does it, with a recorder in place of the service."""
+"""One training, as a worker does it, without a service."""
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from search_space.contract import Assignment, Measurements, Outcome, Report, TrialKind, Verdict
+from search_space.contract import Assignment, TrialKind
 from search_space.sites import find_sites
 from search_space.spec import Candidate, Training
 from tests.benchmarks.evidence.plan import TASK, Run
 from workers import training
+from workers.alone import Alone
 from workers.inside import Inside
 from workers.networks.small_cnn import SmallCNN
 from workers.seeds import derive
@@ -30,39 +31,12 @@ class Result:
         return asdict(self)
 
 
-@dataclass
-class Recorder:
-    """Stands for the service in one training: says go on, and remembers."""
-
-    assignment: Assignment
-    reports: list[Report] = field(default_factory=list)
-    outcome: Outcome | None = None
-
-    def report(self, report: Report) -> Verdict:
-        self.reports.append(report)
-        return Verdict.CONTINUE
-
-    def tell_measurements(self, found: Measurements) -> None:
-        pass
-
-    def upload(self, name: str, data: bytes) -> None:
-        pass
-
-    def checkpoint(self) -> None:
-        return None
-
-    def end(self, outcome: Outcome | None) -> None:
-        self.outcome = outcome
-
-    def close(self) -> None:
-        pass
-
-
 class Trainer:
     """Trains in one process on one thread, and keeps the data."""
 
     def __init__(self, data_root: Path, cache: Path) -> None:
         torch.set_num_threads(1)
+        self._directory = cache
         self._prepared = prepare(TASK, data_root, cache=cache, with_test=True)
 
     def train(self, run: Run) -> Result:
@@ -90,8 +64,8 @@ class Trainer:
             fingerprint=plan.fingerprint,
             seed=seed,
         )
-        recorder = Recorder(assignment)
-        with Inside(recorder) as trial:
+        alone = Alone(assignment, self._directory)
+        with Inside(alone) as trial:
             network = SmallCNN(images.shape[1], classes, run.widths)
             training.train(
                 trial,
@@ -103,10 +77,10 @@ class Trainer:
                 batch_size=TASK["batch_size"],
                 test=data.test,
             )
-        assert recorder.outcome is not None
+        assert alone.outcome is not None
         return Result(
-            validation=[report.metrics["validation_accuracy"] for report in recorder.reports],
-            test=recorder.outcome.test["test_accuracy"],
+            validation=[report.metrics["validation_accuracy"] for report in alone.reports],
+            test=alone.outcome.test["test_accuracy"],
             parameters=sum(p.numel() for p in network.parameters()),
-            step_seconds=min(report.step_seconds for report in recorder.reports),
+            step_seconds=min(report.step_seconds for report in alone.reports),
         )
