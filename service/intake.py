@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from pydantic import ValidationError
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from search_space.contract import START, TaskOffer, TrialKind
@@ -49,12 +50,24 @@ def submit(
         KeyReused: If the key came before with another body.
     """
     body = hashlib.sha256(canonical_json(document.model_dump(mode="json")).encode()).hexdigest()
+    known = None if key is None else (key, body)
+    try:
+        return _submit(core, document, known, forked_from)
+    except IntegrityError:
+        if key is None:
+            raise
+        # Another submission with the key came first, at the same moment: now it is there.
+        return _submit(core, document, known, forked_from)
+
+
+def _submit(
+    core: Core, document: Document, known: tuple[str, str] | None, forked_from: str | None
+) -> str:
+    """Store a search, unless `known`, its key and the hash of its body, has come before."""
     with _start(core, document) as start, core.database.write() as session:
-        earlier = None if key is None else searches.submission(session, key)
-        if earlier is not None and key is not None:
-            if earlier.body_sha256 != body:
-                raise KeyReused(key)
-            return earlier.search_id
+        earlier = None if known is None else _submitted(session, *known)
+        if earlier is not None:
+            return earlier
         offers = workers.offers(session)
         check_against_offers(session, document, offers)
         check_warm_start(session, document)
@@ -62,12 +75,23 @@ def submit(
         if start is not None:
             sha256, size = start
             trials.put_artifact(session, inspection, START, sha256=sha256, size=size)
-        if key is not None:
+        if known is not None:
+            key, body = known
             session.add(
                 Submission(key=key, body_sha256=body, search_id=search.id, created_at=now())
             )
     core.publish(makes_work=True)
     return search.id
+
+
+def _submitted(session: Session, key: str, body: str) -> str | None:
+    """Return the search that was submitted with a key, or raise `KeyReused`."""
+    earlier = searches.submission(session, key)
+    if earlier is None:
+        return None
+    if earlier.body_sha256 != body:
+        raise KeyReused(key)
+    return earlier.search_id
 
 
 def fork(core: Core, search_id: str, edits: Mapping[str, Any], *, key: str | None) -> str:

@@ -107,7 +107,9 @@ def _follow(
         running.kill() if sent == signal.SIGKILL else running.terminate()
         told = board.told.remote(key, sent)
     ray.cancel(told)
-    yield from map(Printed, _read(log, printed))
+    # One by one: Ray drives the generator by `send`, which a mere iterator has not.
+    for piece in _read(log, printed):
+        yield Printed(piece)
     return code
 
 
