@@ -11,7 +11,7 @@ from torch.utils._pytree import tree_leaves
 from search_space.activations.acon import AconC, MetaAcon
 from search_space.activations.learned import LearnedActivation
 from search_space.activations.network import mean_over_positions
-from search_space.activations.pwlu import MIN_WIDTH, PWLU
+from search_space.activations.pwlu import PWLU, tabulate
 from search_space.activations.pwlu_free import FreePWLU
 from search_space.activations.shape import along_channels, working_dtype
 from search_space.activations.swish import AconA, AconB
@@ -106,19 +106,12 @@ class FoldedPWLU(nn.Module):
     def __init__(self, pwlu: PWLU) -> None:
         super().__init__()
         self.channel_dim = pwlu.channel_dim
-        segments = pwlu.values.shape[1] - 1
-        left = pwlu.left.detach()
-        step = (pwlu.right.detach() - left).clamp_min(MIN_WIDTH) / segments
-        knots = left[:, None] + step[:, None] * torch.arange(segments + 1, device=left.device)
-        values = pwlu.values.detach()
-        inner = values.diff(dim=1) / step[:, None]
-        outer = [s.detach()[:, None] for s in (pwlu.left_slope, pwlu.right_slope)]
-        slope = torch.cat([outer[0], inner, outer[1]], 1)
-        start, origin = (torch.cat([t[:, :1], t], 1) for t in (values, knots))
-        self.register_buffer("slope", slope)
-        self.register_buffer("offset", start - slope * origin)
-        self.register_buffer("scale", 1 / step)
-        self.register_buffer("shift", 1 - left / step)
+        parameters = (pwlu.values, pwlu.left_slope, pwlu.right_slope, pwlu.left, pwlu.right)
+        table = tabulate(*(p.detach() for p in parameters))
+        self.register_buffer("slope", table.slope)
+        self.register_buffer("offset", table.offset)
+        self.register_buffer("scale", table.scale.squeeze(1))
+        self.register_buffer("shift", table.shift.squeeze(1))
 
     def forward(self, x: Tensor) -> Tensor:
         wide = x.to(working_dtype(x))

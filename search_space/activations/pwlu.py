@@ -94,9 +94,10 @@ class _Table(NamedTuple):
     shift: Tensor  # (C, 1)
 
 
-def _tabulate(
+def tabulate(
     values: Tensor, left_slope: Tensor, right_slope: Tensor, left: Tensor, right: Tensor
 ) -> _Table:
+    """Return PWLU as rows of lines; the arguments are those of `pwlu`."""
     segments = values.shape[1] - 1
     width = (right - left).clamp_min(MIN_WIDTH)
     step = (width / segments).unsqueeze(1)
@@ -162,7 +163,7 @@ class _PWLU(torch.autograd.Function):
         ctx.save_for_backward(x, *tensors)
         ctx.channel_dim = channel_dim
         dtype = working_dtype(x)
-        table, view = _tabulate(*(p.to(dtype) for p in tensors)), _View.of(x, channel_dim)
+        table, view = tabulate(*(p.to(dtype) for p in tensors)), _View.of(x, channel_dim)
         flat = view.flat(x, channel_dim)
         y = torch.empty_like(flat)
         for piece in _pieces(flat):
@@ -179,7 +180,7 @@ class _PWLU(torch.autograd.Function):
         x, *parameters = ctx.saved_tensors
         dtype = working_dtype(x)
         wide = [p.to(dtype) for p in parameters]
-        table, view = _tabulate(*wide), _View.of(x, ctx.channel_dim)
+        table, view = tabulate(*wide), _View.of(x, ctx.channel_dim)
         flat, flat_grad = (view.flat(t, ctx.channel_dim) for t in (x, grad))
         dx = torch.empty_like(flat)
         total, moment = torch.zeros_like(table.slope), torch.zeros_like(table.slope)

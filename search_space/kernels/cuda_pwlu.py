@@ -11,7 +11,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from search_space.activations.pwlu import _parameter_gradients, _Table, _tabulate
+from search_space.activations.pwlu import _parameter_gradients, _Table, tabulate
 from search_space.activations.shape import working_dtype
 from search_space.kernels import layout
 from search_space.kernels.grid import index_type, parts
@@ -61,7 +61,7 @@ def backward(
 
 def _table(x: Tensor, parameters: Parameters) -> _Table:
     """The table in the dtype of the maths, each field contiguous."""
-    table = _tabulate(*(p.to(working_dtype(x)) for p in parameters))
+    table = tabulate(*(p.to(working_dtype(x)) for p in parameters))
     return _Table(*(field.contiguous() for field in table))
 
 
