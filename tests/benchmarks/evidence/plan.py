@@ -74,11 +74,11 @@ EVERYWHERE = (
     Run("acon_c"),
     Run("meta_acon"),
     Run("pwlu"),
-    # Controls: gates without a learned shape, and ReLU nets as large, and as slow, as the
-    # largest and slowest of those above.
+    # Controls: gates without a learned shape, a ReLU net as large as PWLU's, and one whose
+    # step takes as long as FReLU's, the slowest.
     Run("se_relu"),
     Run("relu", widths=(17, 34, 66)),
-    Run("relu", widths=(24, 48, 96)),
+    Run("relu", widths=(32, 64, 128)),
 )
 SEGMENTS = tuple(Run("pwlu", (("segments", n),)) for n in (4, 8, 16, 32))
 BOUNDS = tuple(Run("pwlu", (("bounds", x),)) for x in (1.0, 3.0, 5.0, 10.0))
