@@ -13,13 +13,15 @@ import argparse
 import json
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from multiprocessing import get_context
 from pathlib import Path
 
 from tests.benchmarks.evidence.plan import RUNS, Run
+from tests.benchmarks.evidence.rates import demanded
+from tests.benchmarks.evidence.result import Result
 from tests.benchmarks.evidence.tables import tables
-from tests.benchmarks.evidence.trainer import Result, Trainer
+from tests.benchmarks.evidence.trainer import Trainer
 
 _trainer: Trainer
 
@@ -36,13 +38,22 @@ def main() -> None:
     if options.tables:
         print(tables(done))  # noqa: T201
         return
-    todo = [run for run in RUNS if run not in done]
-    print(f"{len(RUNS) - len(todo)} of {len(RUNS)} trainings are done")  # noqa: T201
-    _train_all(todo, options)
-
-
-def _train_all(todo: list[Run], options: argparse.Namespace) -> None:
     deadline = time.monotonic() + 60 * (options.minutes or float("inf"))
+    while todo := missing(done):
+        print(f"{len(todo)} trainings to do, {len(done)} are done")  # noqa: T201
+        _train_all(todo, done, options, deadline)
+        if time.monotonic() > deadline:
+            break
+
+
+def missing(done: Mapping[Run, Result]) -> list[Run]:
+    """Return what is to be trained, as far as the results so far tell."""
+    return [run for run in dict.fromkeys((*RUNS, *demanded(done))) if run not in done]
+
+
+def _train_all(
+    todo: list[Run], done: dict[Run, Result], options: argparse.Namespace, deadline: float
+) -> None:
     home = options.progress.parent
     # Spawned: torch and a fork do not go together.
     with (
@@ -52,6 +63,7 @@ def _train_all(todo: list[Run], options: argparse.Namespace) -> None:
         for run, result in pool.imap_unordered(_train, todo):
             line = json.dumps({"run": run.as_data(), "result": result.as_data()})
             print(line, file=progress, flush=True)
+            done[run] = result
             if time.monotonic() > deadline:
                 break
 

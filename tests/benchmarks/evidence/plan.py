@@ -1,8 +1,7 @@
 """What is trained: networks with one activation everywhere, on five seeds each."""
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from itertools import product
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 from search_space.spec import ActivationSpec
@@ -16,6 +15,8 @@ TASK = {
     "train_samples": 6000,
 }
 SEEDS = range(5)
+CHOOSING_SEEDS = range(2)
+"""On these each network is trained at all rates; by them its rate is chosen."""
 RATES = (0.33, 1.0, 3.0)
 """Factors of the recipe's learning rate. The middle one is the comparison at a fixed rate."""
 
@@ -43,12 +44,6 @@ class Run:
     def spec(self) -> ActivationSpec:
         return ActivationSpec(self.name, dict(self.params))
 
-    @property
-    def label(self) -> str:
-        """The network, without rate and seed."""
-        params = "".join(f", {name} {value:g}" for name, value in self.params)
-        return self.name + params + ("" if self.widths == WIDTHS else f", widths {self.widths}")
-
     def as_data(self) -> dict[str, Any]:
         return {
             "name": self.name,
@@ -64,39 +59,54 @@ class Run:
         return Run(data["name"], params, tuple(data["widths"]), data["rate"], data["seed"])
 
 
-EVERYWHERE = (
-    Run("relu"),
-    Run("prelu"),
-    Run("silu"),
-    Run("swish"),
-    Run("frelu"),
-    Run("dy_relu_b"),
-    Run("acon_c"),
-    Run("meta_acon"),
-    Run("pwlu"),
+EVERYWHERE = {
+    "ReLU": Run("relu"),
+    "PReLU": Run("prelu"),
+    "SiLU": Run("silu"),
+    "Swish": Run("swish"),
+    "FReLU": Run("frelu"),
+    "DY-ReLU-B": Run("dy_relu_b"),
+    "ACON-C": Run("acon_c"),
+    "Meta-ACON": Run("meta_acon"),
+    "PWLU": Run("pwlu"),
     # Controls: gates without a learned shape, a ReLU net as large as PWLU's, and one whose
     # step takes as long as FReLU's, the slowest.
-    Run("se_relu"),
-    Run("relu", widths=(17, 34, 66)),
-    Run("relu", widths=(32, 64, 128)),
-)
-SEGMENTS = tuple(Run("pwlu", (("segments", n),)) for n in (4, 8, 16, 32))
-BOUNDS = tuple(Run("pwlu", (("bounds", x),)) for x in (1.0, 3.0, 5.0, 10.0))
-REDUCTIONS = tuple(Run("meta_acon", (("reduction", r),)) for r in (2, 4, 8, 16))
+    "ReLU, SE-gated": Run("se_relu"),
+    "ReLU, as large as PWLU": Run("relu", widths=(17, 34, 66)),
+    "ReLU, as slow as FReLU": Run("relu", widths=(32, 64, 128)),
+}
+# What is an entry's own default is named without it, so that it is trained once.
+SEGMENTS = {
+    "PWLU, N = 4": Run("pwlu", (("segments", 4),)),
+    "PWLU, N = 8": Run("pwlu", (("segments", 8),)),
+    "PWLU, N = 16": Run("pwlu"),
+    "PWLU, N = 32": Run("pwlu", (("segments", 32),)),
+}
+BOUNDS = {
+    **{f"PWLU, X = {x:g}": Run("pwlu", (("bounds", x),)) for x in (1.0, 3.0, 5.0, 10.0)},
+    "PWLU, realigned": Run("pwlu"),
+}
+REDUCTIONS = {
+    "Meta-ACON, r = 2": Run("meta_acon", (("reduction", 2),)),
+    "Meta-ACON, r = 4": Run("meta_acon", (("reduction", 4),)),
+    "Meta-ACON, r = 8": Run("meta_acon", (("reduction", 8),)),
+    "Meta-ACON, r = 16": Run("meta_acon"),
+}
 
 
-def _with(run: Run, *, rates: tuple[float, ...]) -> Iterator[Run]:
-    for rate, seed in product(rates, SEEDS):
-        yield Run(run.name, run.params, run.widths, rate, seed)
+def trained(run: Run, rate: float, seeds: Iterable[int] = SEEDS) -> list[Run]:
+    """Return a run's trainings at a rate."""
+    return [replace(run, rate=rate, seed=seed) for seed in seeds]
 
 
-RUNS: list[Run] = list(
-    dict.fromkeys(
-        [
-            *(r for run in EVERYWHERE for r in _with(run, rates=(1.0,))),
-            *(r for run in (*SEGMENTS, *BOUNDS, *REDUCTIONS) for r in _with(run, rates=(1.0,))),
-            *(r for run in EVERYWHERE for r in _with(run, rates=RATES)),
-        ]
-    )
-)
-"""All trainings, what is most telling first. Equal ones are one."""
+def _beforehand() -> Iterator[Run]:
+    for group in (EVERYWHERE, SEGMENTS, BOUNDS, REDUCTIONS):
+        for run in group.values():
+            yield from trained(run, 1.0)
+    for run in EVERYWHERE.values():
+        for rate in RATES:
+            yield from trained(run, rate, CHOOSING_SEEDS)
+
+
+RUNS = list(dict.fromkeys(_beforehand()))
+"""What is trained in any case, the most telling first; `rates.demanded` tells what comes then."""

@@ -1,6 +1,6 @@
 """What the trainings show, in Markdown: means, spreads, differences, and what could be told."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from math import sqrt
 from statistics import mean, stdev
 
@@ -10,15 +10,16 @@ from service.verdict import Sample, compare
 from tests.benchmarks.evidence.plan import (
     BOUNDS,
     EVERYWHERE,
-    RATES,
     REDUCTIONS,
     SEEDS,
     SEGMENTS,
     Run,
+    trained,
 )
-from tests.benchmarks.evidence.trainer import Result
+from tests.benchmarks.evidence.rates import Results, chosen_rate, found
+from tests.benchmarks.evidence.result import Result
 
-Results = Mapping[Run, Result]
+RELU = {"ReLU": EVERYWHERE["ReLU"]}
 POWER = 0.8
 
 
@@ -30,26 +31,24 @@ def tables(results: Results) -> str:
         "## Each activation everywhere, at the best of three rates by validation\n",
         _table(results, EVERYWHERE, best_rate),
         "## PWLU by number of segments\n",
-        _table(results, (EVERYWHERE[0], *SEGMENTS), fixed),
+        _table(results, RELU | SEGMENTS, fixed),
         "## PWLU with fixed bounds [-X, X], and realigned\n",
-        _table(results, (EVERYWHERE[0], *BOUNDS, Run("pwlu")), fixed),
+        _table(results, RELU | BOUNDS, fixed),
         "## Meta-ACON by reduction\n",
-        _table(results, (EVERYWHERE[0], *REDUCTIONS), fixed),
+        _table(results, RELU | REDUCTIONS, fixed),
     ]
     return "\n".join(parts)
 
 
 def fixed(results: Results, run: Run) -> tuple[float, list[Result]]:
     """Return the results of all seeds at the recipe's own rate; empty unless all are there."""
-    return 1.0, _seeds(results, run, 1.0)
+    return 1.0, found(results, trained(run, 1.0))
 
 
 def best_rate(results: Results, run: Run) -> tuple[float, list[Result]]:
-    """Return the rate with the best mean validation accuracy, and its results."""
-    by_rate = {rate: _seeds(results, run, rate) for rate in RATES}
-    if not all(by_rate.values()):
-        return 1.0, []
-    return max(by_rate.items(), key=lambda item: mean(r.validation[-1] for r in item[1]))
+    """Return the chosen rate, and the results of all seeds at it."""
+    rate = chosen_rate(results, run)
+    return (1.0, []) if rate is None else (rate, found(results, trained(run, rate)))
 
 
 def detectable(samples: Sequence[Sequence[float]]) -> float:
@@ -64,27 +63,25 @@ def detectable(samples: Sequence[Sequence[float]]) -> float:
     return float(reach * spread * sqrt(2 / n))
 
 
-def _seeds(results: Results, run: Run, rate: float) -> list[Result]:
-    runs = [Run(run.name, run.params, run.widths, rate, seed) for seed in SEEDS]
-    found = [results[one] for one in runs if one in results]
-    return found if len(found) == len(runs) else []
-
-
 def _table(
     results: Results,
-    runs: Iterable[Run],
+    runs: Mapping[str, Run],
     choose: Callable[[Results, Run], tuple[float, list[Result]]],
 ) -> str:
     rows, samples = [], []
     reference: Sample | None = None
-    for run in runs:
-        rate, found = choose(results, run)
-        if not found:
+    for label, run in runs.items():
+        rate, trainings = choose(results, run)
+        if not trainings:
             continue
-        sample = Sample(run.label, tuple(result.test for result in found))
+        values = [result.test for result in trainings if result.test is not None]
+        if len(values) < len(trainings):
+            rows.append(_diverged(label, rate, trainings, len(trainings) - len(values)))
+            continue
+        sample = Sample(label, tuple(values))
         reference = reference or sample
         samples.append(sample.values)
-        rows.append(_row(sample, reference, rate, found[0]))
+        rows.append(_row(sample, reference, rate, trainings[0]))
     if len(samples) < 2:
         return "Not trained yet.\n"
     head = (
@@ -103,9 +100,14 @@ def _row(sample: Sample, reference: Sample, rate: float, result: Result) -> str:
     values = [100 * value for value in sample.values]
     difference = "-"
     if sample is not reference:
-        found = compare(sample, reference, maximize=True)
-        middle, low, high = (100 * v for v in (found.difference, found.low, found.high))
+        against = compare(sample, reference, maximize=True)
+        middle, low, high = (100 * v for v in (against.difference, against.low, against.high))
         told = "" if low > 0 or high < 0 else " (not told from 0)"
         difference = f"{middle:+.2f} [{low:.2f}, {high:.2f}]{told}"
     accuracy = f"{mean(values):.2f} ± {stdev(values):.2f}"
     return f"| {sample.label} | {rate:g}x | {result.parameters:,} | {accuracy} | {difference} |"
+
+
+def _diverged(label: str, rate: float, trainings: Sequence[Result], count: int) -> str:
+    parameters = trainings[0].parameters
+    return f"| {label} | {rate:g}x | {parameters:,} | {count} of {len(trainings)} diverged | - |"

@@ -1,34 +1,22 @@
 """One training, as a worker does it, without a service."""
 
-from dataclasses import asdict, dataclass
+import contextlib
 from pathlib import Path
-from typing import Any
 
 import torch
 
-from search_space.contract import Assignment, TrialKind
+from search_space.contract import Assignment, FailureClass, TrialKind
 from search_space.sites import find_sites
 from search_space.spec import Candidate, Training
 from tests.benchmarks.evidence.plan import TASK, Run
+from tests.benchmarks.evidence.result import Result
 from workers import training
 from workers.alone import Alone
+from workers.errors import Diverged
 from workers.inside import Inside
 from workers.networks.small_cnn import SmallCNN
 from workers.seeds import derive
 from workers.tasks.image_classification import prepare
-
-
-@dataclass(frozen=True, slots=True)
-class Result:
-    """What came of a training; accuracies are fractions. NaN where it diverged."""
-
-    validation: list[float]
-    test: float
-    parameters: int
-    step_seconds: float
-
-    def as_data(self) -> dict[str, Any]:
-        return asdict(self)
 
 
 class Trainer:
@@ -65,7 +53,7 @@ class Trainer:
             seed=seed,
         )
         alone = Alone(assignment, self._directory)
-        with Inside(alone) as trial:
+        with contextlib.suppress(Diverged), Inside(alone) as trial:
             network = SmallCNN(images.shape[1], classes, run.widths)
             training.train(
                 trial,
@@ -77,10 +65,12 @@ class Trainer:
                 batch_size=TASK["batch_size"],
                 test=data.test,
             )
-        assert alone.outcome is not None
+        outcome = alone.outcome
+        assert outcome is not None
+        assert outcome.failure in (None, FailureClass.DIVERGED), outcome.message
         return Result(
             validation=[report.metrics["validation_accuracy"] for report in alone.reports],
-            test=alone.outcome.test["test_accuracy"],
+            test=outcome.test.get("test_accuracy"),
             parameters=sum(p.numel() for p in network.parameters()),
-            step_seconds=min(report.step_seconds for report in alone.reports),
+            step_seconds=min((report.step_seconds for report in alone.reports), default=None),
         )
