@@ -26,6 +26,7 @@ from service.schemas import (
     QueuedAnswer,
     ReportAnswer,
     SearchAnswer,
+    ShapesAnswer,
     TaskAnswer,
     TokenAnswer,
     TrialAnswer,
@@ -177,6 +178,11 @@ class Client:
             if answer.status_code == httpx2.codes.OK:
                 return answer.content
             time.sleep(float(answer.headers["Retry-After"]))
+
+    def shapes(self, id: str, trial: str | None = None, epoch: int | None = None) -> ShapesAnswer:
+        """Return what a trial has learned: by default the winner, else the best, at its end."""
+        params = _given({"trial": trial, "epoch": epoch})
+        return _one(ShapesAnswer, self._get("searches", id, "shapes", params=params))
 
     def artifacts(self, trial: str) -> Sequence[ArtifactAnswer]:
         """Return the names and sizes of a trial's files."""

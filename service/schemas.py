@@ -271,6 +271,49 @@ class ArtifactAnswer(Answer):
     created_at: Time
 
 
+class ShapeAnswer(Answer):
+    """What the activation at one site has become.
+
+    `x` is the grid of all `curves`, one for each of `channels`; where all are equal there is one.
+    `low` and `high` are the 1st and 99th percentile of the site's inputs, `density` their shares
+    in equal intervals along `x`; null where they are hidden. PWLU has `knots`, the inputs at which
+    its pieces meet, Meta-ACON `switches`, beta of some samples; both for each of `channels`.
+    `nearest` is the classic function that comes nearest, up to its scale and an offset, and
+    `nearest_r2` and `line_r2` are the shares of variance that it, or a straight line, explains;
+    null of an earlier epoch.
+    """
+
+    site: str
+    activation: str
+    original: str
+    x: list[float]
+    channels: list[int]
+    curves: list[list[float]]
+    low: float | None
+    high: float | None
+    density: list[float] | None = None
+    knots: list[list[float]] | None = None
+    switches: list[list[float]] | None = None
+    nearest: str | None = None
+    nearest_r2: float | None = None
+    line_r2: float | None = None
+
+
+class ShapesAnswer(Answer):
+    """The functions that a trial has learned, by depth.
+
+    They are those after `epoch`, null for the end; `epochs` are those of which something is kept.
+    """
+
+    trial: str
+    number: int | None
+    label: str | None
+    value: float | None
+    epoch: int | None
+    epochs: list[int]
+    sites: list[ShapeAnswer]
+
+
 class LogAnswer(Answer):
     """Some of what an attempt has printed.
 

@@ -65,7 +65,8 @@ class ShapeHistory:
     Attributes:
         epochs: One entry for each epoch that is kept: its number from 1 as `epoch`, and `sites`,
             each with `left` and `right`, between which its `curves` are on equal intervals, and
-            the `histogram` of its inputs: shares of 16 such intervals; null where they hide.
+            the `histogram` of its inputs: shares of 16 such intervals; null where they hide; and
+            the `knots` or `switches` that its activation has.
     """
 
     def __init__(self, plan: SitePlan, candidate: Candidate) -> None:
@@ -122,13 +123,19 @@ def _parts(site: str) -> tuple[str, int]:
 def _small(shape: dict[str, Any], inputs: Tensor | None) -> dict[str, Any]:
     """Return what a history keeps of a shape."""
     left, right = shape["x"][0], shape["x"][-1]
-    curves = shape["curves"][:: -(-len(shape["curves"]) // _KEPT_CURVES)]
+    stride = -(-len(shape["curves"]) // _KEPT_CURVES)
+    curves = shape["curves"][::stride]
     return {
         "site": shape["site"],
         "left": _rounded(left),
         "right": _rounded(right),
         "curves": [[_rounded(y) for y in curve[::2]] for curve in curves],
         "histogram": None if inputs is None else _histogram(inputs, left, right),
+        **{
+            name: [[_rounded(one) for one in channel] for channel in shape[name][::stride]]
+            for name in ("knots", "switches")
+            if name in shape
+        },
     }
 
 

@@ -6,11 +6,12 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Header, Query, Request, Response, status
 from fastapi.responses import FileResponse, JSONResponse
 
+from service import shapes
 from service.api.deps import Parts, Pictures, Reader, reads
 from service.configs import choose
 from service.core import Core
 from service.insight.plots import PLOTS
-from service.schemas import PlotAnswer
+from service.schemas import PlotAnswer, ShapesAnswer
 from service.store import searches
 
 router = APIRouter(prefix="/searches", tags=["insight"], dependencies=[reads])
@@ -42,6 +43,22 @@ async def read_plot(
     if if_none_match == drawn.tag:
         return Response(status_code=status.HTTP_304_NOT_MODIFIED, headers=headers)
     return Response(drawn.body, media_type="application/json", headers=headers)
+
+
+@router.get("/{id}/shapes")
+def read_shapes(
+    id: str,
+    core: Parts,
+    session: Reader,
+    trial: Annotated[
+        str | None, Query(description="None: the confirmed winner, else the best so far.")
+    ] = None,
+    epoch: Annotated[
+        int | None, Query(ge=1, le=2**31 - 1, description="The first is 1; None: the end.")
+    ] = None,
+) -> ShapesAnswer:
+    """Read the functions that a trial of the search has learned, site by site."""
+    return shapes.read(session, core.artifacts, searches.get(session, id), trial, epoch)
 
 
 @router.get(

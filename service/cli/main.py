@@ -6,7 +6,7 @@ from typing import Any
 
 import typer
 
-from service.cli import changes, logs, outlook, processes, searches, tokens
+from service.cli import changes, logs, outlook, processes, searches, shapes, tokens
 from service.cli.common import FAILED, REFUSED, CommandError, complain
 from service.client import ClientError
 
@@ -17,6 +17,7 @@ _COMMANDS: Sequence[Callable[..., None]] = (
     searches.watch,
     searches.best,
     searches.bundle,
+    shapes.shapes,
     searches.upload,
     searches.show,
     searches.pause,

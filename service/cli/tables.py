@@ -13,7 +13,13 @@ from rich.text import Text
 from search_space.catalog import CATALOG
 from search_space.search import metric_in
 from service.progress import is_fraction, value_text
-from service.schemas import ActivationAnswer, BestAnswer, ParameterAnswer, SearchAnswer
+from service.schemas import (
+    ActivationAnswer,
+    BestAnswer,
+    ParameterAnswer,
+    SearchAnswer,
+    ShapesAnswer,
+)
 
 
 def ranking_table(best: BestAnswer, sites: Sequence[str]) -> Table:
@@ -47,6 +53,17 @@ def claim_text(best: BestAnswer) -> str:
             "no better than the original would show."
         )
     return "\n".join(lines)
+
+
+def shapes_table(found: ShapesAnswer) -> Table:
+    """List the sites of a trial with what each has learned, as near as a classic function is."""
+    table = _table("site", "activation", "before", "nearest", "R\u00b2")
+    for shape in found.sites:
+        near = "" if shape.nearest_r2 is None else f"{shape.nearest_r2:.3f}"
+        table.add_row(shape.site, shape.activation, shape.original, shape.nearest or "", near)
+    when = "at its end" if found.epoch is None else f"after epoch {found.epoch}"
+    table.caption = f"trial {found.number if found.label is None else found.label} {when}"
+    return table
 
 
 def activations_text(candidate: Mapping[str, Any], sites: Sequence[str]) -> str:

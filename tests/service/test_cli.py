@@ -409,3 +409,17 @@ def test_the_help_tells_the_exit_codes_and_the_shell_completes(
     }
     out, _ = start(**environment).communicate(timeout=60)
     assert "preview" in out.split()
+
+
+def test_learned_shapes_are_listed_and_drawn(run: Run, finished: str, tmp_path: Path) -> None:
+    picture = tmp_path / "shapes.svg"
+    code, out, err = run("shapes", finished, "--output", str(picture))
+    assert (code, err) == (0, "")
+    assert "block1.act" in out
+    assert "trial 6 at its end" in out
+    assert b"block1.act" in picture.read_bytes()
+    code, out, _ = run("shapes", finished, "--json")
+    assert json.loads(out)["number"] == 6
+    code, _, err = run("shapes", finished, "--epoch", "3")
+    assert code == 2
+    assert "epoch: must be left out: nothing is kept" in err

@@ -155,17 +155,18 @@ def test_the_shapes_say_what_they_are_like() -> None:
     assert by_site["own"]["nearest_r2"] == 1
 
 
-def history(epochs: int) -> ShapeHistory:
-    """Return a history of epochs in each of which the curve becomes steeper."""
+def history(epochs: int, name: str = "acon_c", **params: Any) -> ShapeHistory:
+    """Return a history of epochs in each of which a curve changes; ACON's becomes steeper."""
     model, batch = Mixed(), torch.randn(4, 3, 8, 8)
     plan = find_sites(model, batch)
     sites = {site.id: ActivationSpec("relu") for site in plan.sites}
-    candidate = Candidate(sites | {"own": ActivationSpec("acon_c")})
+    candidate = Candidate(sites | {"own": ActivationSpec(name, params)})
     apply(model, candidate, batch)
     kept = ShapeHistory(plan, candidate)
     for epoch in range(1, epochs + 1):
         with torch.no_grad():
-            model.own.p1 += 1
+            for parameter in model.own.parameters():
+                parameter += 1
         kept.take(epoch, model, batch)
     return kept
 
@@ -180,6 +181,15 @@ def test_the_history_follows_the_sites_that_learn() -> None:
     site = document["epochs"][0]["sites"][0]
     assert (len(site["curves"]), len(site["curves"][0]), len(site["histogram"])) == (4, 33, 16)
     assert sum(site["histogram"]) == pytest.approx(1, abs=0.05)
+
+
+def test_the_history_has_the_knots_and_the_switches_of_then() -> None:
+    pwlu = history(1, "pwlu", segments=4, bounds=2).epochs[0]["sites"][0]
+    assert pwlu["knots"] == [pytest.approx([-1, 0, 1, 2, 3])] * 4
+    meta = history(2, "meta_acon")
+    (first,), (second,) = (one["sites"] for one in meta.epochs)
+    assert (len(first["switches"]), len(first["switches"][0])) == (4, 4)
+    assert first["switches"] != second["switches"]
 
 
 @pytest.mark.parametrize("epochs", [32, 33, 64, 200])
