@@ -17,11 +17,17 @@ def evaluate(
     data: Data,
     precision: Precision | None = None,
     goal: Goal | None = None,
+    *,
+    parts: int = 1,
 ) -> dict[str, float]:
-    """Return the goal's metrics: for a classification, accuracy (a fraction) and mean loss."""
+    """Return the goal's metrics: for a classification, accuracy (a fraction) and mean loss.
+
+    Args:
+        parts: Batches are so many times smaller, where memory is short.
+    """
     precision = precision or Precision(data.device)
     goal = goal or classification()
-    batch_size = _CPU_BATCH if data.device.type == "cpu" else _GPU_BATCH
+    batch_size = (_CPU_BATCH if data.device.type == "cpu" else _GPU_BATCH) // parts or 1
     training = model.training
     model.eval()
     total = torch.zeros((), device=data.device)

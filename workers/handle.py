@@ -113,6 +113,15 @@ class Trial(Protocol):
         ...
 
     @property
+    def micro_batches(self) -> int:
+        """In how many parts to compute each batch, adding up their gradients for one step.
+
+        1, and more where an attempt before this one ran out of memory. Activations with phases
+        take the passes of one step as one batch then; a batch normalisation cannot.
+        """
+        ...
+
+    @property
     def is_confirmation(self) -> bool:
         """Whether the trial confirms a winner: only then may test data be looked at."""
         ...

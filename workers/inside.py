@@ -206,7 +206,9 @@ class Inside:
         _check_stateful(others)
         n = self._planned_epochs(n)
         share = self._candidate.training.realign_after
-        course = Course(model, optimizer, others, share=share, epochs=n)
+        course = Course(
+            model, optimizer, others, share=share, epochs=n, micro_batches=self.micro_batches
+        )
         course.steps_per_epoch = steps_per_epoch
         shapes = ShapeHistory(self._applied[1], self._candidate)
         self._training = training = _Training(
@@ -248,6 +250,10 @@ class Inside:
         folder = self._attempt.directory
         folder.mkdir(parents=True, exist_ok=True)
         return folder
+
+    @property
+    def micro_batches(self) -> int:
+        return self._assignment.micro_batches
 
     @property
     def is_confirmation(self) -> bool:

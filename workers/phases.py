@@ -7,7 +7,7 @@ from typing import Any
 from torch import nn
 from torch.optim import Optimizer
 
-from search_space.activations.learned import PhasedActivation
+from search_space.activations.learned import PhasedActivation, phased_modules
 from search_space.phases import LARGEST_PART, LEAST_STEPS, switch, switch_step
 from workers.unwrapping import network_of, optimizer_of
 
@@ -23,6 +23,7 @@ class Course:
 
     Args:
         others: Copies of the network among them switch with it.
+        micro_batches: More than 1: the passes of one step are parts of one batch.
     """
 
     def __init__(
@@ -33,6 +34,7 @@ class Course:
         *,
         share: float,
         epochs: int,
+        micro_batches: int = 1,
     ) -> None:
         self.steps = 0
         self.steps_per_epoch: int | None = None
@@ -44,6 +46,9 @@ class Course:
         self._timed = 0
         self._first = self._last = 0.0
         self._switched = False
+        self._in_parts = list(phased_modules(self._model)) if micro_batches > 1 else []
+        for module in self._in_parts:
+            module.gather_parts()
         self._hook = optimizer.register_step_post_hook(self._after_step)
 
     @property
@@ -69,12 +74,15 @@ class Course:
         self._last = time.perf_counter()
         self._first = self._last if self._timed == 0 else self._first
         self._timed += 1
+        for module in self._in_parts:
+            module.end_batch()
         self._switch_if_due()
 
     def _switch_if_due(self) -> None:
         at = None if self._switched else self._switch_at()
         if at is not None and self.steps >= at:
             self._switched = True
+            self._in_parts = []
             switch(self._model, self._optimizer)
             for copy in self._copies:
                 _follow(copy, self._model)

@@ -37,6 +37,9 @@ def train(
 ) -> None:
     """Train `model` as one trial. Within an epoch the host never waits for the device.
 
+    Each batch is computed in as many parts as the trial asks for; all that counts batches or
+    steps counts whole ones.
+
     Args:
         model: On the device of the data.
         batch_size: The last samples of an epoch that do not fill a batch sit it out.
@@ -53,20 +56,26 @@ def train(
     steps = len(data) // batch_size
     examples = data.examples()
     precision = Precision(device)
+    parts = min(trial.micro_batches, batch_size)
+
+    def judge(network: nn.Module, data: Data) -> dict[str, float]:
+        return evaluate(network, data, precision, goal, parts=parts)
 
     def loss(network: nn.Module) -> float:
-        return evaluate(network, validation, precision, goal)["loss"]
+        return judge(network, validation)["loss"]
 
     fused = _fused(device)
     model = _laid_out(trial.apply(model, examples, fused=fused, loss=loss), device)
     if precision.dtype is not torch.float32:
         _warn(trial, rounding_remark(model, examples, precision.autocast()))
+    if parts > 1:
+        trial.warn(f"each batch was computed in {parts} parts, since memory had run out")
     optimizer = make_optimizer(trial, model, recipe)
     scheduler = make_schedule(optimizer, recipe, steps * epochs)
     average = Average(model, recipe.average)
     watch = Watch(model, live=not compiled)
     forward = torch.compile(model) if compiled else model
-    step = _Step(model, forward, goal, optimizer, precision, recipe.clip)
+    step = _Step(model, forward, goal, optimizer, precision, recipe.clip, parts)
     stateful = scheduler, precision.scaler, average
     for epoch in trial.epochs(epochs, model, optimizer, *stateful, steps_per_epoch=steps):
         total = torch.zeros((), device=device)
@@ -82,17 +91,16 @@ def train(
             raise Diverged(epoch + 1, "train_loss", train_loss, watch.origin())
         _warn(trial, *watch.look(examples, precision, train_loss))
         with average.in_place():
-            metrics = evaluate(model, validation, precision, goal)
+            metrics = judge(model, validation)
         trial.report(epoch, train_loss=train_loss, **_named("validation", metrics))
     average.swap()
     if test is not None:
-        metrics = evaluate(model, test, precision, goal)
-        trial.report_test(**_named("test", metrics))
+        trial.report_test(**_named("test", judge(model, test)))
 
 
 @dataclass(frozen=True, slots=True)
 class _Step:
-    """One step of the optimizer; returns the loss, on the device."""
+    """One step of the optimizer, on a batch in parts; returns its loss, on the device."""
 
     model: nn.Module
     forward: Callable[[Tensor], Tensor]
@@ -100,19 +108,25 @@ class _Step:
     optimizer: Optimizer
     precision: Precision
     clip: float | None
+    parts: int
 
     def __call__(self, x: Tensor, targets: Tensor) -> Tensor:
         scaler = self.precision.scaler
-        with self.precision.autocast():
-            loss = self.goal.loss(self.forward(x), targets)
         self.optimizer.zero_grad(set_to_none=True)
-        torch.autograd.backward(scaler.scale(loss))
+        total = torch.zeros((), device=x.device)
+        for inputs, wanted in zip(x.chunk(self.parts), targets.chunk(self.parts), strict=True):
+            with self.precision.autocast():
+                loss = self.goal.loss(self.forward(inputs), wanted)
+            # The mean over the batch is that of its parts, by their sizes.
+            loss = loss * (len(inputs) / len(x))
+            torch.autograd.backward(scaler.scale(loss))
+            total += loss.detach()
         if self.clip is not None:
             scaler.unscale_(self.optimizer)
             nn.utils.clip_grad_norm_(self.model.parameters(), self.clip)
         scaler.step(self.optimizer)
         scaler.update()
-        return loss.detach()
+        return total
 
 
 def _fused(device: torch.device) -> bool:

@@ -101,6 +101,10 @@ class Outside:
         return Path(self._folder.name)
 
     @property
+    def micro_batches(self) -> int:
+        return 1
+
+    @property
     def is_confirmation(self) -> bool:
         return False
 

@@ -58,6 +58,15 @@ class PhasedActivation(LearnedActivation):
         """
         raise NotImplementedError
 
+    def gather_parts(self) -> None:
+        """Let the passes from one `end_batch` to the next count as parts of one batch.
+
+        Statistics that do not depend on how a batch is divided need neither method.
+        """
+
+    def end_batch(self) -> None:
+        """Take in the batch whose parts have been seen."""
+
 
 def learned_parameters(model: nn.Module) -> list[nn.Parameter]:
     """Return the parameters of all learned activations in `model`, each once, in its order."""

@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load
 from torch import Tensor, nn
 
-from search_space.contract import CHECKPOINT, WEIGHTS, OutcomeKind, Verdict
+from search_space.contract import CHECKPOINT, WEIGHTS, FailureClass, OutcomeKind, Verdict
 from search_space.sites import find_sites
 from search_space.spec import ActivationSpec, Candidate, Training
 from tests.workers.conftest import Serve
@@ -206,6 +207,60 @@ def test_any_number_of_images_can_be_trained_on(images: int, batch_size: int) ->
     model = NETWORKS["small-cnn"].build(1, 10, 8)
     handle = run(model, batches(images), batch_size=batch_size)
     assert len(handle.reports) == 2
+
+
+class Tight(nn.Module):
+    """A network on a device that has no room for more samples at once in training."""
+
+    def __init__(self, model: nn.Module, room: int) -> None:
+        super().__init__()
+        self.model = model
+        self._room = room
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.training and len(x) > self._room:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        y: Tensor = self.model(x)
+        return y
+
+
+class FewExamples(Batches):
+    def examples(self) -> Tensor:
+        return super().examples()[:8]
+
+
+def test_a_batch_that_did_not_fit_is_trained_on_in_parts_to_the_same_result(
+    stub: Stub, serve: Serve
+) -> None:
+    recipe = Recipe(learning_rate=0.05, average=0.9, clip=1.0, warm_up=0.1)
+    data = FewExamples(**vars(batches(75)))
+
+    def work(room: int, **more: Any) -> Any:
+        plan = find_sites(Tight(NETWORKS["mlp"].build(1, 10, 8), room), data.examples())
+        sites = {
+            s.id: ActivationSpec(n) for s, n in zip(plan.sites, ("pwlu", "acon_c"), strict=True)
+        }
+        given = stub.assignment(
+            {"name": "t"}, Candidate(sites, Training()), fingerprint=plan.fingerprint, **more
+        )
+        serve(given)
+        stub.reports.clear()
+        with contextlib.suppress(SystemExit, torch.OutOfMemoryError), trial() as handle:
+            model = Tight(NETWORKS["mlp"].build(1, 10, 8), room)
+            train(handle, model, data, data, recipe, epochs=6, batch_size=15)
+        return stub.outcomes[given.lease]
+
+    assert work(room=15).outcome is OutcomeKind.COMPLETED
+    whole, curve = load(stub.artifacts.pop(WEIGHTS)), list(stub.reports)
+    assert work(room=8).failure is FailureClass.OUT_OF_MEMORY
+    again = work(room=8, attempt=2, micro_batches=2)
+    assert again.outcome is OutcomeKind.COMPLETED
+    assert again.message == "each batch was computed in 2 parts, since memory had run out"
+    for name, tensor in load(stub.artifacts[WEIGHTS]).items():
+        torch.testing.assert_close(tensor, whole[name], rtol=1e-3, atol=1e-5)
+    assert [r.metrics["train_loss"] for r in stub.reports] == pytest.approx(
+        [r.metrics["train_loss"] for r in curve], rel=1e-4
+    )
 
 
 def test_our_training_resumes_bit_for_bit(stub: Stub, serve: Serve) -> None:
