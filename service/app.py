@@ -50,6 +50,7 @@ from service.store.migrate import migrate
 from service.store.place import locked, store_url
 from service.store.searches import clock
 from service.telemetry import Telemetry
+from service.versions import versions
 
 MAX_BODY_BYTES = 8 * 1024**2
 THINKING_TIMES = 4
@@ -72,6 +73,7 @@ def create_app(settings: Settings) -> FastAPI:
     app = FastAPI(
         title="Activation search",
         summary="Finds the best activation function for every layer of a network.",
+        version=versions()["activation-search"],
         lifespan=_lifespan,
         responses={"4XX": {"model": Problem}},
         docs_url=None,

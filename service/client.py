@@ -26,6 +26,7 @@ from service.schemas import (
     QueuedAnswer,
     ReportAnswer,
     SearchAnswer,
+    SessionAnswer,
     ShapesAnswer,
     TaskAnswer,
     TokenAnswer,
@@ -242,6 +243,10 @@ class Client:
     def revoke_token(self, id: str) -> None:
         """Make a token worthless at once."""
         self._wire.call("DELETE", _path("tokens", id), JSON, repeatable=False)
+
+    def session(self) -> SessionAnswer:
+        """Return what the token allows, and the version of the service."""
+        return _one(SessionAnswer, self._get("session"))
 
     def activations(self) -> Sequence[ActivationAnswer]:
         """Return what may be chosen."""

@@ -541,11 +541,16 @@ class SignIn(BaseModel):
 
 
 class SessionAnswer(Answer):
-    """Who calls, and what they may do. `open` says that this service asks for no token."""
+    """Who calls, and what they may do. `open` says that this service asks for no token.
+
+    `version` is that of the service, `protocol` the one that it speaks with workers.
+    """
 
     open: bool
     scopes: list[Scope]
     expires_at: Time | None
+    version: str
+    protocol: int
 
 
 class Problem(Answer):

@@ -4,6 +4,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request, Response, status
 
+from search_space.contract import PROTOCOL
 from service.access import SESSION_COOKIE, Access, Caller, new_token
 from service.api.deps import After, Identified, Limit, Parts, Reader, administers
 from service.core import Core
@@ -18,6 +19,7 @@ from service.schemas import (
 )
 from service.store import tokens
 from service.store.cursor import Cursor
+from service.versions import versions
 
 router = APIRouter(tags=["access"])
 
@@ -102,5 +104,9 @@ def _who(core: Core, access: Access, token: str) -> Caller:
 
 def _answer(access: Access, caller: Caller) -> SessionAnswer:
     return SessionAnswer(
-        open=access.is_open, scopes=sorted(caller.scopes), expires_at=caller.expires_at
+        open=access.is_open,
+        scopes=sorted(caller.scopes),
+        expires_at=caller.expires_at,
+        version=versions()["activation-search"],
+        protocol=PROTOCOL,
     )

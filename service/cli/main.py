@@ -6,7 +6,7 @@ from typing import Any
 
 import typer
 
-from service.cli import changes, logs, outlook, processes, searches, shapes, tokens
+from service.cli import changes, doctor, logs, outlook, processes, searches, shapes, tokens
 from service.cli.common import FAILED, REFUSED, CommandError, complain
 from service.client import ClientError
 
@@ -27,6 +27,7 @@ _COMMANDS: Sequence[Callable[..., None]] = (
     *outlook.COMMANDS,
     searches.activations,
     logs.logs,
+    doctor.doctor,
 )
 _PASSED_ON: Sequence[Callable[..., None]] = (
     processes.worker,

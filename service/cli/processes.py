@@ -43,7 +43,7 @@ def up(
             "`pip install 'activation-search[worker]'` (in a clone: `pip install -e '.[worker]'`), "
             "or run the service alone with `actsearch serve`"
         )
-    settings = _settings(host=host, port=port, home=home, database_url=database_url)
+    settings = read_settings(host=host, port=port, home=home, database_url=database_url)
     options = {"--data-root": data_root, "--slots": slots, "--tasks": tasks}
     given = [
         str(part) for name, value in options.items() if value is not None for part in (name, value)
@@ -61,7 +61,7 @@ def serve(
     exit_with_stdin: WithStdin = False,
 ) -> None:
     """Run the service alone; workers come with `actsearch worker --url URL`."""
-    settings = _settings(host=host, port=port, home=home, database_url=database_url)
+    settings = read_settings(host=host, port=port, home=home, database_url=database_url)
     _run(settings, worker=None, as_json=as_json, exit_with_stdin=exit_with_stdin)
 
 
@@ -95,7 +95,8 @@ def curve(context: typer.Context) -> None:
     _become("search_space", ["curve", *context.args])
 
 
-def _settings(**given: Any) -> Settings:
+def read_settings(**given: Any) -> Settings:
+    """Return the settings of options and environment, or refuse what is wrong in them."""
     try:
         return Settings(**{name: value for name, value in given.items() if value is not None})
     except ValidationError as error:

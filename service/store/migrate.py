@@ -1,6 +1,6 @@
 """Brings the store to the newest schema, or to another one."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -37,6 +37,21 @@ def migrate(engine: Engine, *, to: str = "head", down: bool = False) -> None:
                 f"the store is of another version of this program ({error}); install that "
                 "version, or name another store"
             ) from None
+
+
+def revision_of(connection: Connection) -> str | None:
+    """Return the revision of a store; None where it has no tables yet."""
+    from alembic.runtime.migration import MigrationContext
+
+    return MigrationContext.configure(connection).get_current_revision()
+
+
+def newest() -> tuple[str, Collection[str]]:
+    """Return the newest revision that this program knows, and all of them."""
+    from alembic.script import ScriptDirectory
+
+    revisions = [one.revision for one in ScriptDirectory(str(MIGRATIONS)).walk_revisions()]
+    return revisions[0], revisions
 
 
 @contextmanager

@@ -13,7 +13,7 @@ import pytest
 import torch
 from PIL import Image
 
-from workers.data import folder, idx, masks, mnist1d, pickles, picture, shapes
+from workers.data import folder, idx, masks, mnist1d, parquet, pickles, picture, shapes
 from workers.data.cache import cached
 from workers.data.cifar import Cifar
 from workers.data.images import Images, Split, fixed_order, with_validation
@@ -119,6 +119,21 @@ def test_a_damaged_file_is_named(tmp_path: Path, content: bytes) -> None:
     path.write_bytes(content)
     with pytest.raises(BadData, match="train-images-idx3-ubyte"):
         idx.read(path)
+
+
+@pytest.mark.parametrize("content", [b"", b"not packed", gzip.compress(b"half")[:-4]])
+def test_a_packed_file_that_is_cut_short_or_none_is_named(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "train-images-idx3-ubyte.gz"
+    path.write_bytes(content)
+    with pytest.raises(BadData, match=r"idx3-ubyte\.gz: "):
+        idx.read(path)
+
+
+def test_a_file_that_is_no_parquet_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "train-0.parquet"
+    path.write_bytes(b"half a file")
+    with pytest.raises(BadData, match=r"train-0\.parquet: is no parquet file"):
+        parquet.read([path], ["label"])
 
 
 def test_a_cache_that_cannot_be_written_is_named(tmp_path: Path) -> None:

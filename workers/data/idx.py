@@ -1,6 +1,7 @@
 """Data sets in the idx format of MNIST, in the folders that torchvision makes."""
 
 import gzip
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -37,7 +38,10 @@ def load(paths: list[Path]) -> Images:
 
 def read(path: Path) -> NDArray[np.uint8]:
     """Return the array in an idx file: magic (0, 0, type, rank), big-endian sizes, bytes."""
-    data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+    try:
+        data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise BadData(path, f"cannot be unpacked: {error}") from error
     if len(data) < 4 or data[:3] != bytes([0, 0, _UNSIGNED_BYTES]):
         raise BadData(path, "is not an idx file of unsigned bytes")
     start = 4 + 4 * data[3]

@@ -23,7 +23,10 @@ def read(paths: Sequence[Path], labels: Sequence[str]) -> Split:
     images: list[Pixels] = []
     found: list[int] = []
     for path in paths:
-        table = pyarrow.parquet.read_table(path)
+        try:
+            table = pyarrow.parquet.read_table(path)
+        except pyarrow.ArrowException as error:
+            raise BadData(path, f"is no parquet file: {error}") from error
         image, label = (_column(path, table.column_names, names) for names in (_IMAGE, labels))
         images += [_decode(row["bytes"]) for row in table.column(image).to_pylist()]
         found += table.column(label).to_pylist()
