@@ -94,8 +94,19 @@ class WaitingRoom:
             if not self._news:
                 self._changed.wait(seconds)
             self._news = False
-            waiting, self._waiting = self._waiting, []
-            return waiting
+            return list(self._waiting)
+
+    def call(self, waiting: Waiting) -> bool:
+        """Take a request out, to be served; return whether it still waited.
+
+        A round of many slots may take longer than a slot waits: what were handed out to one
+        that has left would be lost.
+        """
+        with self._changed:
+            still_waits = waiting in self._waiting
+            if still_waits:
+                self._waiting.remove(waiting)
+            return still_waits
 
     @property
     def size(self) -> int:
@@ -134,7 +145,8 @@ class Scheduler:
         while not self._room.is_closed:
             nothing: set[str] = set()
             for waiting in self._room.next(TICK_SECONDS):
-                self._serve(waiting, nothing)
+                if self._room.call(waiting):
+                    self._serve(waiting, nothing)
             if time.monotonic() - swept >= TICK_SECONDS:
                 self._sweep()
                 swept = time.monotonic()

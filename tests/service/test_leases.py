@@ -3,11 +3,14 @@
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from threading import Semaphore
 from typing import Any
 
 import httpx2
 import pytest
 
+from search_space.contract import LeaseRequest
+from service import scheduler
 from tests.support.player import TASK, Player
 from tests.support.serving import Served
 
@@ -415,3 +418,31 @@ def test_a_slot_that_has_hung_up_is_given_nothing(served: Served) -> None:
     player.end(mine, "failed", failure="preempted")
     again = other.work()
     assert (again["trial"], again["attempt"]) == (mine["trial"], 2)
+
+
+def test_a_slot_whose_time_is_over_is_answered_though_others_are_being_served(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Were it served after all, a trial would be handed out to nobody, and lost."""
+    asked: list[str] = []
+    permits = Semaphore(0)
+
+    def slowly(_core: object, request: LeaseRequest, _nothing: object) -> None:
+        asked.append(request.worker)
+        permits.acquire(timeout=20)
+
+    monkeypatch.setattr(scheduler, "find_work", slowly)
+    first, second, third = Player(served), Player(served), Player(served)
+    with ThreadPoolExecutor(3) as pool:
+        pool.submit(first.lease, wait=8)
+        until(lambda: asked == [first.id])
+        pool.submit(second.lease, wait=8)
+        until(lambda: served.room.size == 1)
+        answer = pool.submit(third.lease, wait=2)
+        until(lambda: served.room.size == 2)
+        permits.release()
+        until(lambda: second.id in asked)
+        assert answer.result(timeout=5) is None
+        for _ in range(100):
+            permits.release()
+    assert third.id not in asked
