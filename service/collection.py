@@ -1,4 +1,5 @@
-"""Deletes files that no row names: what was left by an upload or a deletion that broke off.
+"""Deletes files that are kept no longer, and those that no row names: what was left by an upload
+or a deletion that broke off.
 
 What is replaced or deleted in the ordinary way is deleted at once; this is for the rest.
 """
@@ -7,6 +8,7 @@ import logging
 from threading import Event, Thread
 
 from service.core import Core
+from service.retention import retire
 from service.store import trials
 
 _TIMES_A_GRACE = 2
@@ -38,10 +40,11 @@ class Collector:
                 self._collect(core, grace)
             except Exception:
                 # The edge of the thread: what could not be deleted now is looked at again.
-                log.exception("could not collect files that nothing names")
+                log.exception("could not collect files that are kept no longer")
 
     def _collect(self, core: Core, grace: float) -> None:
         core.artifacts.forget_incoming(grace)
+        retire(core, seconds=grace)
         for sha256 in core.artifacts.older_than(grace):
             if self._stopping.is_set():
                 return

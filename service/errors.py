@@ -40,13 +40,14 @@ class NotFound(ServiceError):
 
     status = HTTPStatus.NOT_FOUND
 
-    def __init__(self, kind: str, id: str) -> None:
-        super().__init__(kind, id)
+    def __init__(self, kind: str, id: str, reason: str = "") -> None:
+        super().__init__(kind, id, reason)
         self.kind = kind
         self.id = id
+        self.reason = reason
 
     def __str__(self) -> str:
-        return f"there is no {self.kind} {self.id!r}"
+        return f"there is no {self.kind} {self.id!r}{self.reason}"
 
 
 class Invalid(ServiceError):

@@ -30,7 +30,9 @@ class Settings(BaseSettings):
         log_format: Lines for people, or `json`.
         log_level: The least that is logged. At info: what changes something; at debug: all.
         artifacts_url: Folder or URL of fsspec where trials' files are kept; None: in the home.
-        artifact_grace_seconds: How old a file is that is deleted because nothing names it.
+        artifact_grace_seconds: How old a file is that is deleted because nothing names it, or
+            because it is none of those that are kept.
+        keep_weights: Of so many of the best trials of a search weights are kept; 0: of all.
         max_artifact_bytes: Largest file that a trial may store.
         max_log_bytes: So much of the output of an attempt is kept, the newest.
         rate_limit: Calls per second of one client (a token, or an address without one),
@@ -52,6 +54,7 @@ class Settings(BaseSettings):
     log_level: LogLevel = "warning"
     artifacts_url: str | None = None
     artifact_grace_seconds: float = Field(3600.0, gt=0)
+    keep_weights: int = Field(20, ge=0)
     max_artifact_bytes: int = Field(2 * 1024**3, gt=0)
     max_log_bytes: int = Field(8 * 1024**2, gt=0)
     rate_limit: float = Field(500.0, ge=0)

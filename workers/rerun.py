@@ -82,7 +82,8 @@ def _rerun(wire: Wire, options: argparse.Namespace) -> int:
         answer = {"same": not differs, "differences": differs, "environment": changes}
         sys.stdout.write(json.dumps(answer, indent=2) + "\n")
     else:
-        sys.stdout.write("\n".join(_said(run, len(reports), differs, changes)) + "\n")
+        what = f"{len(reports)} epochs{' and the weights' if WEIGHTS in stored else ''}"
+        sys.stdout.write("\n".join(_said(run, what, differs, changes)) + "\n")
     return _DIFFERENT if differs else _SAME
 
 
@@ -128,12 +129,12 @@ def _compare(
         yield f"{WEIGHTS}: sha256 {weights} then, {repeat.digests.get(WEIGHTS)} now"
 
 
-def _said(run: Run, epochs: int, differs: Sequence[str], changes: Sequence[str]) -> Iterator[str]:
+def _said(run: Run, what: str, differs: Sequence[str], changes: Sequence[str]) -> Iterator[str]:
     if differs:
         yield "not the same:"
         yield from (f"  {difference}" for difference in differs)
     else:
-        yield f"the same, bit for bit: {epochs} epochs and the weights"
+        yield f"the same, bit for bit: {what}"
     if changes:
         yield "the environment differs:"
         yield from (f"  {change}" for change in changes)

@@ -6,7 +6,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Response, status
 from fastapi.responses import StreamingResponse
 
-from search_space.contract import TrialKind
+from search_space.contract import CHECKPOINT, WEIGHTS, TrialKind
 from service.api.deps import After, Limit, Parts, ReadableTrial, Reader, reads, reads_or_submits
 from service.artifacts import check_name
 from service.asked import TrialByHand
@@ -135,8 +135,18 @@ def download_artifact(
     """Download a file of a trial; it breaks off where the file is not what was stored."""
     row = trials.artifact(session, trials.get(session, id).id, check_name(name))
     if row is None:
-        raise NotFound(f"artifact of trial {id}", name)
+        raise _not_kept(core, id, name)
     return _download(core, row)
+
+
+def _not_kept(core: Core, id: str, name: str) -> NotFound:
+    """Say why a file is not there, where that is known."""
+    count = core.settings.keep_weights
+    why = {CHECKPOINT: "those of ended trials are deleted"}
+    if count:
+        why[WEIGHTS] = f"they are kept of the {count} best trials of a search"
+    reason = f"; {why[name]}" if name in why else ""
+    return NotFound(f"artifact of trial {id}", name, reason)
 
 
 def _download(core: Core, row: Artifact) -> StreamingResponse:

@@ -111,6 +111,34 @@ def test_what_nothing_names_is_collected_and_what_is_named_is_kept(
     assert sorted(path.read_bytes() for path in files(served)) == [b"left behind", b"named"]
 
 
+def test_of_ended_trials_the_best_keep_their_weights_and_none_its_checkpoint(
+    serve: Callable[..., Served],
+) -> None:
+    served = serve(keep_weights=2, artifact_grace_seconds=0.3)
+    player = Player(served)
+    search = player.submit()
+    player.inspect()
+    for value in (0.5, 0.9, 0.1, 0.8):
+        assignment = player.work()
+        for name in ("checkpoint.safetensors", "weights.safetensors", "shapes.json"):
+            put(served, assignment["lease"], name, f"{name} {value}".encode()).raise_for_status()
+        player.train(assignment, value)
+    running = player.work()
+    put(served, running["lease"], "checkpoint.safetensors", b"running")
+    shapes = {f"shapes.json {value}".encode() for value in (0.5, 0.9, 0.1, 0.8)}
+    kept = {b"weights.safetensors 0.9", b"weights.safetensors 0.8", b"running"} | shapes
+    until(lambda: {path.read_bytes() for path in files(served)} == kept)
+
+    worst = min(player.trials(search["id"]), key=lambda trial: trial["value"] or 1)["id"]
+    for name, why in (
+        ("weights.safetensors", "they are kept of the 2 best trials of a search"),
+        ("checkpoint.safetensors", "those of ended trials are deleted"),
+    ):
+        missing = served.http.get(f"/trials/{worst}/artifacts/{name}")
+        assert missing.status_code == 404
+        assert missing.json()["detail"] == f"there is no artifact of trial {worst} '{name}'; {why}"
+
+
 def test_files_may_lie_in_any_store_of_fsspec(serve: Callable[..., Served]) -> None:
     served = serve(artifacts_url="memory://lab/files", artifact_grace_seconds=0.3)
     player = Player(served)
