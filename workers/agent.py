@@ -29,7 +29,7 @@ from workers.files import Files
 from workers.health import Health
 from workers.last_words import failed, left_behind, outcome_of, preempted
 from workers.logs import LogStream
-from workers.presence import present
+from workers.presence import is_alone, present
 from workers.scratch import folder_of, sweep
 from workers.tasks.base import CommandTask, Task
 from workers.wire import Wire
@@ -128,8 +128,8 @@ class Agent:
         """Serve until `stop`. Raises `NotWelcome` where the service will not have us."""
         for folder in ("leases", "logs"):
             (self._home / folder).mkdir(parents=True, exist_ok=True)
-        sweep(self._home)
         with present(self._home, self._worker):
+            sweep(self._home, alone=is_alone(self._home, self._worker))
             self._with_wire(self._begin)
             if not self._stop.wait(_bounded(self._deadline.seconds_left)):
                 logger.info("the worker's time is over")

@@ -28,17 +28,28 @@ def present(home: Path, worker: str) -> Iterator[None]:
 def drain_all(home: Path) -> list[str]:
     """Tell every living worker of `home` to drain, and return their ids."""
     told = []
+    for worker, process in _living(home):
+        os.kill(process, DRAIN)
+        told.append(worker)
+    return told
+
+
+def is_alone(home: Path, worker: str) -> bool:
+    """Whether no other worker of `home` lives."""
+    return all(living == worker for living, _ in _living(home))
+
+
+def _living(home: Path) -> Iterator[tuple[str, int]]:
+    """Yield the living workers with their processes."""
     for path in sorted(_folder(home).glob("*")):
         with path.open("r+") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                os.kill(int(file.read()), DRAIN)
-                told.append(path.name)
+                yield path.name, int(file.read())
             else:
                 # Its worker was killed.
                 path.unlink(missing_ok=True)
-    return told
 
 
 def _folder(home: Path) -> Path:
