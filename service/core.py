@@ -1,57 +1,21 @@
 """What the parts of the service share: made once by `create_app`, passed to every decision."""
 
-import asyncio
 import hashlib
 import hmac
 import secrets
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass, field
 
 from sqlalchemy.orm import Session
 
 from service.artifacts import ArtifactStore
+from service.feed import Feeds
 from service.metrics import Metrics
+from service.news import News
 from service.settings import Settings
 from service.store.database import Database
 from service.store.models import Secret
 from service.studies import Studies
-
-
-class News:
-    """Wakes followers of events, on the event loop, when something was committed."""
-
-    def __init__(self) -> None:
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._changed = asyncio.Event()
-        self.is_over = False
-
-    def bind(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._loop = loop
-
-    def close(self) -> None:
-        """Say that there will be no more; followers go."""
-        self.is_over = True
-        self.publish()
-
-    def publish(self) -> None:
-        """Say that there may be news; any thread may."""
-        if self._loop is not None and not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self._wake)
-
-    def next(self) -> asyncio.Event:
-        """Return what the next news will set; ask for it before looking, lest one be missed."""
-        return self._changed
-
-    async def wait(self, news: asyncio.Event, seconds: float) -> None:
-        """Wait for news, or for `seconds`."""
-        with suppress(TimeoutError):
-            await asyncio.wait_for(news.wait(), seconds)
-
-    def _wake(self) -> None:
-        # Whoever waits holds the old event; who comes later waits for the next news.
-        self._changed.set()
-        self._changed = asyncio.Event()
 
 
 @dataclass(frozen=True)
@@ -85,6 +49,7 @@ class Core:
     studies: Studies = field(default_factory=Studies)
     news: News = field(default_factory=News)
     log_news: News = field(default_factory=News)
+    feeds: Feeds = field(default_factory=Feeds)
 
     def attempt_token(self, lease: str) -> str:
         """Return the token that is valid for one attempt."""

@@ -1,32 +1,35 @@
 """What happens in a search, as it happens."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Header
-from fastapi.sse import EventSourceResponse, ServerSentEvent
+from fastapi.responses import StreamingResponse
 
 from service.api.deps import Parts, reads
 from service.core import Core
 from service.errors import Fault, Invalid
-from service.store import events, searches
-from service.store.models import Event
+from service.feed import Feed
+from service.store import searches
 
 router = APIRouter(tags=["events"], dependencies=[reads])
 
-BATCH = 500
-KEEP_LOOKING_SECONDS = 5.0
-"""A follower looks for itself this often, in case it missed the call."""
+class EventStream(StreamingResponse):
+    """Server-sent events that are encoded already, which `EventSourceResponse` does not take."""
 
-MIN_PAUSE_SECONDS = 0.1
-"""Between two looks, so that many events make few queries."""
+    media_type = "text/event-stream"
 
 
-async def existing(id: str, core: Parts) -> str:
-    """Return the id of a search that exists, or raise `NotFound`, before the stream begins."""
+_HEADERS = {"cache-control": "no-cache", "x-accel-buffering": "no"}
+"""No proxy keeps events back."""
+
+
+async def feed(id: str, core: Parts) -> AsyncIterator[Feed]:
+    """Hold the feed of a search until the answer has ended, or raise `NotFound`."""
     await asyncio.to_thread(_check, core, id)
-    return id
+    async with core.feeds.follow(core.database, core.news, id) as followed:
+        yield followed
 
 
 def position(
@@ -41,37 +44,17 @@ def position(
     return int(text)
 
 
-@router.get("/searches/{id}/events", response_class=EventSourceResponse)
+@router.get("/searches/{id}/events", response_class=EventStream)
 async def follow(
-    id: Annotated[str, Depends(existing)],
-    after: Annotated[int, Depends(position)],
-    core: Parts,
-) -> AsyncIterator[ServerSentEvent]:
+    feed: Annotated[Feed, Depends(feed)], after: Annotated[int, Depends(position)]
+) -> EventStream:
     """Follow a search until it is deleted.
 
     Holds neither thread nor session nor transaction while it waits.
     """
-    while not core.news.is_over:
-        news = core.news.next()
-        found = await asyncio.to_thread(_since, core, id, after)
-        if found is None:
-            return
-        for event in found:
-            yield ServerSentEvent(data=event.data, event=event.kind, id=str(event.number))
-            after = event.number
-        if len(found) < BATCH:
-            await core.news.wait(news, KEEP_LOOKING_SECONDS)
-        await asyncio.sleep(MIN_PAUSE_SECONDS)
+    return EventStream(feed.after(after), headers=_HEADERS)
 
 
 def _check(core: Core, search_id: str) -> None:
     with core.database.read() as session:
         searches.get(session, search_id)
-
-
-def _since(core: Core, search_id: str, after: int) -> Sequence[Event] | None:
-    """Return the next events; None where the search is no more."""
-    with core.database.read() as session:
-        if not searches.exists(session, search_id):
-            return None
-        return events.since(session, search_id, after, limit=BATCH)

@@ -8,7 +8,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from service.api.events import KEEP_LOOKING_SECONDS
+from service.feed import KEEP_LOOKING_SECONDS
 from tests.support.player import Player
 from tests.support.serving import Served
 
