@@ -9,8 +9,8 @@ from search_space.contract import read_candidate, read_plan
 from search_space.search import metric_in
 from search_space.spec import ActivationConfig
 from service import ranking, results
+from service.documents import space_of
 from service.errors import NotReady
-from service.life import space_of
 from service.store import trials
 from service.store.models import Search, Trial
 from service.versions import versions

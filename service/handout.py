@@ -18,9 +18,10 @@ from search_space.contract import (
 from search_space.search import metric_in, weights_in
 from service.confirmation import stands_for_the_winner
 from service.core import Core, new_id
+from service.documents import document_of
 from service.entry import summary
 from service.errors import Invalid
-from service.life import document_of, fail, set_state, settle
+from service.life import fail, set_state, settle
 from service.measurements import known, measuring
 from service.offers import check_against_offers
 from service.proposals import propose

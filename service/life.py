@@ -6,12 +6,12 @@ Every function works in the turn of its caller.
 from sqlalchemy import ColumnElement, delete, update
 from sqlalchemy.orm import Session
 
-from search_space.contract import TrialKind, read_plan
+from search_space.contract import TrialKind
 from search_space.errors import SearchSpaceError
 from search_space.sample import Space, make_space
-from search_space.search import Search as Document
 from search_space.spec import Candidate, SitePlan, to_data
 from service import confirmation, spending
+from service.documents import document_of, space_of
 from service.entry import enter_trial, summary
 from service.errors import WrongState
 from service.offers import pin
@@ -32,16 +32,6 @@ from service.turn import Turn
 from service.warm_start import cannot_be_compared, take_over
 
 SEARCH_CANCELLED = "the search was cancelled"
-
-
-def document_of(search: Search) -> Document:
-    return Document.model_validate(search.document)
-
-
-def space_of(search: Search) -> Space:
-    """Return the space of a search that has been planned."""
-    assert search.plan is not None
-    return make_space(document_of(search), read_plan(search.plan))
 
 
 def set_state(turn: Turn, state: SearchState, reason: str | None = None) -> None:
@@ -224,6 +214,8 @@ def _complete(turn: Turn, reason: str) -> None:
 def is_exhausted(session: Session, search: Search) -> bool:
     """Whether no candidate is left that has not been tried or begun."""
     space = space_of(search)
+    if trials.next_optuna_number(session, search.id) + 1 < space.size:
+        return False
     tried = trials.distinct_keys(session, search.id)
     originals = trials.originals(session, search.id)
     if originals and space.params_of(space.original) is not None:

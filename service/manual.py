@@ -15,9 +15,10 @@ from search_space.sample import Space
 from search_space.search import Search as Document
 from search_space.spec import ActivationSpec, Candidate, Site, Training
 from service.asked import CandidateByHand
+from service.documents import document_of, space_of
 from service.entry import enter_trial, summary
 from service.errors import Fault, Invalid, NotReady, WrongState
-from service.life import described, document_of, space_of
+from service.life import described
 from service.proposals import study_of
 from service.store import events
 from service.store.models import ENDING, LIVE_STATES, SearchState, Trial

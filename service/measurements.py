@@ -14,8 +14,8 @@ from search_space.contract import (
     TrialKind,
 )
 from service.core import Core
+from service.documents import document_of
 from service.errors import Fault, Invalid
-from service.life import document_of
 from service.store import attempts, trials
 from service.store.models import Search, Trial
 from service.turn import take_turn

@@ -18,8 +18,9 @@ from service import spending
 from service.constraints import INFEASIBLE, violations
 from service.core import Core
 from service.dice import Dice
+from service.documents import document_of, space_of
 from service.entry import enter_trial, summary
-from service.life import document_of, is_exhausted, space_of
+from service.life import is_exhausted
 from service.neighbours import neighbour
 from service.objectives import means
 from service.replicates import due, enter_replicate

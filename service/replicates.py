@@ -25,7 +25,7 @@ def due(session: Session, search: Search) -> Trial | None:
     It is the one of the leaders with the fewest trainings, of several the better.
     """
     wanted = Replicates.model_validate(search.document.get("replicates", {"share": 0}))
-    proposed = trials.proposed(session, search.id)
+    proposed = trials.proposed(session, search.id) if wanted.share else 0
     if proposed < FIRST_PROPOSALS:
         return None
     if trials.replicates(session, search.id) >= int(wanted.share * proposed):

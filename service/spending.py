@@ -10,8 +10,8 @@ from sqlalchemy import case, func, select
 from sqlalchemy.orm import Session
 
 from search_space.contract import OutcomeKind, TrialKind
-from search_space.search import Search as Document
 from service import confirmation
+from service.documents import document_of
 from service.store import searches
 from service.store.database import now
 from service.store.models import Attempt, Search, SearchState, Trial
@@ -84,7 +84,7 @@ def _gpu_hours(session: Session, search: Search) -> float:
 
 def _kept(session: Session, search: Search, *, gpu: bool) -> float:
     """Return the hours that the confirmation will take at the pace of what has completed."""
-    document = Document.model_validate(search.document)
+    document = document_of(search)
     if document.confirm is None:
         return 0.0
     trainings = confirmation.most_trials(document.confirm, uniform=document.baselines.uniform)

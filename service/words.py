@@ -2,8 +2,6 @@
 
 from collections.abc import Sequence
 
-from sqlalchemy.orm import Session
-
 from search_space.contract import (
     FailureClass,
     Heartbeat,
@@ -18,9 +16,10 @@ from search_space.contract import (
 from search_space.search import metric_in
 from service import spending
 from service.core import Core
+from service.documents import document_of
 from service.entry import summary
 from service.errors import Fault, Invalid, LeaseLost
-from service.life import SEARCH_CANCELLED, document_of, fail, plan, settle, stop_for_a_while
+from service.life import SEARCH_CANCELLED, fail, plan, settle, stop_for_a_while
 from service.objectives import unmeasured, values
 from service.proposals import study_of, tell, tell_stop
 from service.stops import runs_on
@@ -352,9 +351,9 @@ def sweep(core: Core) -> None:
     with core.database.read() as session:
         time = searches.clock(session)
         overdue = [
-            (attempt.id, search_id)
-            for attempt, search_id in attempts.open_attempts(session)
-            if _verdict_of_time(core, session, search_id, attempt, time) is not None
+            (lease, search.id)
+            for lease, times, search in attempts.open_attempts(session)
+            if _verdict_of_time(core, search, times, time) is not None
         ]
         limited = searches.with_budget_of_hours(session)
     for lease, search_id in overdue:
@@ -380,25 +379,25 @@ def _end_overdue(core: Core, lease: str, search_id: str) -> None:
         except LeaseLost:
             return  # It ended between the look and the turn.
         time = searches.clock(turn.session)
-        outcome = _verdict_of_time(core, turn.session, search_id, attempt, time)
+        times = attempts.Times(attempt.started_at, attempt.spoke_at, attempt.expires_at)
+        outcome = _verdict_of_time(core, turn.search, times, time)
         if outcome is not None:
             end_attempt(turn, trial, attempt, outcome)
 
 
 def _verdict_of_time(
-    core: Core, session: Session, search_id: str, attempt: Attempt, time: float
+    core: Core, search: Search, times: attempts.Times, time: float
 ) -> Outcome | None:
     """Return how an attempt ends that is over its time, or None while it may go on."""
-    search = searches.get(session, search_id)
-    document = document_of(search)
-    if document.timeout is not None and time > attempt.started_at + document.timeout:
-        return _over_time(f"took longer than the timeout of {document.timeout:g} s")
+    timeout, stall = search.document["timeout"], search.document["stall"]
+    if timeout is not None and time > times.started_at + timeout:
+        return _over_time(f"took longer than the timeout of {timeout:g} s")
     grace_is_over = time > core.started_at + core.settings.lease_seconds
-    silent = attempt.expires_at < time
+    silent = times.expires_at < time
     if silent and grace_is_over and search.wanted != Wanted.RUN:
         return WENT_SILENT
-    if not silent and time > max(attempt.spoke_at, core.started_at) + document.stall:
-        return _over_time(f"said nothing for {document.stall:g} s (stall)")
+    if not silent and time > max(times.spoke_at, core.started_at) + stall:
+        return _over_time(f"said nothing for {stall:g} s (stall)")
     return None
 
 

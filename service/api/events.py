@@ -15,6 +15,7 @@ from service.store import searches
 
 router = APIRouter(tags=["events"], dependencies=[reads])
 
+
 class EventStream(StreamingResponse):
     """Server-sent events that are encoded already, which `EventSourceResponse` does not take."""
 

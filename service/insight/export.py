@@ -19,7 +19,7 @@ from sqlalchemy.orm import Session
 from search_space.sample import Space
 from search_space.search import objectives_in
 from service import proposals
-from service.life import space_of
+from service.documents import space_of
 from service.store import trials
 from service.store.models import Search, Trial
 

@@ -12,8 +12,8 @@ from sqlalchemy.orm import Session
 from search_space.contract import TrialKind
 from search_space.search import metric_in
 from service import results
+from service.documents import space_of
 from service.insight.figure import Figure, figure, note, readable
-from service.life import space_of
 from service.store import trials
 from service.store.models import Search, Trial, TrialState
 

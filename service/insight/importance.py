@@ -15,9 +15,9 @@ import optuna
 from sqlalchemy.orm import Session
 
 from search_space.sample import Space
+from service.documents import space_of
 from service.insight.figure import Figure, figure, note
 from service.insight.study import completed, count_completed, make_study
-from service.life import space_of
 from service.store.models import Search
 
 PERMUTATIONS = 40

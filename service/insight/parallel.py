@@ -11,9 +11,9 @@ from sqlalchemy.orm import Session
 
 from search_space.search import metric_in
 from service import results
+from service.documents import space_of
 from service.insight.figure import Figure, note, readable, sampled
 from service.insight.study import completed
-from service.life import space_of
 from service.store.models import Search, Trial
 
 _LINES = 400

@@ -9,8 +9,8 @@ from sqlalchemy.orm import Session, defer
 
 from search_space.sample import Space
 from search_space.search import objectives_in
+from service.documents import space_of
 from service.insight.figure import sampled
-from service.life import space_of
 from service.store import trials
 from service.store.models import Search, Trial, TrialState
 

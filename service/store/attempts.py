@@ -1,6 +1,7 @@
 """Reads and writes of attempts, whose ids are the leases."""
 
 from collections.abc import Collection, Sequence
+from typing import NamedTuple
 
 from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
@@ -75,14 +76,23 @@ def of_trial(session: Session, trial_id: str) -> Sequence[Attempt]:
     ).all()
 
 
-def open_attempts(session: Session) -> Sequence[tuple[Attempt, str]]:
-    """Return every attempt that has not ended, with its search's id."""
+class Times(NamedTuple):
+    """When an attempt began, last said something, and is taken for lost."""
+
+    started_at: float
+    spoke_at: float
+    expires_at: float
+
+
+def open_attempts(session: Session) -> list[tuple[str, Times, Search]]:
+    """Return the lease of every attempt that has not ended, with its search."""
     rows = session.execute(
-        select(Attempt, Trial.search_id)
+        select(Attempt.id, Attempt.started_at, Attempt.spoke_at, Attempt.expires_at, Search)
         .join(Trial, Trial.id == Attempt.trial_id)
-        .where(Attempt.ended_at.is_(None))
+        .join(Search, Search.id == Trial.search_id)
+        .where(Attempt.ended_at.is_(None), Search.wanted != Wanted.DELETE)
     )
-    return [(attempt, search_id) for attempt, search_id in rows]
+    return [(lease, Times(*times), search) for lease, *times, search in rows]
 
 
 def renew(session: Session, leases: Sequence[str], *, boot_id: str, seconds: float) -> set[str]:

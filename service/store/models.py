@@ -62,6 +62,7 @@ ENDING = (Wanted.CANCEL, Wanted.KILL)
 """Nothing new is wanted of the search, and what waits is not wanted any more."""
 
 FINISHED = (TrialState.COMPLETED, TrialState.STOPPED, TrialState.FAILED, TrialState.CANCELLED)
+UNFINISHED = (TrialState.WAITING, TrialState.RUNNING)
 
 
 def _text_enum(kind: type[StrEnum]) -> Enum:
@@ -160,7 +161,11 @@ class Trial(Base):
         CheckConstraint("(kind = 'inspection') = (number IS NULL)", "numbered_unless_inspection"),
         CheckConstraint("repeat_of IS NULL OR state != 'running'", "repeats_never_run"),
         Index(None, "search_id", "state"),
-        Index(None, "search_id", "key"),
+        # They end with the number: SQLite prefers an index that spares it a sort, and would
+        # else read the whole search by its numbers.
+        Index(None, "search_id", "key", "number"),
+        Index(None, "search_id", "kind", "number", "repeat_of"),
+        Index(None, "search_id", "label", "number"),
         Index(None, "state", "kind"),
         Index(None, "repeat_of"),
         Index(None, "replicate_of"),

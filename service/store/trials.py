@@ -11,7 +11,7 @@ from search_space.contract import START, TrialKind
 from service.errors import NotFound
 from service.store.cursor import Cursor
 from service.store.database import now
-from service.store.models import FINISHED, Artifact, Attempt, Report, Search, Trial, TrialState
+from service.store.models import UNFINISHED, Artifact, Attempt, Report, Search, Trial, TrialState
 
 ORIGINAL = "original"
 """The label of the trials that train the network as it came."""
@@ -109,7 +109,7 @@ def waiting(session: Session, search_id: str) -> int:
 
 def unfinished(session: Session, search_id: str) -> int:
     """Count what still has to end, repeats aside: these end with what they repeat."""
-    return count(session, search_id, Trial.state.not_in(FINISHED), Trial.repeat_of.is_(None))
+    return count(session, search_id, Trial.state.in_(UNFINISHED), Trial.repeat_of.is_(None))
 
 
 def proposed(session: Session, search_id: str) -> int:

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from search_space.contract import TrialKind, Verdict
 from search_space.spec import to_data
 from service.dice import Dice
-from service.life import space_of
+from service.documents import space_of
 from service.store.database import Database
 from service.store.models import Report, Search, Trial, TrialState
 
