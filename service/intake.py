@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 from pydantic import ValidationError
@@ -21,8 +22,9 @@ from service.store import events, searches, trials, workers
 from service.store.database import now
 from service.store.models import Search, SearchState, Submission, Trial, TrialState
 from service.studies import seed_of
-from service.warm_start import check_warm_start
+from service.warm_start import COLD, check_warm_start, why_cold
 
+WARM_START = "warm_start"
 _MERGED = (
     "task",
     "sites",
@@ -35,33 +37,46 @@ _MERGED = (
 )
 
 
-def submit(
-    core: Core, document: Document, *, key: str | None, forked_from: str | None = None
-) -> str:
+@dataclass(frozen=True, slots=True)
+class Fork:
+    """Of what and how a search was forked.
+
+    Attributes:
+        cold: Why it begins without what its parent has found, where that was not told.
+    """
+
+    of: str
+    edits: Mapping[str, Any]
+    cold: str | None
+
+
+def submit(core: Core, document: Document, *, key: str | None, fork: Fork | None = None) -> str:
     """Store a search and return its id.
 
     With an Idempotency-Key, the same body again returns the same search.
 
     Args:
-        forked_from: The search whose document this one was made of.
+        fork: Where the document was made of an earlier search's.
 
     Raises:
         Invalid: If anything in it cannot be.
         KeyReused: If the key came before with another body.
     """
-    body = hashlib.sha256(canonical_json(document.model_dump(mode="json")).encode()).hexdigest()
+    # What a fork begins with changes while its parent runs; the same fork stays the same body.
+    said = document.model_dump(mode="json") if fork is None else {fork.of: dict(fork.edits)}
+    body = hashlib.sha256(canonical_json(said).encode()).hexdigest()
     known = None if key is None else (key, body)
     try:
-        return _submit(core, document, known, forked_from)
+        return _submit(core, document, known, fork)
     except IntegrityError:
         if key is None:
             raise
         # Another submission with the key came first, at the same moment: now it is there.
-        return _submit(core, document, known, forked_from)
+        return _submit(core, document, known, fork)
 
 
 def _submit(
-    core: Core, document: Document, known: tuple[str, str] | None, forked_from: str | None
+    core: Core, document: Document, known: tuple[str, str] | None, fork: Fork | None
 ) -> str:
     """Store a search, unless `known`, its key and the hash of its body, has come before."""
     with _start(core, document) as start, core.database.write() as session:
@@ -71,7 +86,7 @@ def _submit(
         offers = workers.offers(session)
         check_against_offers(session, document, offers)
         check_warm_start(session, document)
-        search, inspection = _store(session, document, offers, forked_from)
+        search, inspection = _store(session, document, offers, fork)
         if start is not None:
             sha256, size = start
             trials.put_artifact(session, inspection, START, sha256=sha256, size=size)
@@ -97,18 +112,29 @@ def _submitted(session: Session, key: str, body: str) -> str | None:
 def fork(core: Core, search_id: str, edits: Mapping[str, Any], *, key: str | None) -> str:
     """Submit an earlier search anew with edits, and return the new one's id.
 
+    It begins with what the earlier one has found, unless the edits say otherwise or the values
+    cannot be compared.
+
     Raises:
         NotFound: If there is no such search.
         Invalid: If what comes out is no search, or cannot be.
     """
+    cold = None
     with core.database.read() as session:
-        earlier = searches.get(session, search_id)
-        edited = edit(_in_force(earlier), edits)
+        whole = {**_in_force(searches.get(session, search_id)), WARM_START: {"search": search_id}}
+        document = _read(edit(whole, edits))
+        if WARM_START not in edits:
+            cold = why_cold(session, document)
+    if cold is not None:
+        document = document.model_copy(update={WARM_START: None})
+    return submit(core, document, key=key, fork=Fork(search_id, edits, cold))
+
+
+def _read(document: Mapping[str, Any]) -> Document:
     try:
-        document = Document.model_validate(edited)
+        return Document.model_validate(document)
     except ValidationError as error:
         raise Invalid([fault_of(one) for one in error.errors()]) from None
-    return submit(core, document, key=key, forked_from=search_id)
 
 
 def edit(document: Mapping[str, Any], edits: Mapping[str, Any]) -> dict[str, Any]:
@@ -138,23 +164,24 @@ def _in_force(search: Search) -> dict[str, Any]:
 
 
 def _store(
-    session: Session, document: Document, offers: Sequence[TaskOffer], forked_from: str | None
+    session: Session, document: Document, offers: Sequence[TaskOffer], fork: Fork | None
 ) -> tuple[Search, Trial]:
     """Add a search with its inspection."""
     search_id = new_id("s")
+    cold = {} if fork is None or fork.cold is None else {COLD: fork.cold}
     search = Search(
         id=search_id,
         name=document.name or _name_of(document, search_id),
         state=SearchState.PREPARING,
         document=document.model_dump(mode="json"),
-        pinned=pin(document, offers),
+        pinned=pin(document, offers) | cold,
         priority=document.priority,
         parallel=document.parallel,
         budget=document.budget.trials,
         budget_hours=document.budget.hours,
         budget_gpu_hours=document.budget.gpu_hours,
         budget_failures=document.budget.failures,
-        forked_from=forked_from,
+        forked_from=None if fork is None else fork.of,
         events=0,
         tells=0,
         created_at=now(),

@@ -29,7 +29,7 @@ from service.store.models import (
     Wanted,
 )
 from service.turn import Turn
-from service.warm_start import cannot_be_compared, take_over
+from service.warm_start import COLD, cannot_be_compared, is_its_parents, take_over
 
 SEARCH_CANCELLED = "the search was cancelled"
 
@@ -131,16 +131,19 @@ def plan(turn: Turn, found: SitePlan) -> None:
     search.plan = to_data(found)
     search.fingerprint = found.fingerprint
     # At submission there may have been no worker yet to tell how many epochs a trial lasts.
-    code = {"code": search.pinned["code"]} if "code" in search.pinned else {}
-    search.pinned = pin(document, workers.offers(session, document.task.name)) | code
+    kept = {key: search.pinned[key] for key in ("code", COLD) if key in search.pinned}
+    search.pinned = pin(document, workers.offers(session, document.task.name)) | kept
     try:
         space = make_space(document, found)
     except SearchSpaceError as error:
         fail(turn, str(error))
         return
-    if (mismatch := cannot_be_compared(session, search)) is not None:
-        fail(turn, mismatch)
+    mismatch = cannot_be_compared(session, search)
+    if mismatch is not None and not is_its_parents(search):
+        fail(turn, f"warm_start.search: {mismatch}")
         return
+    if mismatch is not None:
+        search.pinned = {**search.pinned, COLD: mismatch}
     for _ in range(document.baselines.original_seeds):
         _add_baseline(turn, space, trials.ORIGINAL, space.original)
     if document.baselines.uniform:

@@ -25,11 +25,13 @@ from service.schemas import (
     SearchAnswer,
     SpentAnswer,
     StopsAnswer,
+    WarmStartAnswer,
 )
 from service.stops import stops
 from service.store import searches, trials
 from service.store.models import FINISHED, Search, SearchState, Trial, TrialState
 from service.verdict import Comparison
+from service.warm_start import COLD
 
 NOT_CONFIRMED = "not confirmed yet: single trainings on validation data, chosen among many"
 NO_WINNER = "several objectives have a front and no single winner; nothing of it is confirmed"
@@ -101,7 +103,10 @@ def answer(session: Session, search: Search, counts: dict[str, int]) -> SearchAn
     """Return a search with what is derived from its trials."""
     top, equals = results.best_trial(session, search), results.completed_proposals(session, search)
     original = results.original_of(session, search)
-    derived = ("counts", "progress", "best", "finding", "luck", "luck_of", "budget", "spent")
+    derived = (
+        *("counts", "progress", "best", "finding", "luck", "luck_of", "budget", "spent"),
+        "warm_start",
+    )
     columns = {
         name: getattr(search, name) for name in SearchAnswer.model_fields if name not in derived
     }
@@ -109,6 +114,7 @@ def answer(session: Session, search: Search, counts: dict[str, int]) -> SearchAn
         **columns,
         counts=counts,
         progress=_progress(session, search, counts),
+        warm_start=_warm_start(session, search),
         best=None if top is None else _best(top),
         finding=_finding(session, search, top, original),
         luck=results.luck(original, equals, maximize=results.maximizes(search)),
@@ -169,6 +175,15 @@ def _ranked_answer(
         step_ratio=ratio,
         candidate=row.candidate or {},
     )
+
+
+def _warm_start(session: Session, search: Search) -> WarmStartAnswer | None:
+    wanted, cold = search.document.get("warm_start"), search.pinned.get(COLD)
+    begins_with = search.forked_from if wanted is None else wanted["search"]
+    if begins_with is None or (wanted is None and cold is None):
+        return None
+    taken = trials.count(session, search.id, Trial.kind == TrialKind.EARLIER)
+    return WarmStartAnswer(search=begins_with, taken=taken, reason=cold)
 
 
 def _spent(session: Session, search: Search) -> SpentAnswer:

@@ -82,6 +82,17 @@ class FindingAnswer(Answer):
     high: float | None
 
 
+class WarmStartAnswer(Answer):
+    """What a search begins with of an earlier one: so many of its candidates.
+
+    `reason` says why a fork begins without what its parent has found.
+    """
+
+    search: str
+    taken: int
+    reason: str | None
+
+
 class SearchAnswer(Answer):
     """A search.
 
@@ -102,6 +113,7 @@ class SearchAnswer(Answer):
     parallel: int
     priority: int
     forked_from: str | None
+    warm_start: WarmStartAnswer | None
     best: Best | None
     finding: FindingAnswer
     luck: float | None

@@ -3,6 +3,9 @@
 Candidates of the earlier search that lie in the new space become trials of kind `earlier`: ranked
 and told to the study like others, never trained, never counted in the budget. What was stopped
 early is left out, since it has no value at the end; so is what this search trains itself.
+
+A fork begins with its parent, unless it is told otherwise or the values cannot be compared. A
+search that names an earlier one by itself is refused then, or fails.
 """
 
 from collections.abc import Iterator
@@ -20,11 +23,14 @@ from service.errors import Fault, Invalid
 from service.objectives import means
 from service.store import trials
 from service.store.database import now
-from service.store.models import Search, Trial, TrialState
+from service.store.models import Search, Trial, TrialState, Wanted
 from service.turn import Turn
 
 MOST_TAKEN = 1000
 """So many candidates, the best of the completed first, are taken over."""
+
+COLD = "cold"
+"""Under it a fork has pinned why it begins without what its parent has found."""
 
 _TELLING = (FailureClass.OUT_OF_MEMORY, FailureClass.DIVERGED)
 _FIELD = "warm_start.search"
@@ -36,40 +42,54 @@ def check_warm_start(session: Session, document: Document) -> None:
     Raises:
         Invalid: If there is no such search, or it had another task, start or objective.
     """
-    if document.warm_start is None:
-        return
-    earlier = session.get(Search, document.warm_start.search)
-    if earlier is None:
-        raise Invalid([Fault(_FIELD, "there is no such search", document.warm_start.search)])
-    new = document.model_dump(mode="json")
-    for part in ("task", "start"):
-        if earlier.document[part] != new[part]:
-            message = f"its {part} was another: {earlier.document[part]!r}"
-            raise Invalid([Fault(_FIELD, message, earlier.id)])
-    objectives = objectives_in(earlier.document)
-    if objectives != objectives_in(new):
-        message = f"its objective was another: {objectives!r}"
-        raise Invalid([Fault(_FIELD, message, earlier.id)])
+    message = _mismatch(session, document)
+    if message is not None:
+        assert document.warm_start is not None
+        raise Invalid([Fault(_FIELD, message, document.warm_start.search)])
+
+
+def why_cold(session: Session, document: Document) -> str | None:
+    """Return why a fork cannot begin with what its parent has found, or None."""
+    assert document.warm_start is not None
+    message = _mismatch(session, document)
+    if message is not None:
+        return message
+    earlier = session.get_one(Search, document.warm_start.search)
+    found = next(_worth_taking(session, earlier), None)
+    return "it has found nothing yet" if found is None else None
 
 
 def cannot_be_compared(session: Session, search: Search) -> str | None:
     """Return why a planned search cannot begin with the earlier one after all, or None."""
-    earlier = _earlier(session, search)
-    if earlier is None:
+    wanted = search.document.get("warm_start")
+    if wanted is None:
         return None
+    earlier = _find(session, wanted["search"])
+    if earlier is None:
+        return f"search {wanted['search']} was deleted"
     if earlier.fingerprint != search.fingerprint:
-        return f"{_FIELD}: the network of search {earlier.id} had other sites"
+        return f"the network of search {earlier.id} had other sites"
     if earlier.pinned["epochs"] != search.pinned["epochs"]:
-        return f"{_FIELD}: search {earlier.id} trained for {earlier.pinned['epochs']} epochs"
+        return f"search {earlier.id} trained for {earlier.pinned['epochs']} epochs"
+    codes = earlier.pinned.get("code"), search.pinned.get("code")
+    if None not in codes and codes[0] != codes[1]:
+        return f"search {earlier.id} was trained by other code: {codes[0]}, now {codes[1]}"
     return None
+
+
+def is_its_parents(search: Search) -> bool:
+    """Whether a search begins with the one that it was forked from."""
+    wanted = search.document.get("warm_start")
+    return wanted is not None and wanted["search"] == search.forked_from
 
 
 def take_over(turn: Turn, space: Space) -> None:
     """Enter what the earlier search has found. Called once the baselines are lined up."""
     session, search = turn.session, turn.search
-    earlier = _earlier(session, search)
-    if earlier is None:
+    wanted = search.document.get("warm_start")
+    if wanted is None or COLD in search.pinned:
         return
+    earlier = session.get_one(Search, wanted["search"])
     results = trials.results_by_key(session, earlier.id)
     for trial in _worth_taking(session, earlier):
         candidate = read_candidate(trial.candidate)
@@ -102,9 +122,26 @@ def take_over(turn: Turn, space: Space) -> None:
         taken.told = search.tells
 
 
-def _earlier(session: Session, search: Search) -> Search | None:
-    wanted = search.document.get("warm_start")
-    return None if wanted is None else session.get(Search, wanted["search"])
+def _mismatch(session: Session, document: Document) -> str | None:
+    """Return what can be known before the inspection to forbid a comparison, or None."""
+    if document.warm_start is None:
+        return None
+    earlier = _find(session, document.warm_start.search)
+    if earlier is None:
+        return "there is no such search"
+    new = document.model_dump(mode="json")
+    for part in ("task", "start"):
+        if earlier.document[part] != new[part]:
+            return f"its {part} was another: {earlier.document[part]!r}"
+    objectives = objectives_in(earlier.document)
+    if objectives != objectives_in(new):
+        return f"its objective was another: {objectives!r}"
+    return None
+
+
+def _find(session: Session, search_id: str) -> Search | None:
+    found = session.get(Search, search_id)
+    return None if found is None or found.wanted == Wanted.DELETE else found
 
 
 def _worth_taking(session: Session, earlier: Search) -> Iterator[Trial]:

@@ -149,3 +149,111 @@ def test_a_default_length_that_has_changed_fails_the_search(served: Served) -> N
     warm = other.submit(warm_start={"search": first["id"]})
     other.inspect()
     assert "trained for 4 epochs" in other.search(warm["id"])["reason"]
+
+
+def fork(player: Player, search_id: str, **edits: Any) -> dict[str, Any]:
+    response = player.http.post(f"/searches/{search_id}/fork", json=edits)
+    assert response.status_code == 201, response.text
+    return dict(response.json())
+
+
+def test_a_fork_begins_with_what_lies_in_its_edited_space(
+    player: Player, first: dict[str, Any]
+) -> None:
+    forked = fork(player, first["id"], choices=["relu", "silu", "gelu"], budget={"trials": 3})
+    assert forked["document"]["warm_start"] == {"search": first["id"]}
+    player.inspect()
+    found = [t for t in player.trials(first["id"]) if not t["repeat_of"] and t["label"] is None]
+    kept = [t["candidate"] for t in found if choices(t) <= {"relu", "silu"}]
+    assert 0 < len(kept) < len(found), "the edit drops a choice that was tried"
+    taken = earlier_of(player, forked["id"])
+    assert sorted(map(str, (t["candidate"] for t in taken))) == sorted(map(str, kept))
+    begun = player.search(forked["id"])["warm_start"]
+    assert begun == {"search": first["id"], "taken": len(taken), "reason": None}
+    trained: list[str] = []
+    run(player, trained)
+    assert not {"-".join(s["name"] for s in c["sites"].values()) for c in kept} & set(trained)
+    assert player.search(forked["id"])["state"] == "completed"
+    # A fork of the fork has all of it, in its own place.
+    grandchild = fork(player, forked["id"])
+    player.inspect()
+    again = {str(t["candidate"]) for t in earlier_of(player, grandchild["id"])}
+    assert again > {str(candidate) for candidate in kept}
+
+
+def test_a_fork_that_is_told_so_begins_anew(player: Player, first: dict[str, Any]) -> None:
+    forked = fork(player, first["id"], warm_start=None)
+    assert (forked["document"]["warm_start"], forked["warm_start"]) == (None, None)
+    player.inspect()
+    assert not earlier_of(player, forked["id"])
+
+
+@pytest.mark.parametrize(
+    ("edits", "reason"),
+    [
+        ({"task": {"epochs": 9}}, "its task was another"),
+        (
+            {"objective": {"metric": "validation_loss", "direction": "minimize"}},
+            "its objective was another",
+        ),
+    ],
+)
+def test_a_fork_that_cannot_be_compared_says_why_it_begins_anew(
+    player: Player, first: dict[str, Any], edits: dict[str, Any], reason: str
+) -> None:
+    forked = fork(player, first["id"], **edits)
+    assert forked["document"]["warm_start"] is None
+    player.inspect()
+    begun = player.search(forked["id"])["warm_start"]
+    assert (begun["search"], begun["taken"]) == (first["id"], 0)
+    assert begun["reason"].startswith(reason)
+    asked = {"warm_start": {"search": first["id"]}} | edits
+    response = player.http.post(f"/searches/{first['id']}/fork", json=asked)
+    assert response.status_code == 422, "who asks for it is told that it cannot be"
+
+
+def test_a_fork_whose_network_has_changed_meanwhile_begins_anew(
+    player: Player, first: dict[str, Any]
+) -> None:
+    forked = fork(player, first["id"])
+    player.inspect(plan(3))
+    begun = player.search(forked["id"])
+    assert begun["state"] == "queued"
+    assert not earlier_of(player, forked["id"])
+    assert begun["warm_start"] == {
+        "search": first["id"],
+        "taken": 0,
+        "reason": f"the network of search {first['id']} had other sites",
+    }
+
+
+def test_a_fork_by_its_key_is_the_same_whatever_its_parent_has_found_meanwhile(
+    player: Player,
+) -> None:
+    parent = player.submit(**FIRST)
+    url, key = f"/searches/{parent['id']}/fork", {"idempotency-key": "once"}
+    forked = player.http.post(url, json={"parallel": 2}, headers=key).json()
+    assert forked["warm_start"]["reason"] == "it has found nothing yet"
+    player.inspect()
+    player.train(player.work(), 0.5)
+    player.train(player.work(), 0.5)
+    assert player.http.post(url, json={"parallel": 2}, headers=key).json()["id"] == forked["id"]
+    assert player.http.post(url, json={"parallel": 3}, headers=key).status_code == 409
+
+
+def test_values_of_other_code_are_not_compared(served: Served) -> None:
+    """A worker that comes back with other code of the task trains another search."""
+    player = Player(served, TASK | {"code": "one"})
+    first = player.submit(**FIRST)
+    player.inspect()
+    run(player)
+    served.http.delete(f"/workers/{player.id}")
+    other = Player(served, TASK | {"code": "two"})
+    asked = other.submit(warm_start={"search": first["id"]})
+    forked = fork(other, first["id"])
+    other.inspect()
+    other.inspect()
+    failed = other.search(asked["id"])
+    assert failed["state"] == "failed"
+    assert "was trained by other code: one, now two" in failed["reason"]
+    assert "other code" in other.search(forked["id"])["warm_start"]["reason"]

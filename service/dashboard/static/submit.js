@@ -21,6 +21,7 @@ const SECTIONS = [
   ["sampler", "Sampler", "How candidates are proposed"],
   ["pruner", "Pruner", "When a hopeless trial is stopped early"],
   ["baselines", "Baselines", "What candidates are compared with"],
+  ["warm_start", "Warm start", "Begin with what an earlier search of the same task and goal has found"],
   ["confirm", "Confirmation", "How the winner is trained anew before it is called best"],
 ];
 const OTHERS = ["initial", "parallel", "priority", "timeout", "stall"];
@@ -91,7 +92,7 @@ export function showSubmit(shell) {
   shell.draw(h("h1", {}, "New search"), h("p", { class: "soft" }, "Loading\u2026"));
   shell.attempt(async () => {
     const [tasks, activations, schema, search] = await Promise.all([get("/tasks", signal), get("/activations", signal), get("/searches/schema", signal), from ? get(`/searches/${encodeURIComponent(from)}`, signal) : null]);
-    const document = search ? { ...search.document, name: `${search.name}, forked` } : { task: starting(tasks[0]), budget: {}, choices: activations.filter((one) => one.standard).map((one) => one.name) };
+    const document = search ? forked(search) : { task: starting(tasks[0]), budget: {}, choices: activations.filter((one) => one.standard).map((one) => one.name) };
     Object.assign(seen, { tasks, activations, schema, document, start: structuredClone(document) });
     shell.connected(true);
     draw();
@@ -100,6 +101,12 @@ export function showSubmit(shell) {
 }
 
 // A task with the first of everything that it needs.
+/** The document of a fork: what is in force now, beginning with what its parent has found. */
+function forked(search) {
+  const { id, name, document, budget, parallel, priority, counts } = search;
+  return { ...document, name: `${name}, forked`, budget, parallel, priority, warm_start: counts.completed ? { search: id } : null };
+}
+
 function starting(task) {
   if (!task) return { name: "image-classification", dataset: "digits", network: "small-cnn" };
   const { properties = {}, required = [] } = task.settings;
