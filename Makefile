@@ -59,6 +59,7 @@ bench: $(DEV)
 	$(BIN)/python -m tests.benchmarks.pwlu_network
 	$(BIN)/python -m tests.benchmarks.load
 	$(BIN)/python -m tests.benchmarks.training
+	$(BIN)/python -m tests.benchmarks.slots
 	$(BIN)/python -m tests.benchmarks.page
 	$(BIN)/python -m tests.benchmarks.search
 	$(BIN)/python -m tests.benchmarks.scale --quick

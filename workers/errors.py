@@ -147,6 +147,22 @@ class NoDiskSpace(WorkerError):
         return f"cannot write {self.path}: {self.reason}"
 
 
+class NoGpuMemory(WorkerError):
+    """Something else holds the memory of a GPU that a trial's share is of."""
+
+    def __init__(self, gpu: str, free: float, wanted: float) -> None:
+        super().__init__(gpu, free, wanted)
+        self.gpu = gpu
+        self.free = free
+        self.wanted = wanted
+
+    def __str__(self) -> str:
+        return (
+            f"{self.gpu}: {self.free:.2f} GiB are free, less than {self.wanted:.2f} GiB, half of a "
+            "trial's share; `nvidia-smi` lists what else runs there"
+        )
+
+
 class MisusedHandle(WorkerError):
     """A training script called the handle in an order that cannot work."""
 

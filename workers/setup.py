@@ -4,8 +4,6 @@ import argparse
 import logging
 import math
 import platform
-import shutil
-import subprocess
 import sys
 import uuid
 from importlib import metadata
@@ -19,6 +17,7 @@ from workers.code import code_of
 from workers.deadline import read_time
 from workers.errors import BadSetting
 from workers.executors.base import Executor, Share
+from workers.executors.gpus import find_gpus
 from workers.executors.local import LocalExecutor
 from workers.presence import drain_all
 from workers.surroundings import look_around
@@ -29,11 +28,6 @@ logger = logging.getLogger(__name__)
 
 _TASKS_FILE = Path("tasks.toml")
 _MOST_SLOTS = 1024
-_GPUS = """
-import torch
-for index in range(torch.cuda.device_count()):
-    print(torch.cuda.get_device_name(index))
-"""
 
 
 def make_agent(options: argparse.Namespace) -> Agent:
@@ -96,7 +90,7 @@ def _executor(options: argparse.Namespace, home: Path) -> Executor:
 
 
 def _local(options: argparse.Namespace, home: Path) -> Executor:
-    gpus = _gpus()
+    gpus = find_gpus()
     there = look_around()
     slots = _slots(options.slots, auto=there.slots(gpus))
     logger.info("%d slots: %s", slots, there.described(gpus))
@@ -165,15 +159,6 @@ def _number(setting: str, given: str, expected: str = "a number, 0 or more") -> 
     if not 0 <= number < math.inf:
         raise BadSetting(setting, given, expected)
     return number
-
-
-def _gpus() -> list[str]:
-    """Return the names of the GPUs that torch can use."""
-    if shutil.which("nvidia-smi") is None:
-        return []
-    # Asked in a process of its own: loading torch here would cost the agent memory for good.
-    answer = subprocess.run([sys.executable, "-c", _GPUS], capture_output=True, text=True)
-    return answer.stdout.splitlines() if answer.returncode == 0 else []
 
 
 def _versions() -> dict[str, str]:

@@ -8,12 +8,13 @@ from tempfile import TemporaryDirectory
 from types import TracebackType
 from typing import Any, Self
 
+import torch
 from torch import nn
 from torch.optim import Optimizer
 
 from search_space.apply import parameter_groups
 from search_space.spec import Training
-from workers.environment import LEASE_FILE
+from workers.environment import GPU_SHARE, LEASE_FILE
 from workers.handle import Model, Stateful, Trial
 from workers.phases import Course
 
@@ -30,11 +31,20 @@ def trial() -> Trial:
     path = os.environ.get(LEASE_FILE)
     if path is None:
         return Outside()
+    _keep_to_gpu_share()
     # Talking to the service needs more than torch and numpy; running alone does not.
     from workers.inside import Inside
     from workers.ranks import open_attempt
 
     return Inside(open_attempt(Path(path)))
+
+
+def _keep_to_gpu_share() -> None:
+    """Run out of memory when this trial's share is used up, not when that of others is."""
+    share = os.environ.get(GPU_SHARE)
+    if share is not None and torch.cuda.is_available():
+        rank = int(os.environ.get("LOCAL_RANK", 0))
+        torch.cuda.set_per_process_memory_fraction(float(share), rank)
 
 
 class Outside:

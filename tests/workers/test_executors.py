@@ -15,6 +15,7 @@ import pytest
 from search_space.contract import TaskOffer
 from tests.support.ray_cluster import ray_cluster
 from workers.executors.base import Executor, Order, Running, Share
+from workers.executors.gpus import Gpu
 from workers.executors.local import LocalExecutor
 from workers.tasks.base import CommandTask, FunctionTask, Place
 
@@ -174,7 +175,9 @@ def test_every_slot_has_its_own_gpu(
     fifo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    executor = LocalExecutor(Place(tmp_path, tmp_path, threads=1), slots=3, gpus=["a", "b"])
+    gpus = [Gpu(name, name, total_bytes=8, free_bytes=8) for name in ("a", "b")]
+    place = Place(tmp_path, tmp_path, threads=1)
+    executor = LocalExecutor(place, slots=3, gpus=gpus, run=lambda _: "8")
     code = f"import os; print(os.environ['CUDA_VISIBLE_DEVICES'], file=open({str(fifo)!r}, 'w'))"
     task = CommandTask(OFFER, (sys.executable, "-c", code), tmp_path)
     order = Order(task, {}, tmp_path / "lease.json", tmp_path / "log")

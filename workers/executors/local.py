@@ -7,6 +7,7 @@ ended with it.
 """
 
 import contextlib
+import logging
 import math
 import os
 import shutil
@@ -21,13 +22,16 @@ from multiprocessing.context import ForkServerProcess
 from typing import Any
 
 from search_space.contract import FailureClass, Outcome
-from workers.environment import DATA_ROOT, LEASE_FILE, TOKEN
-from workers.errors import NoDiskSpace
+from workers.environment import DATA_ROOT, GPU_SHARE, LEASE_FILE, TOKEN
+from workers.errors import NoDiskSpace, NoGpuMemory
 from workers.executors.base import Order
+from workers.executors.gpus import Gpu, Run, free_now, run
 from workers.executors.memory import kills_for_want_of_memory, used_by_session
 from workers.last_words import failed
 from workers.tasks.base import CommandTask, FunctionTask, Place
 from workers.tasks.loading import target_of
+
+logger = logging.getLogger(__name__)
 
 _PRELOADED = [
     "numpy",
@@ -58,6 +62,11 @@ _PRELOADED = [
 
 _GIB = 2**30
 _LOOK_SECONDS = 1.0
+# Of what was free when the worker started; the rest is for what the driver keeps per process.
+_FOR_TRIALS = 0.9
+# A driver frees the memory of a process that has ended a little later.
+_GPU_PATIENCE = 10.0
+_GPU_LOOK_SECONDS = 0.5
 _NO_MEMORY = "the machine ran out of memory, and the kernel killed the trial"
 
 
@@ -65,13 +74,25 @@ class LocalExecutor:
     """Implements `Executor`.
 
     Args:
-        gpus: Names of the GPUs; slot i uses number i modulo their count.
+        gpus: Slot i uses number i modulo their count. Slots that share one divide its memory.
+        run: Runs a command, as that which tells how much memory is free on a GPU.
+        gpu_patience: Seconds to wait for a trial's share of it.
     """
 
-    def __init__(self, place: Place, *, slots: int, gpus: list[str]) -> None:
+    def __init__(
+        self,
+        place: Place,
+        *,
+        slots: int,
+        gpus: Sequence[Gpu],
+        run: Run = run,
+        gpu_patience: float = _GPU_PATIENCE,
+    ) -> None:
         self._place = place
         self._slots = slots
         self._gpus = gpus
+        self._run = run
+        self._gpu_patience = gpu_patience
         self._context = get_context("forkserver")
         self._context.set_forkserver_preload(_PRELOADED)
         # Starting a process also polls all others, and of two polls at once one loses the code.
@@ -83,10 +104,11 @@ class LocalExecutor:
 
     @property
     def devices(self) -> list[str]:
-        return self._gpus or [f"cpu, {os.cpu_count()} cores"]
+        return [gpu.name for gpu in self._gpus] or [f"cpu, {os.cpu_count()} cores"]
 
     def start(self, order: Order, *, slot: int) -> "LocalRunning":
         self._check_disk()
+        self._check_gpus(order, slot)
         arguments = (order, self._place, self._environment(order, slot))
         process = self._context.Process(target=_main, args=arguments)
         with self._lock:
@@ -99,16 +121,39 @@ class LocalExecutor:
             reason = f"{free / _GIB:.2f} GiB are free, less than the {wanted / _GIB:g} GiB of"
             raise NoDiskSpace(self._place.home, f"{reason} --min-free-disk")
 
+    def _check_gpus(self, order: Order, slot: int) -> None:
+        """Wait until half of the trial's share is free; what else holds it is not ours."""
+        for gpu in (self._gpus[number] for number in self._gpu_numbers(order, slot)):
+            wanted = self._share(gpu, order) * gpu.total_bytes / 2
+            end = time.monotonic() + self._gpu_patience
+            while (free := free_now(gpu, self._run)) is not None and free < wanted:
+                if time.monotonic() >= end:
+                    raise NoGpuMemory(gpu.name, free / _GIB, wanted / _GIB)
+                time.sleep(_GPU_LOOK_SECONDS)
+            if free is None:
+                logger.warning("%s: nvidia-smi does not tell what is free on it", gpu.name)
+
+    def _gpu_numbers(self, order: Order, slot: int) -> list[int]:
+        if not self._gpus:
+            return []
+        devices = _devices(order)
+        return [(slot * devices + i) % len(self._gpus) for i in range(devices)]
+
+    def _share(self, gpu: Gpu, order: Order) -> float:
+        """Return what part of a GPU's memory a trial may use."""
+        sharing = math.ceil(self._slots * _devices(order) / len(self._gpus))
+        return _FOR_TRIALS * gpu.free_bytes / gpu.total_bytes / sharing
+
     def _environment(self, order: Order, slot: int) -> dict[str, str]:
-        devices = order.task.devices if isinstance(order.task, CommandTask) else 1
         environment = {
             LEASE_FILE: str(order.lease_file),
             DATA_ROOT: str(self._place.data_root),
-            "OMP_NUM_THREADS": str(max(1, self._place.threads // devices)),
+            "OMP_NUM_THREADS": str(max(1, self._place.threads // _devices(order))),
         }
-        if self._gpus:
-            numbers = [(slot * devices + i) % len(self._gpus) for i in range(devices)]
+        if numbers := self._gpu_numbers(order, slot):
             environment["CUDA_VISIBLE_DEVICES"] = ",".join(map(_visible_gpu, numbers))
+            share = min(self._share(self._gpus[number], order) for number in numbers)
+            environment[GPU_SHARE] = f"{share:.4f}"
         elif "CUDA_VISIBLE_DEVICES" in os.environ:
             # Ray's choice changes from trial to trial, and the forkserver knows its first alone.
             environment["CUDA_VISIBLE_DEVICES"] = os.environ["CUDA_VISIBLE_DEVICES"]
@@ -188,6 +233,10 @@ class LocalRunning:
             with contextlib.suppress(ProcessLookupError):
                 if self._process.is_alive():
                     os.kill(self.pid, number)
+
+
+def _devices(order: Order) -> int:
+    return order.task.devices if isinstance(order.task, CommandTask) else 1
 
 
 def _visible_gpu(index: int) -> str:

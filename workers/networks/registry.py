@@ -88,7 +88,7 @@ SERIES_CLASSIFIERS: Mapping[str, Network] = {
 SEGMENTERS: Mapping[str, Network] = {
     "unet": Network(
         "workers.networks.unet:UNet",
-        Recipe(learning_rate=2e-3, weight_decay=1e-4, optimizer="adamw", warm_up=0.1),
+        Recipe(learning_rate=5e-3, weight_decay=1e-4, optimizer="adamw", warm_up=0.1),
     ),
 }
 """Networks of segmentation."""

@@ -90,7 +90,7 @@ def _load(settings: dict[str, Any], place: Place) -> Images:
 
     cache: Path = place.home / "cache"
     if settings["dataset"] == "shapes":
-        return cached(cache, "shapes", "1", shapes.load)
+        return cached(cache, "shapes", "2", shapes.load)
     name, size = settings["dataset"].removeprefix(FOLDER_PREFIX), settings["image_size"]
     pairs = masks.files(place.data_root, name)
     source = f"{identity([path for pair in pairs for path in pair])} {size}"
