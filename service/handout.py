@@ -40,6 +40,7 @@ from service.turn import Turn, take_turn
 from service.words import WENT_SILENT, lost
 
 CPU = "cpu"
+"""Begins the name of a device that is none of the dear ones, as in `cpu, 8 cores`."""
 
 
 def find_work(core: Core, request: LeaseRequest, nothing: set[str]) -> Assignment | None:
@@ -167,7 +168,7 @@ def _gpus(manifest: WorkerManifest) -> float:
     """Return the share of GPUs that a slot of a worker has."""
     if manifest.gpus_per_slot is not None:
         return manifest.gpus_per_slot
-    return sum(device != CPU for device in manifest.devices) / manifest.slots
+    return sum(not device.startswith(CPU) for device in manifest.devices) / manifest.slots
 
 
 def _task_of(search: Search, trial: Trial) -> dict[str, Any]:

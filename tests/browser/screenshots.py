@@ -35,11 +35,10 @@ NIGHT: dict[str, Any] = {
     "baselines": {"original_seeds": 3, "uniform": True},
     "sampler": {"name": "random", "seed": 3},
     "pruner": {"name": "median"},
-    "budget": {"trials": 24},
+    "budget": {"trials": 60},
     "parallel": 2,
-    "confirm": {"shortlist": 2, "seeds": 2},
 }
-EPOCHS = 5
+EPOCHS = 4
 LARGE = 10_000
 WAITS_SECONDS = 900
 

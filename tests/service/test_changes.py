@@ -481,7 +481,7 @@ def test_pauses_cost_no_hours(player: Player, served: Served) -> None:
 
 
 def test_gpu_hours_count_the_share_of_gpus_that_a_slot_has(served: Served) -> None:
-    cpu = Player(served)
+    cpu = Player(served, devices=["cpu, 8 cores"])
     gpus = Player(served, devices=["NVIDIA A", "NVIDIA B"])
     search = cpu.submit(budget={"trials": 50, "gpu_hours": 1}, baselines=NO_BASELINES)
     cpu.inspect()

@@ -29,6 +29,11 @@ export async function file(path, signal) {
 
 export const post = (path, signal, body) => write("POST", path, signal, body);
 export const patch = (path, signal, body) => write("PATCH", path, signal, body);
+export async function put(path, signal, body) {
+  const answer = await request("PUT", path, { signal, headers: { "Content-Type": "application/octet-stream" }, body });
+  return reach(answer.json(), signal);
+}
+
 export const remove = (path, signal) => write("DELETE", path, signal);
 
 async function write(method, path, signal, body) {

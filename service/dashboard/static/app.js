@@ -7,7 +7,7 @@ import { morphChildren } from "./dom.js";
 import { showQueue } from "./queue.js";
 import { showSearch } from "./search.js";
 import { showSearches } from "./searches.js";
-import { readSession, session } from "./session.js";
+import { forget, known, maySubmit, session } from "./session.js";
 import { showSignIn } from "./signin.js";
 import { showSubmit } from "./submit.js";
 import { showTrial } from "./trial.js";
@@ -88,12 +88,14 @@ function open() {
   }
   if (place !== "workers") showWorkers(shell, document.getElementById("workers"));
   shell.attempt(async () => {
-    await readSession(shell.signal);
+    await known();
     signOut.hidden = session.open;
+    for (const link of links) link.hidden = link.dataset.place === "new" && !maySubmit();
   });
 }
 
 function signIn() {
+  forget();
   moves = null;
   showSignIn(new Shell(begin()), { done: open });
 }
@@ -114,6 +116,7 @@ document.querySelector(".skip").addEventListener("click", (event) => {
 });
 signOut.addEventListener("click", async () => {
   await remove("/session");
+  forget();
   signOut.hidden = true;
   signIn();
 });

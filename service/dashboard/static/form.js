@@ -2,6 +2,9 @@
 
 import { h } from "./dom.js";
 
+// What a number that is left out means.
+const EMPTY = { "confirm.epochs": "as in the search" };
+
 // Returns the fields of `properties`, which lie under `path` in the document.
 export function fields({ document, faults, schema, properties, path, required = [] }) {
   return Object.entries(properties).flatMap(([name, given]) => {
@@ -68,7 +71,7 @@ function control(shape, value, attributes, { nullable, isRequired }) {
   if (shape.type === "integer" || shape.type === "number") {
     const low = shape.minimum ?? shape.exclusiveMinimum;
     const high = shape.maximum ?? shape.exclusiveMaximum;
-    return h("input", { ...attributes, type: "number", value, min: low, max: high, step: shape.type === "integer" ? 1 : "any", placeholder: nullable ? "no limit" : null });
+    return h("input", { ...attributes, type: "number", value, min: low, max: high, step: shape.type === "integer" ? 1 : "any", placeholder: nullable ? EMPTY[attributes["data-path"]] ?? "no limit" : null });
   }
   if (shape.type === "string") {
     const list = shape.offered ? `${attributes.id}-offered` : null;

@@ -39,7 +39,7 @@ export class Log {
         { class: "card", "data-key": "log", "aria-labelledby": "log-title" },
         h("div", { class: "section-head" }, h("h2", { id: "log-title" }, "Log"), h("p", { class: "soft" }, `${words.whole(search.events)} events; the latest ${words.whole(rows.length)} are shown`)),
         rows.length
-          ? h("ol", { class: "log", tabindex: 0, "aria-labelledby": "log-title" }, rows.map((event) => h("li", { "data-key": `e${event.id}` }, h("span", { class: "soft number" }, event.id), h("span", {}, tell(event)))))
+          ? h("ol", { class: "log", tabindex: 0, "aria-labelledby": "log-title" }, rows.map((event) => h("li", { "data-key": `e${event.id}` }, h("span", { class: "soft number" }, event.id), event.data.at ? h("time", { class: "soft", datetime: event.data.at, title: words.wholeMoment(event.data.at) }, words.momentToSecond(event.data.at)) : h("span", {}), h("span", {}, tell(event)))))
           : h("p", { class: "soft" }, "Nothing yet."),
       ),
     ];

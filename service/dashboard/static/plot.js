@@ -83,7 +83,8 @@ function standalone(element) {
   const copy = element.cloneNode(true);
   copy.setAttribute("xmlns", "http://www.w3.org/2000/svg");
   const [ours, theirs] = [element, copy].map((one) => [one, ...one.querySelectorAll("*")]);
-  ours.forEach((one, i) => {
+  // One that is in no page has no computed style: it carries its own.
+  if (element.isConnected) ours.forEach((one, i) => {
     const style = getComputedStyle(one);
     for (const property of KEPT) theirs[i].setAttribute(property, style.getPropertyValue(property));
   });
@@ -122,7 +123,7 @@ const seconds = (time) => (time < 100 ? `${time.toFixed(1)} s` : `${(time / 60).
 function layout({ data, layout: given }, name, color, range) {
   const axis = { gridcolor: color("--line"), zeroline: false, linecolor: color("--line"), ticks: "" };
   const title = (text, standoff) => ({ text: plain(text), standoff, font: { size: 13 } });
-  const numbered = name === "history" ? trials(data) : {};
+  const numbered = name === "history" ? trials(data) : name === "rungs" || name === "intermediate" ? epochs(data) : {};
   return {
     ...given,
     xaxis: { ...given.xaxis, ...axis, showgrid: name === "timeline" || name === "pareto", ...numbered, title: title(given.xaxis.title.text, 8) },
@@ -143,6 +144,12 @@ function trials(data) {
   const last = Math.max(...data.flatMap((trace) => trace.x));
   const room = 0.6 + last / 100;
   return { range: [-room, last + room], ...(last <= 12 && { dtick: 1 }) };
+}
+
+// Whole epochs only.
+function epochs(data) {
+  const last = Math.max(...data.flatMap((trace) => trace.x));
+  return last <= 12 ? { dtick: 1 } : {};
 }
 
 // A network that diverged would press all others into one line.

@@ -7,12 +7,12 @@ import { h } from "./dom.js";
 import { Log } from "./log.js";
 import { Overview } from "./overview.js";
 import { paced } from "./pace.js";
-import { Pareto } from "./pareto.js";
 import * as parts from "./parts.js";
 import { save } from "./plot.js";
+import { known, mayOnlyRead, maySubmit } from "./session.js";
 import { Shapes } from "./shapes.js";
+import { Pareto, Timeline } from "./single.js";
 import { Sites } from "./sites.js";
-import { Timeline } from "./timeline.js";
 import { Trials } from "./trials.js";
 import { verdict } from "./verdict.js";
 import * as words from "./words.js";
@@ -59,7 +59,7 @@ export function showSearch(shell, id) {
   };
   const lookOnce = () =>
     attempt(async () => {
-      const [search, best] = await Promise.all([get(path, signal), get(`${path}/best`, signal)]);
+      const [search, best] = await Promise.all([get(path, signal), get(`${path}/best`, signal), known()]);
       announce(shell, seen.search, search);
       shell.title(search.name);
       Object.assign(seen, { search, best });
@@ -183,6 +183,7 @@ function header(search) {
       h("p", {}, parts.state(state), h("span", { class: "soft" }, facts.filter(Boolean).join(" \u00b7 "))),
     ),
     buttons(search),
+    maySubmit() ? null : h("p", { class: "soft", "data-key": "only" }, mayOnlyRead()),
     search.reason ? h("p", { class: `reason ${search.state}`, "data-key": "reason" }, capital(search.reason), ".") : null,
     h("div", { class: "how-far", "data-key": "progress" }, parts.progress(search), h("p", { class: "soft" }, parts.progressWords(search), times(search))),
   );
@@ -190,19 +191,20 @@ function header(search) {
 
 function times(search) {
   const begun = search.started_at ? [" \u00b7 started ", parts.moment(search.started_at)] : [" \u00b7 submitted ", parts.moment(search.created_at)];
-  const spent = search.spent ? ` \u00b7 ${words.hours(search.spent.gpu_hours)} of GPU time` : "";
-  return [...begun, search.ended_at ? [" \u00b7 ended ", parts.moment(search.ended_at)] : null, spent];
+  const spent = words.spent(search.spent);
+  return [...begun, search.ended_at ? [" \u00b7 ended ", parts.moment(search.ended_at)] : null, spent ? ` \u00b7 ${spent}` : null];
 }
 
 function buttons(search) {
   const isOver = words.hasEnded(search);
-  const mayCancel = !isOver && search.wanted !== "cancel" && search.wanted !== "kill";
+  const mayChange = maySubmit();
+  const mayCancel = mayChange && !isOver && search.wanted !== "cancel" && search.wanted !== "kill";
   const button = (action, text, kind = "") => h("button", { type: "button", class: kind, "data-action": action, "data-key": action }, text);
   return h(
     "div",
     { class: "actions", "data-key": "actions" },
     mayCancel && search.state !== "paused" ? button("pause", "Pause") : null,
-    search.state === "paused" ? button("resume", "Resume", "primary") : null,
+    mayChange && search.state === "paused" ? button("resume", "Resume", "primary") : null,
     mayCancel ? button("cancel", "Cancel\u2026") : null,
     h(
       "details",
@@ -211,10 +213,14 @@ function buttons(search) {
       h(
         "div",
         { class: "menu-items" },
-        button("fork", "Fork\u2026"),
-        search.state === "cancelled" || search.state === "failed" ? null : button("extend", "Extend\u2026"),
-        isOver ? null : button("kill", "Kill\u2026"),
-        button("delete", "Delete\u2026", "danger"),
+        mayChange
+          ? [
+              button("fork", "Fork\u2026"),
+              search.state === "cancelled" || search.state === "failed" ? null : button("extend", "Extend\u2026"),
+              isOver ? null : button("kill", "Kill\u2026"),
+              button("delete", "Delete\u2026", "danger"),
+            ]
+          : null,
         h("a", { href: `/v1/searches/${search.id}/trials.csv`, download: "" }, "Trials as CSV"),
         button("optuna", "Trials for Optuna"),
         search.best ? button("bundle", "Bundle of the best") : null,

@@ -5,7 +5,7 @@ import { here, keep } from "./address.js";
 import { h } from "./dom.js";
 import { poll } from "./pace.js";
 import * as parts from "./parts.js";
-import { session } from "./session.js";
+import { known, maySubmit, session } from "./session.js";
 import * as words from "./words.js";
 
 const EVERY_MS = 5_000;
@@ -24,7 +24,7 @@ export function showSearches(shell) {
     shell.attempt(async () => {
       const given = asked();
       const path = `/searches?${new URLSearchParams(Object.entries(given).filter(([, value]) => value))}`;
-      const page = await get(`${path}&limit=${Math.min(wanted, MOST)}`, signal);
+      const [page] = await Promise.all([get(`${path}&limit=${Math.min(wanted, MOST)}`, signal), known()]);
       // Beyond what one call may list, the pages that follow are fetched too.
       while (page.next && page.items.length < wanted) {
         const more = await get(`${path}&limit=${MOST}&cursor=${encodeURIComponent(page.next)}`, signal);
@@ -67,7 +67,7 @@ function view({ items, next }, given) {
   const isAll = !given.state && !given.named;
   if (!items.length && isAll) return [h("h1", {}, "Searches"), empty()];
   return [
-    h("div", { class: "section-head", "data-key": "head" }, h("h1", {}, "Searches"), h("a", { class: "button primary", href: "#/new" }, "New search")),
+    h("div", { class: "section-head", "data-key": "head" }, h("h1", {}, "Searches"), maySubmit() ? h("a", { class: "button primary", href: "#/new" }, "New search") : null),
     controls(given),
     items.length ? h("ul", { class: "searches", "data-key": "list" }, items.map(row)) : h("p", { class: "soft", "data-key": "none" }, "No search is like that."),
     next ? h("button", { type: "button", class: "more", "data-action": "more" }, "Show more") : null,
@@ -123,8 +123,8 @@ function result(search) {
 
 function when(search) {
   const [what, time] = search.started_at ? ["started", search.started_at] : ["submitted", search.created_at];
-  const spent = search.spent ? h("dd", { class: "soft" }, `${words.hours(search.spent.gpu_hours)} of GPU time`) : null;
-  return h("dl", { class: "when" }, h("dt", { class: "soft" }, what), h("dd", {}, parts.moment(time)), spent);
+  const spent = words.spent(search.spent);
+  return h("dl", { class: "when" }, h("dt", { class: "soft" }, what), h("dd", {}, parts.moment(time)), spent ? h("dd", { class: "soft" }, spent) : null);
 }
 
 function empty() {
@@ -139,7 +139,7 @@ function empty() {
     "div",
     { class: "card empty" },
     h("h2", {}, "No search yet"),
-    h("p", {}, "A search finds the best activation function for every layer of a network. ", h("a", { href: "#/new" }, "Write one here"), ", or submit one from a file:"),
+    h("p", {}, "A search finds the best activation function for every layer of a network. ", maySubmit() ? [h("a", { href: "#/new" }, "Write one here"), ", or submit one from a file:"] : "Submit one from a file:"),
     h("pre", {}, h("code", {}, "actsearch submit search.yaml")),
     h("p", {}, "or with curl:"),
     h("pre", {}, h("code", {}, submission.filter(Boolean).join("\n"))),

@@ -3,7 +3,9 @@
 
 import { Figures, head } from "./figures.js";
 import { h, svg } from "./dom.js";
+import { drawHeat, heat } from "./heat.js";
 import * as parts from "./parts.js";
+import { saveSvg } from "./plot.js";
 import * as words from "./words.js";
 
 const SHADES = 9;
@@ -11,7 +13,10 @@ const SHADES = 9;
 export class Sites {
   constructor(context) {
     this.figures = new Figures(context, ["importance", "heat", "parallel"]);
-    this.act = this.figures.act;
+    this.act = {
+      ...this.figures.act,
+      svg: (button) => (button.dataset.figure === "heat" ? saveSvg(drawHeat(this.figures.found.heat, this.best), "heat") : this.figures.act.svg(button)),
+    };
   }
 
   heard(event) {
@@ -23,6 +28,7 @@ export class Sites {
   }
 
   view({ search, best }) {
+    this.best = best;
     if (!search.plan) return [h("section", { class: "card" }, h("p", { class: "soft" }, "The sites appear once a worker has inspected the network."))];
     return [h("div", { class: "columns", "data-key": "sites" }, network(search, best), this.#importance()), this.#heat(best), this.#parallel()];
   }
@@ -47,7 +53,7 @@ export class Sites {
     return h(
       "section",
       { class: "card", "data-key": "heat", "aria-labelledby": "heat-title" },
-      head("heat", "Site by choice", isEmpty, ["csv"]),
+      head("heat", "Site by choice", isEmpty),
       isEmpty ? h("p", { class: "soft" }, figure ? "The first completed trial appears here." : "Loading\u2026") : heat(figure, best),
     );
   }
@@ -115,35 +121,6 @@ function importance(rows) {
 function explain({ trials, of, permutations }) {
   const sample = trials < of ? `${words.whole(trials)} of ${words.whole(of)} completed trials, evenly spread` : words.count(trials, "completed trial");
   return `Share of the importance (PED-ANOVA, ${sample}). The orange tick is what 95 % of ${permutations} shuffles stay below: grey bars could be chance.`;
-}
-
-function heat(figure, best) {
-  const { x, y, z, customdata } = figure.data[0];
-  const values = z.flat().filter((one) => one !== null);
-  const [low, high] = [Math.min(...values), Math.max(...values)];
-  const sign = best.direction === "minimize" ? -1 : 1;
-  const shade = (value) => {
-    const share = (value - low) / (high - low || 1);
-    return Math.round((sign > 0 ? share : 1 - share) * (SHADES - 1));
-  };
-  const cell = (value, [count, from, to]) => {
-    if (!count) return h("td", { class: "none" }, "\u2013");
-    const interval = from === null ? "one network" : `${words.value(from)} to ${words.value(to)}`;
-    return h("td", { class: `shade-${shade(value)}` }, h("strong", {}, words.value(value)), h("span", {}, `${count}\u00d7 \u00b7 ${interval}`));
-  };
-  return [
-    h(
-      "div",
-      { class: "scroll", tabindex: 0, role: "region", "aria-labelledby": "heat-title" },
-      h(
-        "table",
-        { class: "heat" },
-        h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "site"), x.map((choice) => h("th", { scope: "col" }, choice)))),
-        h("tbody", {}, y.map((site, i) => h("tr", {}, h("th", { scope: "row" }, site), x.map((_, j) => cell(z[i][j], customdata[i][j]))))),
-      ),
-    ),
-    h("p", { class: "soft" }, "Mean value of the completed networks with this choice at this site, how many they are, and its 95 % interval. The other sites differ between them: a cell says where to look, not what the choice causes."),
-  ];
 }
 
 function parallel(figure) {

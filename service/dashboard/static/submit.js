@@ -1,11 +1,12 @@
 // A new search: a form made from the service's JSON Schemas, or text; checked while it is written.
 
-import { Problem, get, post } from "./api.js";
+import { Problem, get, post, put } from "./api.js";
 import { here } from "./address.js";
 import { h } from "./dom.js";
 import { fields, setAt } from "./form.js";
 import { paced } from "./pace.js";
 import { glyph } from "./parts.js";
+import { known, mayOnlyRead, maySubmit } from "./session.js";
 import * as words from "./words.js";
 
 const CHECK_MS = 400;
@@ -30,7 +31,7 @@ export function showSubmit(shell) {
   const { signal } = shell;
   const main = document.getElementById("main");
   const from = here().query.get("from");
-  const seen = { document: null, text: null, faults: [], problem: null, preview: null, tasks: [], activations: [], schema: null, isBusy: false };
+  const seen = { document: null, text: null, faults: [], problem: null, preview: null, tasks: [], activations: [], schema: null, isBusy: false, storing: null };
   const draw = () => seen.document && shell.draw(...view(seen, from));
 
   const check = paced(CHECK_MS, async () => {
@@ -45,6 +46,21 @@ export function showSubmit(shell) {
     shell.connected(true);
     draw();
   }, signal);
+  // Weights from a file of the reader's own are stored, and named by their digest.
+  const store = async (field) => {
+    const [chosen] = field.files;
+    if (!chosen) return;
+    Object.assign(seen, { storing: `storing ${chosen.name}\u2026` });
+    draw();
+    try {
+      const { sha256, size } = await put("/artifacts", signal, chosen);
+      change(() => Object.assign(seen, { storing: `${chosen.name} is stored, ${words.bytes(size)}` }, { document: { ...seen.document, start: { weights: sha256 } } }));
+    } catch (error) {
+      if (signal.aborted) return;
+      Object.assign(seen, { storing: `${chosen.name} could not be stored: ${error.message}` });
+      draw();
+    }
+  };
   const change = (work) => {
     work();
     draw();
@@ -84,6 +100,8 @@ export function showSubmit(shell) {
     if (target.dataset.path) change(() => setAt(seen.document, target.dataset.path.split("."), read(target)));
     if (target.dataset.choice) change(() => choose(seen, target.dataset.choice, target.checked));
     if (target.dataset.optional) change(() => (seen.document[target.dataset.optional] = target.checked ? {} : null));
+    if (target.dataset.start) change(() => (seen.document.start = target.value === "scratch" ? "scratch" : { weights: "" }));
+    if (target.dataset.weights) store(target);
     if (target.dataset.text) change(() => (seen.text = target.value));
     if (target.dataset.task) change(() => (seen.document.task = starting(seen.tasks.find((one) => one.name === target.value))));
   }, { signal });
@@ -91,6 +109,8 @@ export function showSubmit(shell) {
   shell.title("New search");
   shell.draw(h("h1", {}, "New search"), h("p", { class: "soft" }, "Loading\u2026"));
   shell.attempt(async () => {
+    await known();
+    if (!maySubmit()) return shell.draw(h("h1", {}, "New search"), h("p", {}, mayOnlyRead()));
     const [tasks, activations, schema, search] = await Promise.all([get("/tasks", signal), get("/activations", signal), get("/searches/schema", signal), from ? get(`/searches/${encodeURIComponent(from)}`, signal) : null]);
     const document = search ? forked(search) : { task: starting(tasks[0]), budget: {}, choices: activations.filter((one) => one.standard).map((one) => one.name) };
     Object.assign(seen, { tasks, activations, schema, document, start: structuredClone(document) });
@@ -156,6 +176,7 @@ function asForm(seen) {
       tasks.length ? null : h("p", { class: "soft" }, "No worker has called in yet, so what can be trained is not known."),
     ),
     choices(seen),
+    start(seen),
     SECTIONS.filter(([name]) => schema.properties[name]).map(([name, title, about]) => section(all, name, title, about)),
     h("details", { class: "card", "data-key": "others" }, h("summary", {}, "More"), h("div", { class: "fields" }, fields({ ...all, properties: Object.fromEntries(OTHERS.filter((one) => schema.properties[one]).map((one) => [one, schema.properties[one]])), path: [] }))),
   );
@@ -171,6 +192,30 @@ function section(all, name, title, about) {
     h("p", { class: "soft" }, about),
     isOptional ? h("label", { class: "check" }, h("input", { type: "checkbox", "data-optional": name, checked: !isOff }), ` ${title.toLowerCase()}`) : null,
     isOff || Array.isArray(all.document[name]) ? null : h("div", { class: "fields" }, fields({ ...all, properties: { [name]: all.schema.properties[name] }, path: [] })),
+  );
+}
+
+function start({ document, faults, storing }) {
+  const weights = typeof document.start === "object" ? document.start?.weights ?? "" : null;
+  const wrong = faults.filter((one) => one.field.startsWith("start"));
+  return h(
+    "fieldset",
+    { class: "card", "data-key": "start" },
+    h("legend", {}, "Start"),
+    h("p", { class: "soft" }, "Train every candidate from scratch, or tune weights that the network has been trained to"),
+    h(
+      "div",
+      { class: "fields" },
+      h("label", { class: "field" }, h("span", {}, "start"), h("select", { "data-start": "1" }, h("option", { value: "scratch", selected: weights === null }, "from scratch"), h("option", { value: "weights", selected: weights !== null }, "from trained weights"))),
+      weights === null
+        ? null
+        : [
+            h("label", { class: "field wide", "data-key": "digest" }, h("span", {}, "sha256 of stored weights"), h("input", { type: "text", "data-path": "start.weights", id: "field-start.weights", value: weights, maxlength: 64, spellcheck: "false", "aria-invalid": wrong.length ? "true" : null, "aria-describedby": "start-help" })),
+            h("label", { class: "field", "data-key": "file" }, h("span", {}, "or a file to store"), h("input", { type: "file", accept: ".safetensors", "data-weights": "1", "data-keep": true })),
+          ],
+    ),
+    weights === null ? null : h("p", { class: "soft", id: "start-help", "aria-live": "polite" }, storing ?? "A safetensors file of the network's weights; the files of a trial have their sha256 on its page."),
+    wrong.map((one) => h("p", { class: "error" }, one.message)),
   );
 }
 

@@ -1,16 +1,17 @@
 // One trial: its curve, config, environment, log and files.
 
 import { Problem, file, get } from "./api.js";
-import { chart, legend } from "./chart.js";
+import { chart } from "./chart.js";
 import { h } from "./dom.js";
 import { poll } from "./pace.js";
 import * as parts from "./parts.js";
 import { save } from "./plot.js";
-import { gallery } from "./shapes.js";
+import { gallery, key, shapesOf } from "./shapes.js";
 import * as words from "./words.js";
 
 const EVERY_MS = 2_000;
 const LOG_LINES = 400;
+const RUN = "run.json";
 
 export function showTrial(shell, id) {
   const { signal } = shell;
@@ -22,8 +23,9 @@ export function showTrial(shell, id) {
         if (seen.trial && isOver(seen.trial) && seen.search) return;
         const trial = await get(path, signal);
         const [search, reports, artifacts, attempts] = await Promise.all([get(`/searches/${trial.search_id}`, signal), get(`${path}/reports`, signal), get(`${path}/artifacts`, signal), log(path, signal)]);
-        const shapes = artifacts.some((one) => one.name === "shapes.json") ? await get(`${path}/artifacts/shapes.json`, signal) : null;
-        Object.assign(seen, { trial, search, reports, artifacts, shapes, log: attempts });
+        const has = (name) => artifacts.some((one) => one.name === name);
+        const [shapes, run] = await Promise.all([has("shapes.json") ? shapesOf(`/searches/${trial.search_id}`, id, null, signal) : null, has(RUN) ? get(`${path}/artifacts/${RUN}`, signal) : null]);
+        Object.assign(seen, { trial, search, reports, artifacts, shapes, run, log: attempts });
         shell.connected(true);
         shell.title(`Trial ${trial.number ?? ""} of ${search.name}`);
         shell.draw(...view(seen));
@@ -31,7 +33,16 @@ export function showTrial(shell, id) {
       .catch((problem) => shell.draw(h("h1", {}, "This trial cannot be shown"), h("p", { role: "alert" }, `${problem.message}.`), h("p", {}, h("a", { href: "#/" }, "All searches"))));
   const act = {
     config: () => save(json(config(seen)), `trial-${seen.trial.number}-candidate.json`),
-    file: async (button) => save(await file(`${path}/artifacts/${button.dataset.name}`, signal), button.dataset.name),
+    file: async (button) => {
+      try {
+        save(await file(`${path}/artifacts/${button.dataset.name}`, signal), button.dataset.name);
+        seen.error = null;
+      } catch (error) {
+        if (signal.aborted) return;
+        seen.error = `${button.dataset.name} could not be downloaded: ${error.message}`;
+      }
+      shell.draw(...view(seen));
+    },
   };
   document.getElementById("main").addEventListener("click", (event) => {
     const button = event.target.closest("[data-action]");
@@ -63,11 +74,12 @@ function view(seen) {
   return [
     h("nav", { class: "crumbs", "aria-label": "You are here" }, h("a", { href: "#/" }, "Searches"), " / ", h("a", { href: `#/search/${search.id}/trials` }, search.name)),
     header(trial),
+    h("p", { class: "error", role: "alert", "data-key": "error" }, seen.error),
     h("div", { class: "columns" }, curve(seen), facts(seen)),
     network(seen),
-    seen.shapes ? h("section", { class: "card", "aria-labelledby": "shapes-title" }, h("div", { class: "section-head" }, h("h2", { id: "shapes-title" }, "Learned functions"), legend(["found", "found"], ["before", "before"], ["near", "nearest classic"], ["density", "its inputs"], ["mark", "knots"])), gallery(seen.shapes, null, false)) : null,
+    seen.shapes ? h("section", { class: "card", "aria-labelledby": "shapes-title" }, h("div", { class: "section-head" }, h("h2", { id: "shapes-title" }, "Learned functions"), key(false)), gallery(seen.shapes, null, false)) : null,
+    h("div", { class: "columns", "data-key": "records" }, environment(seen), artifacts(seen)),
     printed(seen),
-    artifacts(seen),
   ].filter(Boolean);
 }
 
@@ -83,8 +95,10 @@ function header(trial) {
 }
 
 function curve({ trial, search, reports }) {
+  const goals = [search.document.objective].flat().map((one) => one.metric);
   const metrics = [...new Set(reports.flatMap((report) => Object.keys(report.metrics)))];
-  const shown = metrics.length ? metrics : [search.document.objective].flat().map((one) => one.metric);
+  // What the search is for comes first.
+  const shown = metrics.length ? metrics.sort((a, b) => goals.includes(b) - goals.includes(a)) : goals;
   const charts = shown.map((metric) => {
     const y = reports.map((report) => report.metrics[metric] ?? report.value);
     const line = { x: reports.map((report) => report.step), y, kind: "found" };
@@ -113,7 +127,6 @@ function facts({ trial, search }) {
     trial.repeat_of ? ["repeats", h("a", { href: `#/trial/${trial.repeat_of}` }, "an earlier trial")] : null,
     ...measured,
     ...Object.entries(trial.candidate?.training ?? {}).map(([name, value]) => [name.replaceAll("_", " "), String(value)]),
-    ...Object.entries(trial.environment ?? {}).map(([name, value]) => [name, String(value)]),
   ].filter(Boolean);
   return h("section", { class: "card", "data-key": "facts", "aria-labelledby": "facts-title" }, h("h2", { id: "facts-title" }, "Facts"), h("dl", { class: "facts" }, rows.map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, value)))));
 }
@@ -136,11 +149,30 @@ function printed({ log: found }) {
   return h("section", { class: "card", "data-key": "printed", "aria-labelledby": "printed-title" }, h("h2", { id: "printed-title" }, "Output"), found.text ? h("pre", { class: "output", tabindex: 0, "aria-labelledby": "printed-title" }, found.text) : h("p", { class: "soft" }, "It has printed nothing."));
 }
 
+// What the trial ran on; a trial that has not begun has none yet.
+function environment({ run }) {
+  if (!run) return h("section", { class: "card", "data-key": "environment", "aria-labelledby": "environment-title" }, h("h2", { id: "environment-title" }, "Environment"), h("p", { class: "soft" }, "It is known once the trial has begun."));
+  const { python, packages = {}, machine, processor, gpu, cuda, threads, deterministic, commit } = run.environment;
+  const rows = [
+    ["device", gpu ?? "CPU"],
+    ["processor", processor],
+    ["threads", String(threads)],
+    ["deterministic", deterministic ? "yes, enforced" : "not enforced"],
+    ["versions", [`python ${python}`, ...Object.entries(packages).map(([name, version]) => `${name} ${version}`), cuda ? `CUDA ${cuda}` : null].filter(Boolean).join(", ")],
+    ["machine", machine],
+    ["code", commit ? h("code", {}, commit) : "not known"],
+    ["sites", h("code", {}, run.assignment.fingerprint)],
+    run.assignment.start ? ["starts from weights", h("code", {}, run.assignment.start.sha256)] : null,
+    run.resumed_at ? ["resumed", `after ${words.count(run.resumed_at, "epoch")} of an earlier attempt`] : null,
+  ].filter(Boolean);
+  return h("section", { class: "card", "data-key": "environment", "aria-labelledby": "environment-title" }, h("h2", { id: "environment-title" }, "Environment"), h("dl", { class: "facts" }, rows.map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, value)))));
+}
+
 function artifacts({ artifacts: files }) {
   return h(
     "section",
     { class: "card", "data-key": "files", "aria-labelledby": "files-title" },
     h("h2", { id: "files-title" }, "Files"),
-    files.length ? h("ul", { class: "files" }, files.map((one) => h("li", { "data-key": one.name }, h("button", { type: "button", class: "link", "data-action": "file", "data-name": one.name }, one.name), h("span", { class: "soft" }, `${words.bytes(one.size)} \u00b7 attempt ${one.attempt}`)))) : h("p", { class: "soft" }, "None is stored."),
+    files.length ? h("ul", { class: "files" }, files.map((one) => h("li", { "data-key": one.name }, h("button", { type: "button", class: "link", "data-action": "file", "data-name": one.name }, one.name), h("span", { class: "soft" }, `${words.bytes(one.size)} \u00b7 attempt ${one.attempt}`), h("code", { class: "soft digest" }, one.sha256)))) : h("p", { class: "soft" }, "None is stored."),
   );
 }

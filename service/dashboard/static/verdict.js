@@ -1,16 +1,74 @@
-// What may be said of a search so far.
+// What may be said of a search so far: in a few words, in a sentence, in numbers.
 
-import { h } from "./dom.js";
+import { h, svg } from "./dom.js";
 import * as words from "./words.js";
 
-
 export function verdict(search, best) {
+  const { kind, mark, head, more } = said(search, best);
   const isEmpty = best.original.mean === null && !search.best;
   return h(
     "section",
-    { class: "card verdict", "data-key": "verdict", "aria-label": "Result so far" },
+    { class: `card verdict ${kind}`, "data-key": "verdict", "aria-label": "Result so far" },
+    h("p", { class: "headline" }, h("span", { class: "mark", "aria-hidden": "true" }, mark), " ", head),
+    h("p", { class: "claim soft" }, more),
+    best.comparisons.length ? comparisons(best) : null,
     isEmpty ? null : facts(search, best),
-    h("p", { class: isEmpty ? null : "claim" }, sentence(search, best)),
+  );
+}
+
+// The first words are those that somebody reads who looks for five seconds.
+function said(search, best) {
+  const [first] = best.comparisons;
+  const tested = first && `${words.difference(first.difference, best.metric)} ${interval(first, best.metric)} on test data`;
+  if (best.status === "confirmed") return { kind: "confirmed", mark: "\u2713", head: `Confirmed: ${tested}`, more: `${capital(plain(best.claim))}.` };
+  if (best.status === "noise") return { kind: "noise", mark: "\u2248", head: "The gain cannot be told from noise", more: `${capital(plain(best.claim))}. Keep the original network, or confirm with more seeds.` };
+  if (!search.best) return { kind: "none", mark: "\u25cb", head: words.hasEnded(search) ? "No candidate has finished" : "Nothing can be said yet", more: words.hasEnded(search) ? "There is no result." : "No candidate has finished." };
+  return { kind: "open", mark: "\u25d4", ...unconfirmed(search, best) };
+}
+
+function unconfirmed(search, best) {
+  const top = `Best so far ${words.value(search.best.value)}`;
+  const gain = best.ranking[0]?.gain ?? null;
+  const head = gain === null ? `${top}, unconfirmed` : `${words.difference(gain, best.metric)} on the original so far, unconfirmed`;
+  if (best.luck === null) return { head, more: `${top} (unconfirmed). ${capital(luckMissing(best))}.` };
+  const sign = best.direction === "minimize" ? -1 : 1;
+  const isBeyond = sign * (search.best.value - best.luck) > 0;
+  const next = search.document.confirm && !words.hasEnded(search) ? "; the search confirms it when its trials have ended" : "";
+  const reading = isBeyond ? `It lies beyond what luck alone would show, but only fresh seeds can confirm it${next}.` : "It cannot be told from luck.";
+  return { head, more: `${top} (unconfirmed; ${words.luckWords(best.luck, best.luck_of)}). ${reading}` };
+}
+
+const interval = ({ low, high }, metric) => `[${words.difference(low, metric, { unit: false })}, ${words.difference(high, metric, { unit: false })}]`;
+
+// The service writes with plain hyphens.
+const plain = (claim) => claim.replaceAll(/(^|[\s[])-(?=\d)/g, "$1\u2212");
+
+// Each difference on test data with its interval, over one line of no difference.
+function comparisons(best) {
+  const reach = Math.max(...best.comparisons.flatMap(({ low, high }) => [Math.abs(low), Math.abs(high)]), 1e-9);
+  return h(
+    "ul",
+    { class: "comparisons", "data-key": "comparisons" },
+    best.comparisons.map((one) =>
+      h(
+        "li",
+        { class: one.holds ? "holds" : null },
+        h("span", { class: "against" }, `over the ${one.against}`),
+        drawn(one, reach),
+        h("span", { class: "number" }, words.difference(one.difference, best.metric), h("span", { class: "soft" }, ` ${interval(one, best.metric)}`)),
+      ),
+    ),
+  );
+}
+
+function drawn({ difference, low, high }, reach) {
+  const at = (value) => (100 + (value / reach) * 94).toFixed(2);
+  return svg(
+    "svg",
+    { class: "interval-plot", viewBox: "0 0 200 20", preserveAspectRatio: "none", "aria-hidden": "true" },
+    svg("path", { class: "zero", d: "M100 0V20" }),
+    svg("path", { class: "reach", d: `M${at(low)} 10H${at(high)}` }),
+    svg("path", { class: "middle", d: `M${at(difference)} 4V16` }),
   );
 }
 
@@ -18,27 +76,15 @@ function facts(search, best) {
   const { original, luck } = best;
   const top = best.ranking[0];
   const gain = top?.gain == null ? null : `${words.difference(top.gain, best.metric)} on the original`;
-  const times = top?.step_seconds == null ? null : `${words.stepTime(top.step_seconds)}; original ${words.stepTime(original.step_seconds)}`;
+  const times = top?.step_seconds == null ? null : original.step_seconds === null ? words.stepTime(top.step_seconds) : `${words.stepTime(top.step_seconds)}; original ${words.stepTime(original.step_seconds)}`;
   return h(
     "dl",
     { "data-key": "facts" },
-    fact("Best so far", words.value(search.best?.value), gain, "best"),
-    luck === null ? fact("By luck", words.value(null), luckMissing(search)) : fact("By luck", words.value(luck), words.equalNetworks(best.luck_of), "luck"),
+    fact(best.comparisons.length ? "Best on validation data" : "Best so far", words.value(search.best?.value), gain, "best"),
+    luck === null ? fact("By luck", words.value(null), luckMissing(best)) : fact("By luck", words.value(luck), words.equalNetworks(best.luck_of), "luck"),
     fact("Original", words.value(original.mean), spread(original, best.metric)),
     fact("Step time of the best", words.ratio(top?.step_ratio), times),
   );
-}
-
-function sentence(search, best) {
-  if (best.status === "confirmed") return `Confirmed: ${best.claim}.`;
-  if (best.status === "noise") return `After confirmation: ${best.claim}.`;
-  if (!search.best) return "Nothing can be said yet: no candidate has finished.";
-  const top = `Best so far ${words.value(search.best.value)}`;
-  if (best.luck === null) return `${top} (unconfirmed).`;
-  const sign = best.direction === "minimize" ? -1 : 1;
-  const isBeyond = sign * (search.best.value - best.luck) > 0;
-  const reading = isBeyond ? "It lies beyond what luck alone would show, but only fresh seeds can confirm it." : "It cannot be told from luck.";
-  return `${top} (unconfirmed; ${words.luckWords(best.luck, best.luck_of)}). ${reading}`;
 }
 
 function fact(name, number, more, kind = "") {
@@ -52,9 +98,10 @@ function spread(original, metric) {
   return `\u00b1 ${words.difference(original.spread, metric).replace(/^[+\u00b1]/, "")} over ${seeds}`;
 }
 
-function luckMissing(search) {
-  const { original_seeds: seeds } = search.document.baselines;
-  return seeds < 3 ? "needs 3 seeds of the original" : "shown once a proposed trial has finished";
+function luckMissing(best) {
+  return best.original.values.length < 3 ? "what luck would show is known once the original has 3 seeds" : "what luck would show is known once a proposed trial has completed";
 }
+
+const capital = (text) => text.charAt(0).toUpperCase() + text.slice(1);
 
 export const readable = (metric) => metric.replaceAll("_", " ");

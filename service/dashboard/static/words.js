@@ -4,6 +4,7 @@ const MINUS = "\u2212";
 const NONE = "\u2013";
 
 const day = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "short", hour: "2-digit", minute: "2-digit" });
+const second = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "short", hour: "2-digit", minute: "2-digit", second: "2-digit" });
 const grouped = new Intl.NumberFormat();
 const full = new Intl.DateTimeFormat(undefined, { dateStyle: "full", timeStyle: "long" });
 
@@ -44,6 +45,7 @@ export function duration(seconds) {
 }
 
 export const moment = (text) => day.format(new Date(text));
+export const momentToSecond = (text) => second.format(new Date(text));
 export const wholeMoment = (text) => full.format(new Date(text));
 
 export const whole = (number) => grouped.format(number);
@@ -73,7 +75,8 @@ export function activation(spec) {
 }
 
 export function wholeActivation(spec) {
-  const params = Object.entries(spec.params ?? {}).map(([name, one]) => `${name} ${one}`);
+  const given = Object.entries(spec.params ?? {}).filter(([, one]) => one !== null);
+  const params = given.map(([name, one]) => (one === true ? name : one === false ? `no ${name}` : `${name} ${one}`).replaceAll("_", " "));
   if (spec.initial) params.push(`share ${spec.share}`, `starts as ${spec.initial}`);
   return [spec.name, ...params].join(", ");
 }
@@ -90,6 +93,12 @@ export function bytes(number) {
   const units = ["B", "kB", "MB", "GB"];
   const power = Math.min(units.length - 1, Math.floor(Math.log10(Math.max(number, 1)) / 3));
   return `${(number / 1000 ** power).toFixed(power ? 1 : 0)} ${units[power]}`;
+}
+
+// What a search has spent: on machines without a GPU, the hours in which it ran.
+export function spent({ hours: ran, gpu_hours: gpu }) {
+  if (gpu > 0) return `${hours(gpu)} of GPU time`;
+  return ran > 0 ? `ran ${hours(ran)}` : null;
 }
 
 export function hours(number) {

@@ -1,0 +1,52 @@
+// Tabs that show one figure of the service.
+
+import { Figures } from "./figures.js";
+
+class Single {
+  constructor(context, name, texts) {
+    this.name = name;
+    this.texts = texts;
+    this.figures = new Figures(context, [name]);
+    this.act = this.figures.act;
+  }
+
+  heard(event) {
+    this.figures.heard(event);
+  }
+
+  look() {
+    return this.figures.look();
+  }
+
+  paint({ best }) {
+    return this.figures.paint(best);
+  }
+
+  view() {
+    return [this.figures.card(this.name, this.texts)];
+  }
+}
+
+// What good values cost.
+export class Pareto extends Single {
+  constructor(context) {
+    super(context, "pareto", {
+      title: "What good values cost",
+      label: "Value against the time of a training step, for every completed network.",
+      nothing: "The first completed trial appears here.",
+      note: "Orange networks are beaten by no other in both. Times are the fastest epoch of each; what else ran on the machine blurs them.",
+    });
+  }
+}
+
+// What every slot of every worker did, and when.
+export class Timeline extends Single {
+  constructor(context) {
+    super(context, "timeline", {
+      title: "Who did what, and when",
+      label: "A bar for every attempt, by worker and slot.",
+      nothing: "The first attempt appears here.",
+      note: "At most the last 1,000 attempts. Times are in your zone.",
+    });
+  }
+}
