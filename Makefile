@@ -24,7 +24,7 @@ help:
 	@echo "make test-slow  the tests that need longer, a browser, PostgreSQL, Ray or a GPU"
 	@echo "make check      lint, types and import rules"
 	@echo "make bench      benchmarks, as ratios"
-	@echo "make screenshots   every page, light and dark, into ./build/screenshots"
+	@echo "make screenshots   every page, into ./build/screenshots, and those of the README anew"
 	@echo "make format     put the code in shape"
 	@echo "make clean      remove ./.venv and what tools have cached"
 
@@ -65,7 +65,7 @@ bench: $(DEV)
 	$(BIN)/python -m tests.benchmarks.scale --quick
 
 screenshots: $(DEV)
-	OMP_NUM_THREADS=1 $(BIN)/python -m tests.browser.screenshots build/screenshots
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.browser.screenshots build/screenshots --docs docs
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

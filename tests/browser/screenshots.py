@@ -1,4 +1,4 @@
-"""Pictures of every page, light and dark: `python -m tests.browser.screenshots FOLDER`.
+"""Pictures of every page, light, dark and narrow: `python -m tests.browser.screenshots FOLDER`.
 
 A real service, a real worker that trains on digits, and beside its search one of thousands of
 trials put into the store.
@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, ViewportSize, expect, sync_playwright
 
 from service.store.database import Database
 from service.store.place import store_url
@@ -34,11 +34,18 @@ NIGHT: dict[str, Any] = {
     "sites": {"per": "layer"},
     "baselines": {"original_seeds": 3, "uniform": True},
     "sampler": {"name": "random", "seed": 3},
-    "pruner": {"name": "median"},
-    "budget": {"trials": 60},
+    "pruner": {"name": "asha"},
+    "budget": {"trials": 72},
     "parallel": 2,
+    "confirm": {"shortlist": 3, "seeds": 8},
 }
 EPOCHS = 4
+ALL_DRAWN = """() => [...document.querySelectorAll(".plot:not(.none) > div")]
+  .every((one) => one.querySelector(".main-svg .legend"))"""
+WIDE: ViewportSize = {"width": 1280, "height": 800}
+TABLET: ViewportSize = {"width": 820, "height": 1100}
+SHOWN = {"overview": 1330, "shapes": None, "sites": None}
+"""What the README shows, and how far down."""
 LARGE = 10_000
 WAITS_SECONDS = 900
 
@@ -107,7 +114,7 @@ def shoot(browser: Browser, url: str, found: dict[str, str], folder: Path, only:
     for scheme in ("light", "dark"):
         context = browser.new_context(
             color_scheme=scheme,  # type: ignore[arg-type]
-            viewport={"width": 1280, "height": 800},
+            viewport=WIDE,
             device_scale_factor=1,
         )
         page = context.new_page()
@@ -115,7 +122,28 @@ def shoot(browser: Browser, url: str, found: dict[str, str], folder: Path, only:
             if not only or name in only:
                 visit(page, f"{url}/#/{address}")
                 page.screenshot(path=folder / f"{name}-{scheme}.png", full_page=True)
+                if scheme == "light":
+                    narrow(page, folder / f"{name}-tablet.png")
         context.close()
+
+
+def narrow(page: Page, path: Path) -> None:
+    """Take the same page as wide as a tablet."""
+    page.set_viewport_size(TABLET)
+    page.wait_for_timeout(500)  # Plots follow a moment after the window.
+    page.screenshot(path=path, full_page=True)
+    page.set_viewport_size(WIDE)
+
+
+def show(folder: Path, docs: Path) -> None:
+    """Put the pictures that the README shows beside it."""
+    from PIL import Image
+
+    for name, height in SHOWN.items():
+        with Image.open(folder / f"{name}-light.png") as picture:
+            whole = picture.convert("RGB")
+            cut = whole.crop((0, 0, whole.width, min(height or whole.height, whole.height)))
+            cut.save(docs / f"page-{name}.webp", quality=84, method=6)
 
 
 def visit(page: Page, url: str) -> None:
@@ -126,12 +154,14 @@ def visit(page: Page, url: str) -> None:
     for waiting in ("Loading\u2026", "Working it out\u2026", "Checking\u2026"):
         expect(page.get_by_text(waiting)).to_have_count(0, timeout=30_000)
     page.wait_for_load_state("networkidle" if "#/search/" not in url else "load")
-    page.wait_for_timeout(700)  # What Plotly draws is drawn a moment later.
+    page.wait_for_function(ALL_DRAWN)
+    page.wait_for_timeout(300)  # Until what was drawn has come to rest.
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
+    parser.add_argument("--docs", type=Path, help="renew what the README shows, in this folder")
     parser.add_argument("--only", nargs="*", default=[], help="names of pages")
     parser.add_argument("--large", type=int, default=LARGE, help="trials of the large search")
     given = parser.parse_args()
@@ -146,6 +176,8 @@ def main() -> None:
                 found = pages(service, ids)
                 shoot(browser, service.url, found, given.folder, given.only)
                 browser.close()
+                if given.docs is not None:
+                    show(given.folder, given.docs)
         finally:
             service.http.close()
             service.kill()

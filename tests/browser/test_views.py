@@ -1,18 +1,21 @@
 """Every view of the page, on a search that a real worker has trained."""
 
 import csv
+import hashlib
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from io import StringIO
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import optuna
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Route, expect
 
 from service.store.database import Database
 from service.store.place import store_url
@@ -149,8 +152,27 @@ def test_pwlu_shows_its_knots_and_meta_acon_its_switches(night: Night, page: Pag
     panel = page.locator(".gallery > li").first
     expect(panel).to_contain_text("segments; bounds")
     expect(panel.locator("svg.main path.mark").first).to_be_attached()
+    page.get_by_role("slider").fill("0")
+    expect(page.locator(".epochs output")).to_have_text("1")
+    expect(panel).to_contain_text("segments; bounds")
     page.locator("[data-change=shown]").select_option(by_label["uniform meta_acon"])
     expect(panel).to_contain_text("beta by sample")
+    betas = panel.get_by_role("img", name="beta by sample").locator("path.line").first
+    last = betas.get_attribute("d")
+    page.get_by_role("slider").fill("0")
+    expect(page.locator(".epochs output")).to_have_text("1")
+    expect(betas).not_to_have_attribute("d", str(last))
+
+
+def test_trials_that_are_in_no_ranking_have_shapes_too(night: Night, page: Page) -> None:
+    """An original is in no ranking: its address alone names it."""
+    trials = night.service.http.get(f"/searches/{night.search}/trials").json()["items"]
+    first, second = [one["id"] for one in trials if one["label"] == "original"][:2]
+    page.goto(night.address(f"search/NIGHT/shapes?trial={first}&with={second}"))
+    expect(page.locator(".gallery > li")).to_have_count(3)
+    expect(page.locator("[data-change=shown]")).to_have_value(first)
+    expect(page.locator("[data-change=overlay]")).to_have_value(second)
+    expect(page.locator(".gallery svg.main path.line.other").first).to_be_attached()
 
 
 def test_a_slider_moves_through_the_epochs(night: Night, page: Page) -> None:
@@ -160,7 +182,7 @@ def test_a_slider_moves_through_the_epochs(night: Night, page: Page) -> None:
     before = curve.get_attribute("d")
     page.get_by_role("slider").fill("0")
     expect(page.locator(".epochs output")).to_have_text("1")
-    assert curve.get_attribute("d") != before
+    expect(curve).not_to_have_attribute("d", str(before))
     assert "epoch=1" in page.url
 
 
@@ -220,6 +242,14 @@ def test_figures_and_trials_are_downloaded(night: Night, page: Page, tmp_path: P
     assert rows[0] == ["series", "x", "y", "text"]
     assert ["original", "0"] in [row[:2] for row in rows]
 
+    page.get_by_role("link", name="Sites", exact=True).click()
+    heat = download(page, lambda: page.get_by_label("Download Site by choice as SVG").click())
+    drawn = ElementTree.parse(heat.path())
+    texts = [text.text for text in drawn.iter("{http://www.w3.org/2000/svg}text")]
+    assert {"relu", "pwlu", "blocks.0.2"} <= set(texts)
+    shades = {rect.get("fill") for rect in drawn.iter("{http://www.w3.org/2000/svg}rect")}
+    assert len(shades) > 2
+
     page.get_by_text("More", exact=True).click()
     every = download(page, lambda: page.get_by_role("link", name="Trials as CSV").click())
     trials = list(csv.DictReader(StringIO(every.path().read_text())))
@@ -239,6 +269,9 @@ def test_a_trial_shows_its_curve_and_its_files(night: Night, page: Page) -> None
     expect(page.get_by_role("heading", level=1)).to_contain_text("Trial")
     expect(page.get_by_role("img", name="validation_accuracy after each epoch")).to_be_visible()
     expect(page.get_by_role("region", name="Facts")).to_contain_text("seed")
+    environment = page.get_by_role("region", name="Environment")
+    expect(environment).to_contain_text("threads")
+    expect(environment).to_contain_text(re.compile(r"python 3\.\d+\.\d+, .*torch \d"))
     expect(page.locator(".gallery > li")).to_have_count(3)
     weights = download(page, lambda: page.get_by_role("button", name="weights.safetensors").click())
     assert weights.path().stat().st_size > 10_000
@@ -253,6 +286,7 @@ def test_the_log_tells_what_happened(night: Night, page: Page) -> None:
     log = page.get_by_role("region", name="Log").get_by_role("listitem")
     expect(log.first).to_contain_text("search is completed")
     expect(log.filter(has_text="trial 3 completed").first).to_be_visible()
+    assert "GMT+9" in (log.first.locator("time").get_attribute("title") or "")
 
 
 def test_parameters_of_an_activation_are_dragged(night: Night, page: Page) -> None:
@@ -369,10 +403,10 @@ def test_a_search_is_forked_extended_killed_and_deleted(night: Night, page: Page
     expect(page.get_by_role("link", name="forked")).to_have_count(0)
 
 
-def test_who_may_only_read_is_told_so(
+def test_who_may_only_read_is_shown_no_button_that_changes_anything(
     start: Callable[..., ServiceProcess], watched: Watched
 ) -> None:
-    watched.expected = "401|403"
+    watched.expected = "401"
     page = watched.page
     service = start(token="open sesame")
     search = service.submit()
@@ -380,9 +414,64 @@ def test_who_may_only_read_is_told_so(
     page.goto(f"{service.url}/#/search/{search}")
     page.get_by_label("Token").fill(made["token"])
     page.keyboard.press("Enter")
+    expect(page.get_by_text("Your token allows read; changing")).to_be_visible()
+    for name in ("Pause", "Cancel…", "Fork…", "Extend…", "Kill…", "Delete…"):
+        expect(page.get_by_role("button", name=name)).to_have_count(0)
+    page.get_by_text("More", exact=True).click()
+    expect(page.get_by_role("link", name="Trials as CSV")).to_be_visible()
+    expect(page.get_by_role("link", name="New search")).to_have_count(0)
+    page.goto(f"{service.url}/#/new")
+    expect(page.get_by_text("needs one that allows submit")).to_be_visible()
+    expect(page.get_by_role("button", name="Submit")).to_have_count(0)
+
+
+def test_what_is_refused_all_the_same_is_told(
+    start: Callable[..., ServiceProcess], watched: Watched
+) -> None:
+    watched.expected = "401|403"
+    page = watched.page
+    service = start(token="open sesame")
+    search = service.submit()
+    made = service.http.post("/tokens", json={"name": "reader", "scopes": ["read"]}).json()
+    # As if the token had allowed more when the page was opened.
+    page.route("**/v1/session", more_than_allowed)
+    page.goto(f"{service.url}/#/search/{search}")
+    page.get_by_label("Token").fill(made["token"])
+    page.keyboard.press("Enter")
     page.get_by_role("button", name="Pause").click()
-    expect(page.get_by_role("alert")).to_contain_text("submit")
+    expect(page.get_by_role("alert")).to_contain_text("a token with the scope 'submit'")
     assert service.http.get(f"/searches/{search}").json()["state"] == "preparing"
+
+
+def more_than_allowed(route: Route) -> None:
+    answer = route.fetch()
+    if route.request.method == "GET" and answer.ok:
+        route.fulfill(response=answer, json={**answer.json(), "scopes": ["read", "submit"]})
+    else:
+        route.fulfill(response=answer)
+
+
+def test_a_search_is_started_from_a_file_of_weights(
+    night: Night, watched: Watched, tmp_path: Path
+) -> None:
+    watched.expected = "422"
+    page = watched.page
+    weights = tmp_path / "mine.safetensors"
+    weights.write_bytes(b"some weights")
+    page.goto(f"{night.service.url}/#/new")
+    page.locator("[id='field-task.dataset']").fill("digits")
+    page.locator("[id='field-task.network']").select_option("small-cnn")
+    preview = page.get_by_role("complementary", name="What it would be")
+    page.locator("[data-start]").select_option("weights")
+    expect(preview).to_contain_text("start.weights")
+    expect(page.get_by_role("button", name="Submit")).to_be_disabled()
+    page.locator("[data-weights]").set_input_files(weights)
+    digest = hashlib.sha256(weights.read_bytes()).hexdigest()
+    expect(page.get_by_text("mine.safetensors is stored, 12 B")).to_be_visible()
+    expect(page.locator("[id='field-start.weights']")).to_have_value(digest)
+    expect(preview).to_contain_text("40 candidates")
+    page.locator("[data-start]").select_option("scratch")
+    expect(page.locator("[id='field-start.weights']")).to_have_count(0)
 
 
 def menu(page: Page, item: str) -> None:

@@ -206,7 +206,7 @@ function start({ document, faults, storing }) {
     h(
       "div",
       { class: "fields" },
-      h("label", { class: "field" }, h("span", {}, "start"), h("select", { "data-start": "1" }, h("option", { value: "scratch", selected: weights === null }, "from scratch"), h("option", { value: "weights", selected: weights !== null }, "from trained weights"))),
+      h("label", { class: "field" }, h("span", {}, "start"), h("select", { "data-start": "1", id: "field-start" }, h("option", { value: "scratch", selected: weights === null }, "from scratch"), h("option", { value: "weights", selected: weights !== null }, "from trained weights"))),
       weights === null
         ? null
         : [

@@ -75,11 +75,11 @@ function view(seen) {
     h("nav", { class: "crumbs", "aria-label": "You are here" }, h("a", { href: "#/" }, "Searches"), " / ", h("a", { href: `#/search/${search.id}/trials` }, search.name)),
     header(trial),
     h("p", { class: "error", role: "alert", "data-key": "error" }, seen.error),
-    h("div", { class: "columns" }, curve(seen), facts(seen)),
+    h("div", { class: "columns", "data-key": "what" }, curve(seen), h("div", { class: "stack" }, facts(seen), environment(seen))),
     network(seen),
     seen.shapes ? h("section", { class: "card", "aria-labelledby": "shapes-title" }, h("div", { class: "section-head" }, h("h2", { id: "shapes-title" }, "Learned functions"), key(false)), gallery(seen.shapes, null, false)) : null,
-    h("div", { class: "columns", "data-key": "records" }, environment(seen), artifacts(seen)),
     printed(seen),
+    artifacts(seen),
   ].filter(Boolean);
 }
 
