@@ -6,6 +6,7 @@ import logging
 from collections import deque
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from itertools import islice
 
 from fastapi.sse import KEEPALIVE_COMMENT, format_sse_event
@@ -141,6 +142,7 @@ class Feeds:
 
 
 def encoded(event: Event) -> bytes:
-    """Return an event as server-sent events are written."""
-    data = json.dumps(event.data, separators=(",", ":"), ensure_ascii=False)
+    """Return an event as server-sent events are written; its data says `at` when it happened."""
+    at = datetime.fromtimestamp(event.created_at, UTC).isoformat()
+    data = json.dumps({**event.data, "at": at}, separators=(",", ":"), ensure_ascii=False)
     return format_sse_event(data_str=data, event=event.kind, id=str(event.number))
