@@ -137,12 +137,12 @@ def confirmed_trial(session: Session, search: Search) -> Trial | None:
     return next(completed, None)
 
 
-def stands_for_the_winner(session: Session, search: Search, trial: Trial) -> bool:
-    """Whether `trial` will be the `confirmed_trial`, if it completes."""
-    unlikely = (TrialState.FAILED, TrialState.CANCELLED)
-    seeds = (t for t in trials.confirmations(session, search) if t.label == WINNER)
-    first = next((t for t in seeds if t.state not in unlikely), None)
-    return first is not None and first.id == trial.id
+def may_stand_for_the_winner(session: Session, search: Search, trial: Trial) -> bool:
+    """Whether `trial` becomes the `confirmed_trial` if it completes and all before it fail."""
+    for one in trials.confirmations(session, search):
+        if one.label == WINNER and (one.id == trial.id or one.state == TrialState.COMPLETED):
+            return one.id == trial.id
+    return False
 
 
 def _first_stage(

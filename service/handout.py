@@ -16,7 +16,7 @@ from search_space.contract import (
     read_candidate,
 )
 from search_space.search import metric_in, weights_in
-from service.confirmation import stands_for_the_winner
+from service.confirmation import may_stand_for_the_winner
 from service.core import Core, new_id
 from service.documents import document_of
 from service.entry import summary
@@ -202,7 +202,7 @@ def _assignment(core: Core, session: Session, attempt: Attempt) -> Assignment:
         measured=known(session, trial),
         micro_batches=1 + attempts.failed_by(session, trial.id, FailureClass.OUT_OF_MEMORY),
         start=weights_in(search.document),
-        export=stands_for_the_winner(session, search, trial),
+        export=may_stand_for_the_winner(session, search, trial),
         checkpoint=(
             None
             if checkpoint is None

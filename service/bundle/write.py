@@ -107,7 +107,7 @@ def _absence(material: Material, name: str) -> str:
         return "this is the original network's config; no trial stands behind it"
     if name == ONNX:
         said = [line for line in material.remarks if line.startswith(NO_ONNX)]
-        usual = "a worker writes it of the first seed of a winner that is confirmed"
+        usual = "a worker writes it of a winner that is confirmed"
         return said[0].removeprefix(NO_ONNX) if said else usual
     return "the trial stored none"
 

@@ -95,6 +95,33 @@ def test_the_network_is_asked_for_of_the_seed_that_stands_for_the_winner(
     assert (best["status"], best["trial"]) == ("confirmed", asked[-1])
 
 
+def test_seeds_that_run_beside_the_first_are_asked_too_as_it_may_fail(player: Player) -> None:
+    search = player.submit(**CONFIRM, parallel=2)
+    player.inspect()
+    winners: list[dict[str, Any]] = []
+    while len(winners) < 2:
+        assignment = player.work()
+        labels = {trial["id"]: trial["label"] for trial in player.trials(search["id"])}
+        if labels[assignment["trial"]] == "winner":
+            winners.append(assignment)
+            continue
+        player.report(assignment, 1, silu_is_better(assignment))
+        confirms = assignment["kind"] == "confirmation"
+        test = {"test_accuracy": noisy(silu_is_better)(assignment)} if confirms else {}
+        player.end(assignment, test=test)
+    first, second = winners
+    assert first["export"]
+    assert second["export"]
+    player.report(second, 1, 0.8)
+    player.end(second, test={"test_accuracy": 0.8})
+    player.end(first, "failed", failure="diverged", message="the loss is NaN")
+    assert not any(
+        one["export"] for one in run(player, search["id"], silu_is_better, noisy(silu_is_better))
+    )
+    best = player.http.get(f"/searches/{search['id']}/best").json()
+    assert (best["status"], best["trial"]) == ("confirmed", second["trial"])
+
+
 def test_a_real_gain_is_confirmed_with_its_interval(player: Player) -> None:
     search = player.submit(**CONFIRM)
     player.inspect()
