@@ -10,9 +10,13 @@ from service.verdict import Comparison
 
 def say(search: Search, comparisons: Sequence[Comparison], *, seeds: int) -> str:
     """Say what the winner's comparisons show, and what they do not."""
-    metric = test_metric(metric_in(search.document))
+    return word(comparisons, test_metric(metric_in(search.document)), _cost(search, seeds))
+
+
+def word(comparisons: Sequence[Comparison], metric: str, cost: str) -> str:
+    """Put comparisons into words; the first is that with the original network."""
     over_original, *others = comparisons
-    parts = [f"{_clause(over_original, metric)} on test data, {_cost(search, seeds)}"]
+    parts = [f"{_clause(over_original, metric)} on test data, {cost}"]
     parts += [_clause(other, metric) for other in others]
     return "; ".join(parts)
 

@@ -1,10 +1,17 @@
 """A trial without a service: for what is trained again, and for measuring."""
 
+import contextlib
 import hashlib
 from collections.abc import Callable
 from pathlib import Path
 
+import torch
+
 from search_space.contract import Assignment, Measurements, Outcome, Report, Verdict
+from workers.attempt import Ended
+from workers.inside import Inside
+from workers.tasks.base import FunctionTask, Place
+from workers.tasks.loading import target_of
 
 
 class Alone:
@@ -65,3 +72,16 @@ class Alone:
 
     def close(self) -> None:
         pass
+
+
+def run_alone(task: FunctionTask, alone: Alone, place: Place) -> None:
+    """Run a trial in this process; `alone` has then been told what came of it.
+
+    Raises:
+        Exception: What the training raised, if it failed.
+    """
+    torch.set_num_threads(place.threads)
+    settings = {name: value for name, value in alone.assignment.task.items() if name != "name"}
+    # It ends the process where the trial was stopped.
+    with contextlib.suppress(Ended), Inside(alone) as handle:
+        target_of(task)(handle, settings, place)

@@ -197,6 +197,18 @@ class NotRepeatable(WorkerError):
         return f"trial {self.trial} cannot be trained again: {self.reason}"
 
 
+class CannotRetrain(WorkerError):
+    """What was given to a retraining is not of use."""
+
+    def __init__(self, what: str, reason: str) -> None:
+        super().__init__(what, reason)
+        self.what = what
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"{self.what}: {self.reason}"
+
+
 class BadTaskFile(WorkerError):
     """A file of tasks says something that this worker does not understand."""
 

@@ -5,7 +5,6 @@ repeats bit for bit; on a GPU one with `deterministic: true` does.
 """
 
 import argparse
-import contextlib
 import json
 import sys
 import tempfile
@@ -13,17 +12,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from search_space.contract import RUN, WEIGHTS, OutcomeKind
 from workers.__main__ import setting
-from workers.alone import Alone
-from workers.attempt import Ended
+from workers.alone import Alone, run_alone
 from workers.errors import NotRepeatable, WorkerError
-from workers.inside import Inside
 from workers.provenance import Run, differences, environment
 from workers.tasks.base import FunctionTask, Place
-from workers.tasks.loading import target_of
 from workers.tasks.registry import load_tasks
 from workers.wire import Wire
 
@@ -103,16 +97,12 @@ def _train(
     last: int | None,
     start: bytes | None,
 ) -> Alone:
-    threads = run.environment["threads"]
-    torch.set_num_threads(threads)
-    settings = {name: value for name, value in run.assignment.task.items() if name != "name"}
     home = options.home.expanduser().resolve()
-    place = Place(home, options.data_root.expanduser().resolve(), threads=threads)
+    data_root = options.data_root.expanduser().resolve()
+    place = Place(home, data_root, threads=run.environment["threads"])
     with tempfile.TemporaryDirectory() as scratch:
         repeat = Alone(run.assignment, Path(scratch), last=last, start=start)
-        # It ends the process where the trial was stopped.
-        with contextlib.suppress(Ended), Inside(repeat) as handle:
-            target_of(task)(handle, settings, place)
+        run_alone(task, repeat, place)
     return repeat
 
 

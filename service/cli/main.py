@@ -6,7 +6,17 @@ from typing import Any
 
 import typer
 
-from service.cli import changes, doctor, logs, outlook, processes, searches, shapes, tokens
+from service.cli import (
+    changes,
+    doctor,
+    logs,
+    outlook,
+    processes,
+    retraining,
+    searches,
+    shapes,
+    tokens,
+)
 from service.cli.common import FAILED, REFUSED, CommandError, complain
 from service.client import ClientError
 
@@ -17,6 +27,7 @@ _COMMANDS: Sequence[Callable[..., None]] = (
     searches.watch,
     searches.best,
     searches.bundle,
+    retraining.retrain,
     shapes.shapes,
     searches.upload,
     searches.show,

@@ -119,14 +119,24 @@ def _run(
 
 def _become(module: str, arguments: Sequence[str]) -> NoReturn:
     """Replace this process by a module that it may not import, and that needs torch."""
+    need_torch()
+    _replace_by(module, arguments)
+
+
+def _replace_by(module: str, arguments: Sequence[str]) -> NoReturn:
+    os.execv(sys.executable, command_of(module, arguments))
+
+
+def need_torch() -> None:
+    """Raise where what trains cannot be started."""
     if find_spec("torch") is None:
         raise CommandError(
             "this needs torch, which is not installed here; install it with "
             "`pip install 'activation-search[worker]'` (in a clone: `pip install -e '.[worker]'`)"
         )
-    _replace_by(module, arguments)
 
 
-def _replace_by(module: str, arguments: Sequence[str]) -> NoReturn:
+def command_of(module: str, arguments: Sequence[str]) -> list[str]:
+    """Return the command that runs a module of ours."""
     # -P: a folder of the same name where the user stands is not ours.
-    os.execv(sys.executable, [sys.executable, "-P", "-m", module, *arguments])
+    return [sys.executable, "-P", "-m", module, *arguments]

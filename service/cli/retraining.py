@@ -1,0 +1,120 @@
+"""The command that trains a config in full, and judges it as a search would. Needs no service."""
+
+import json
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from service.claims import word
+from service.cli.common import CommandError, Json, print_json, say
+from service.cli.processes import command_of, need_torch
+from service.verdict import Comparison, Sample, judge
+
+NOTES, RESULT = "trainings.jsonl", "result.json"
+_WINNER = "winner"
+_FEWEST = 2
+
+Match = Annotated[
+    str | None,
+    typer.Option(help="For a network with other sites: pair them by name, order or depth."),
+]
+
+
+def retrain(
+    config: Annotated[Path, typer.Argument(metavar="CONFIG", help="An activations.json.")],
+    task: Annotated[
+        Path | None, typer.Option(help="YAML of a task or of a search; default: the config's own.")
+    ] = None,
+    seeds: Annotated[int, typer.Option(min=1, help="Trainings of each network.")] = 5,
+    epochs: Annotated[int | None, typer.Option(min=1, help="Default: the task's.")] = None,
+    match: Match = None,
+    output: Annotated[Path, typer.Option(help="Folder of weights and results.")] = Path(
+        "retrained"
+    ),
+    threads: Annotated[int, typer.Option(min=1, help="Of the processor.")] = 1,
+    data_root: Annotated[Path | None, typer.Option(help="Folder of the data sets (data).")] = None,
+    tasks: Annotated[Path | None, typer.Option(help="File that names own tasks.")] = None,
+    load: Annotated[
+        list[Path] | None, typer.Option(help="Python file that defines tasks; may be repeated.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Train a config, and the original beside it, in full on fresh seeds, and judge it.
+
+    Needs no service. Run again, it goes on where it was; with more seeds, it adds to them.
+    """
+    need_torch()
+    options = {
+        "--task": task,
+        "--seeds": seeds,
+        "--epochs": epochs,
+        "--match": match,
+        "--output": output,
+        "--threads": threads,
+        "--data-root": data_root,
+        "--tasks": tasks,
+    }
+    given = [f"{name}={value}" for name, value in options.items() if value is not None]
+    given += [f"--load={file}" for file in load or []]
+    ended = subprocess.run(command_of("workers.retrain", [str(config), *given]))
+    if ended.returncode != 0:
+        raise CommandError("the trainings did not end", max(ended.returncode, 1))
+    result = _result(output, seeds)
+    (output / RESULT).write_text(json.dumps(result, indent=2) + "\n")
+    if as_json:
+        print_json(result)
+        return
+    for label, values in result["test"].items():
+        say(f"{label}: {', '.join(f'{value:.4f}' for value in values)}")
+    say(result["claim"])
+    say(f"Weights and {RESULT} are in {output}.")
+
+
+def _result(output: Path, seeds: int) -> dict[str, Any]:
+    """Return what the trainings have shown."""
+    first, *lines = [json.loads(line) for line in (output / NOTES).read_text().splitlines()]
+    lines = [line for line in lines if line["seed"] < seeds]
+    failures = [line for line in lines if line["failure"]]
+    values: dict[str, list[float]] = {}
+    for line in lines:
+        if not line["failure"]:
+            values.setdefault(line["label"], []).append(line["test"])
+    comparisons = _compared(values, maximize=first["direction"] == "maximize")
+    return {
+        "task": first["task"],
+        "metric": first["metric"],
+        "claim": _claim(first, comparisons, len(values.get(_WINNER, ()))),
+        "holds": bool(comparisons and comparisons[0].holds and comparisons[0].difference > 0),
+        "comparisons": [
+            {name: getattr(one, name) for name in Comparison.__dataclass_fields__}
+            for one in comparisons
+        ],
+        "test": values,
+        "failures": [f"{one['label']}, seed {one['seed']}: {one['failure']}" for one in failures],
+        "weights": {
+            f"{one['label']}, seed {one['seed']}": one["weights"] for one in lines if one["weights"]
+        },
+    }
+
+
+def _compared(values: Mapping[str, Sequence[float]], *, maximize: bool) -> list[Comparison]:
+    samples = {
+        label: Sample(label, tuple(found))
+        for label, found in values.items()
+        if len(found) >= _FEWEST
+    }
+    winner = samples.pop(_WINNER, None)
+    if winner is None or not samples:
+        return []
+    return judge(winner, list(samples.values()), None, maximize=maximize)
+
+
+def _claim(first: Mapping[str, Any], comparisons: Sequence[Comparison], seeds: int) -> str:
+    if not comparisons:
+        return "not judged: a verdict needs two trainings of each network that come to their end"
+    epochs = first["task"].get("epochs")
+    cost = f"{seeds} seeds" + ("" if epochs is None else f", {epochs} epochs")
+    return word(comparisons, first["metric"], cost)
