@@ -10,18 +10,20 @@ what the trainings noted so far show. Needs ACTSEARCH_DATA_ROOT with FashionMNIS
 """
 
 import argparse
-import json
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from multiprocessing import get_context
 from pathlib import Path
 
-from tests.benchmarks.evidence.plan import RUNS, Run
-from tests.benchmarks.evidence.rates import demanded
+from tests.benchmarks.evidence import progress, searching, timing, transferring
+from tests.benchmarks.evidence.plan import EDITIONS, Run
+from tests.benchmarks.evidence.rates import missing
 from tests.benchmarks.evidence.result import Result
 from tests.benchmarks.evidence.tables import tables
 from tests.benchmarks.evidence.trainer import Trainer
+
+_STEPS = {"search": searching.steps, "transfer": transferring.steps, "times": timing.steps}
 
 _trainer: Trainer
 
@@ -32,23 +34,26 @@ def main() -> None:
     parser.add_argument("--progress", type=Path, required=True)
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--minutes", type=float, help="stop after so long; run again to go on")
+    parser.add_argument("--edition", choices=EDITIONS, default="cpu")
+    parser.add_argument("--part", choices=("everywhere", *_STEPS), default="everywhere")
     parser.add_argument("--tables", action="store_true", help="train nothing, print the tables")
     options = parser.parse_args()
-    done = dict(_noted(options.progress))
-    if options.tables:
-        print(tables(done))  # noqa: T201
-        return
     deadline = time.monotonic() + 60 * (options.minutes or float("inf"))
-    while todo := missing(done):
+    if options.part in _STEPS:
+        home = options.progress.resolve().parent
+        steps = _STEPS[options.part](home)
+        progress.do(steps, options.progress, until=lambda: time.monotonic() > deadline)
+        return
+    done, edition = dict(noted(options.progress)), EDITIONS[options.edition]
+    if options.tables:
+        for title, table in tables(done, edition).items():
+            print(f"## {title}\n\n{table}")  # noqa: T201
+        return
+    while todo := missing(done, edition):
         print(f"{len(todo)} trainings to do, {len(done)} are done")  # noqa: T201
         _train_all(todo, done, options, deadline)
         if time.monotonic() > deadline:
             break
-
-
-def missing(done: Mapping[Run, Result]) -> list[Run]:
-    """Return what is to be trained, as far as the results so far tell."""
-    return [run for run in dict.fromkeys((*RUNS, *demanded(done))) if run not in done]
 
 
 def _train_all(
@@ -56,13 +61,9 @@ def _train_all(
 ) -> None:
     home = options.progress.parent
     # Spawned: torch and a fork do not go together.
-    with (
-        get_context("spawn").Pool(options.processes, _start, (home,)) as pool,
-        options.progress.open("a") as progress,
-    ):
+    with get_context("spawn").Pool(options.processes, _start, (home,)) as pool:
         for run, result in pool.imap_unordered(_train, todo):
-            line = json.dumps({"run": run.as_data(), "result": result.as_data()})
-            print(line, file=progress, flush=True)
+            progress.add({"run": run.as_data(), "result": result.as_data()}, options.progress)
             done[run] = result
             if time.monotonic() > deadline:
                 break
@@ -78,14 +79,10 @@ def _train(run: Run) -> tuple[Run, Result]:
     return run, _trainer.train(run)
 
 
-def _noted(progress: Path) -> Iterator[tuple[Run, Result]]:
-    if not progress.is_file():
-        return
-    for line in progress.read_text().splitlines():
-        # The last line may be cut short where the job was killed.
-        if line.endswith("}}"):
-            noted = json.loads(line)
-            yield Run.from_data(noted["run"]), Result(**noted["result"])
+def noted(file: Path) -> Iterator[tuple[Run, Result]]:
+    """Yield the trainings that a file of progress has."""
+    for line in progress.lines(file):
+        yield Run.from_data(line["run"]), Result(**line["result"])
 
 
 if __name__ == "__main__":

@@ -1,11 +1,32 @@
 """The plan of the evidence: what is trained, which rate is chosen, what diverged."""
 
-from tests.benchmarks.evidence.plan import CHOOSING_SEEDS, EVERYWHERE, RATES, RUNS, SEEDS, trained
-from tests.benchmarks.evidence.rates import chosen_rate, demanded
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.benchmarks.evidence.page import PAGE, PARTS, everything, filled
+from tests.benchmarks.evidence.plan import (
+    CHOOSING_SEEDS,
+    EDITIONS,
+    EVERYWHERE,
+    RATES,
+    SEEDS,
+    TASKS,
+    trained,
+)
+from tests.benchmarks.evidence.progress import do, read
+from tests.benchmarks.evidence.rates import chosen_rate, missing
 from tests.benchmarks.evidence.result import Result
 from tests.benchmarks.evidence.tables import tables
-from tests.benchmarks.reproduction import missing
+from tests.benchmarks.evidence.timing import measured
+from tests.benchmarks.evidence.trainer import Trainer
+from workers.errors import DataMissing
 
+CPU = EDITIONS["cpu"]
+RUNS = CPU.beforehand()
 RELU, PWLU = EVERYWHERE["ReLU"], EVERYWHERE["PWLU"]
 
 
@@ -31,7 +52,8 @@ def test_no_rate_is_chosen_before_all_are_trained() -> None:
     grid = on_the_grid(RELU, dict.fromkeys(RATES, (0.8, 0.8)))
     grid.popitem()
     assert chosen_rate(grid, RELU) is None
-    assert demanded(grid) == []
+    others = trained(RELU, 0.33, set(SEEDS) - set(CHOOSING_SEEDS))
+    assert not set(others) & set(missing(grid, CPU))
 
 
 def test_a_rate_that_diverged_once_is_not_chosen() -> None:
@@ -43,7 +65,9 @@ def test_a_rate_that_diverged_once_is_not_chosen() -> None:
 def test_the_chosen_rate_is_trained_on_all_seeds_and_no_other_is() -> None:
     done = {run: result(0.6 if run.rate == 1.0 else 0.5) for run in RUNS}
     done |= on_the_grid(PWLU, {0.33: (0.9, 0.9), 1.0: (0.5, 0.5), 3.0: (0.5, 0.5)})
-    assert missing(done) == [run for run in trained(PWLU, 0.33) if run.seed not in CHOOSING_SEEDS]
+    assert missing(done, CPU) == [
+        run for run in trained(PWLU, 0.33) if run.seed not in CHOOSING_SEEDS
+    ]
 
 
 def test_what_is_trained_at_the_fixed_rate_comes_first() -> None:
@@ -62,5 +86,51 @@ def test_a_default_is_trained_under_one_name() -> None:
 def test_a_table_says_what_diverged() -> None:
     done = {run: result(0.5, 0.8 + run.seed / 100) for run in RUNS}
     done[trained(PWLU, 1.0)[2]] = result(0.5, test=None)
-    first = tables(done).split("##")[1]
+    first = next(iter(tables(done, CPU).values()))
     assert f"| PWLU | 1x | 1,000 | 1 of {len(SEEDS)} diverged | - |" in first
+
+
+def test_the_tables_in_the_docs_are_those_of_the_stored_exports() -> None:
+    page = PAGE.read_text()
+    assert page.count("<!-- table: ") > len(PARTS)
+    assert filled(page, everything()) == page
+
+
+@pytest.mark.slow
+def test_the_gpus_edition_trains_its_networks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gpu = EDITIONS["gpu"].beforehand()
+    assert {run.network for run in gpu} == {"resnet20", "shufflenet-v2-0.5x"}
+    small = {"dataset": "digits", "epochs": 1, "train_samples": 64, "batch_size": 32}
+    monkeypatch.setitem(TASKS, "resnet20", {**TASKS["resnet20"], **small})
+    run = next(run for run in gpu if (run.network, run.name) == ("resnet20", "pwlu"))
+    found = Trainer(tmp_path, tmp_path).train(run)
+    assert len(found.validation) == 1
+    assert found.test is not None
+    with pytest.raises(DataMissing, match=r"cifar10.*--data-root"):
+        Trainer(tmp_path, tmp_path).train(replace(run, network="shufflenet-v2-0.5x"))
+
+
+def test_a_file_of_progress_is_read_again_though_its_end_is_cut(tmp_path: Path) -> None:
+    file = tmp_path / "progress.jsonl"
+    made: list[str] = []
+
+    def step(name: str) -> Callable[[Mapping[str, Any]], dict[str, Any]]:
+        return lambda done: {"before": [*done], "made": made.append(name)}
+
+    steps = [(name, step(name)) for name in ("a", "b", "c")]
+    do(steps, file, until=lambda: len(made) == 2)
+    assert read(file) == {"a": {"before": [], "made": None}, "b": {"before": ["a"], "made": None}}
+    file.write_text(file.read_text()[:-20])
+    do(steps, file, until=lambda: False)
+    assert made == ["a", "b", "b", "c"]
+    assert list(read(file)) == ["a", "b", "c"]
+
+
+@pytest.mark.slow
+def test_every_network_is_timed_against_relu() -> None:
+    found = measured(0)
+    assert set(found["ratios"]) < set(EVERYWHERE)
+    assert found["ratios"]["ReLU"] == [[1.0] * 3] * 2
+    assert found["ratios"]["FReLU"][0][1] > 1

@@ -1,6 +1,6 @@
 """What is trained: networks with one activation everywhere, on five seeds each."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,6 +14,17 @@ TASK = {
     "batch_size": 64,
     "train_samples": 6000,
 }
+_CIFAR = {"name": "image-classification", "dataset": "cifar10", "epochs": 30, "batch_size": 128}
+TASKS = {
+    str(task["network"]): task
+    for task in (
+        TASK,
+        {**_CIFAR, "network": "resnet20"},
+        {**_CIFAR, "network": "shufflenet-v2-0.5x"},
+    )
+}
+"""By network. The first is the edition for CPUs, the others are that for a GPU."""
+
 SEEDS = range(5)
 CHOOSING_SEEDS = range(2)
 """On these each network is trained at all rates; by them its rate is chosen."""
@@ -30,7 +41,7 @@ class Run:
     Attributes:
         name: Of the activation everywhere; parameters follow as `name=value`.
         params: What is not the entry's default.
-        widths: Channels of the network's blocks.
+        widths: Channels of the blocks; of the small network alone.
         rate: Factor of the recipe's learning rate.
     """
 
@@ -39,6 +50,7 @@ class Run:
     widths: tuple[int, ...] = WIDTHS
     rate: float = 1.0
     seed: int = 0
+    network: str = "small-cnn"
 
     @property
     def spec(self) -> ActivationSpec:
@@ -51,12 +63,20 @@ class Run:
             "widths": list(self.widths),
             "rate": self.rate,
             "seed": self.seed,
+            "network": self.network,
         }
 
     @staticmethod
     def from_data(data: Mapping[str, Any]) -> "Run":
         params = tuple(data["params"].items())
-        return Run(data["name"], params, tuple(data["widths"]), data["rate"], data["seed"])
+        return Run(
+            data["name"],
+            params,
+            tuple(data["widths"]),
+            data["rate"],
+            data["seed"],
+            data.get("network", "small-cnn"),
+        )
 
 
 EVERYWHERE = {
@@ -99,14 +119,56 @@ def trained(run: Run, rate: float, seeds: Iterable[int] = SEEDS) -> list[Run]:
     return [replace(run, rate=rate, seed=seed) for seed in seeds]
 
 
-def _beforehand() -> Iterator[Run]:
-    for group in (EVERYWHERE, SEGMENTS, BOUNDS, REDUCTIONS):
-        for run in group.values():
-            yield from trained(run, 1.0)
-    for run in EVERYWHERE.values():
-        for rate in RATES:
-            yield from trained(run, rate, CHOOSING_SEEDS)
+@dataclass(frozen=True, slots=True)
+class Edition:
+    """What is compared with each other, by the title of its table.
+
+    Attributes:
+        everywhere: Each activation everywhere; their rate is chosen, too.
+        details: At the recipe's rate alone.
+    """
+
+    everywhere: Mapping[str, Mapping[str, Run]]
+    details: Mapping[str, Mapping[str, Run]]
+
+    @property
+    def chosen(self) -> list[Run]:
+        """The networks whose rate is chosen."""
+        return [run for group in self.everywhere.values() for run in group.values()]
+
+    def beforehand(self) -> list[Run]:
+        """Return what is trained in any case, the most telling first, each once."""
+        runs: list[Run] = []
+        for group in (*self.everywhere.values(), *self.details.values()):
+            for run in group.values():
+                runs += trained(run, 1.0)
+        for run in self.chosen:
+            for rate in RATES:
+                runs += trained(run, rate, CHOOSING_SEEDS)
+        return list(dict.fromkeys(runs))
 
 
-RUNS = list(dict.fromkeys(_beforehand()))
-"""What is trained in any case, the most telling first; `rates.demanded` tells what comes then."""
+def _in(network: str) -> dict[str, Run]:
+    """Return each activation everywhere in a network that is not widened."""
+    runs = {label: run for label, run in EVERYWHERE.items() if run.widths == WIDTHS}
+    return {label: replace(run, network=network) for label, run in runs.items()}
+
+
+_RELU = {"ReLU": EVERYWHERE["ReLU"]}
+EDITIONS = {
+    "cpu": Edition(
+        {"Each activation everywhere": EVERYWHERE},
+        {
+            "PWLU by number of segments": _RELU | SEGMENTS,
+            "PWLU with fixed bounds [-X, X], and realigned": _RELU | BOUNDS,
+            "Meta-ACON by reduction": _RELU | REDUCTIONS,
+        },
+    ),
+    "gpu": Edition(
+        {
+            "Each activation everywhere in ResNet-20": _in("resnet20"),
+            "Each activation everywhere in ShuffleNetV2 0.5x": _in("shufflenet-v2-0.5x"),
+        },
+        {},
+    ),
+}

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from statistics import mean
 
-from tests.benchmarks.evidence.plan import CHOOSING_SEEDS, EVERYWHERE, RATES, Run, trained
+from tests.benchmarks.evidence.plan import CHOOSING_SEEDS, RATES, Edition, Run, trained
 from tests.benchmarks.evidence.result import Result
 
 Results = Mapping[Run, Result]
@@ -20,9 +20,15 @@ def chosen_rate(results: Results, run: Run) -> float | None:
     return max(RATES, key=lambda rate: _validation(by_rate[rate]))
 
 
-def demanded(results: Results) -> list[Run]:
+def missing(results: Results, edition: Edition) -> list[Run]:
+    """Return what is to be trained, as far as the results so far tell."""
+    runs = dict.fromkeys((*edition.beforehand(), *_demanded(results, edition)))
+    return [run for run in runs if run not in results]
+
+
+def _demanded(results: Results, edition: Edition) -> list[Run]:
     """Return what the choices made so far ask for: the chosen rate on all seeds."""
-    rates = {run: chosen_rate(results, run) for run in EVERYWHERE.values()}
+    rates = {run: chosen_rate(results, run) for run in edition.chosen}
     return [one for run, rate in rates.items() if rate is not None for one in trained(run, rate)]
 
 

@@ -7,37 +7,25 @@ from statistics import mean, stdev
 from scipy import stats
 
 from service.verdict import Sample, compare
-from tests.benchmarks.evidence.plan import (
-    BOUNDS,
-    EVERYWHERE,
-    REDUCTIONS,
-    SEEDS,
-    SEGMENTS,
-    Run,
-    trained,
-)
+from tests.benchmarks.evidence.plan import SEEDS, Edition, Run, trained
 from tests.benchmarks.evidence.rates import Results, chosen_rate, found
 from tests.benchmarks.evidence.result import Result
 
-RELU = {"ReLU": EVERYWHERE["ReLU"]}
 POWER = 0.8
+Choose = Callable[[Results, Run], tuple[float, list[Result]]]
+"""Which rate of a network counts, and its results."""
 
 
-def tables(results: Results) -> str:
-    """Return all tables; a row whose trainings are not all there is left out."""
-    parts = [
-        "## Each activation everywhere, at the recipe's rate\n",
-        _table(results, EVERYWHERE, fixed),
-        "## Each activation everywhere, at the best of three rates by validation\n",
-        _table(results, EVERYWHERE, best_rate),
-        "## PWLU by number of segments\n",
-        _table(results, RELU | SEGMENTS, fixed),
-        "## PWLU with fixed bounds [-X, X], and realigned\n",
-        _table(results, RELU | BOUNDS, fixed),
-        "## Meta-ACON by reduction\n",
-        _table(results, RELU | REDUCTIONS, fixed),
-    ]
-    return "\n".join(parts)
+def tables(results: Results, edition: Edition) -> dict[str, str]:
+    """Return every table by its title; a row whose trainings are not all there is left out."""
+    made = {}
+    for title, runs in edition.everywhere.items():
+        made[f"{title}, at the recipe's rate"] = _table(results, runs, fixed)
+        best = f"{title}, at the best of three rates by validation"
+        made[best] = _table(results, runs, best_rate)
+    for title, runs in edition.details.items():
+        made[title] = _table(results, runs, fixed)
+    return made
 
 
 def fixed(results: Results, run: Run) -> tuple[float, list[Result]]:
@@ -66,7 +54,7 @@ def detectable(samples: Sequence[Sequence[float]]) -> float:
 def _table(
     results: Results,
     runs: Mapping[str, Run],
-    choose: Callable[[Results, Run], tuple[float, list[Result]]],
+    choose: Choose,
 ) -> str:
     rows, samples = [], []
     reference: Sample | None = None

@@ -4,18 +4,21 @@ import contextlib
 from pathlib import Path
 
 import torch
+from torch import Tensor, nn
 
 from search_space.contract import Assignment, FailureClass, TrialKind
 from search_space.sites import find_sites
 from search_space.spec import Candidate, Training
-from tests.benchmarks.evidence.plan import TASK, Run
+from tests.benchmarks.evidence.plan import TASKS, Run
 from tests.benchmarks.evidence.result import Result
 from workers import training
 from workers.alone import Alone
 from workers.errors import Diverged
 from workers.inside import Inside
+from workers.networks.registry import CLASSIFIERS
 from workers.networks.small_cnn import SmallCNN
 from workers.seeds import derive
+from workers.tasks.classification import Prepared
 from workers.tasks.image_classification import prepare
 
 
@@ -24,16 +27,17 @@ class Trainer:
 
     def __init__(self, data_root: Path, cache: Path) -> None:
         torch.set_num_threads(1)
+        self._data_root = data_root
         self._directory = cache
-        self._prepared = prepare(TASK, data_root, cache=cache, with_test=True)
+        self._prepared: dict[str, Prepared] = {}
 
     def train(self, run: Run) -> Result:
         """Return what comes of a run; the same on every machine of this kind."""
-        data = self._prepared
+        task = TASKS[run.network]
+        data = self._data(run.network)
         images = data.train.examples()
-        classes = data.network.head.out_features
         seed = derive(run.seed, "evidence")
-        plan = find_sites(SmallCNN(images.shape[1], classes, run.widths), images)
+        plan = find_sites(_network(run, data, images), images)
         candidate = Candidate(
             {site.id: run.spec for site in plan.sites}, Training(learning_rate_factor=run.rate)
         )
@@ -46,7 +50,7 @@ class Trainer:
             kind=TrialKind.CONFIRMATION,
             attempt=1,
             lease_seconds=60,
-            task=TASK,
+            task=task,
             metric="validation_accuracy",
             candidate=candidate,
             fingerprint=plan.fingerprint,
@@ -54,15 +58,15 @@ class Trainer:
         )
         alone = Alone(assignment, self._directory)
         with contextlib.suppress(Diverged), Inside(alone) as trial:
-            network = SmallCNN(images.shape[1], classes, run.widths)
+            network = _network(run, data, images)
             training.train(
                 trial,
                 network,
                 data.train,
                 data.validation,
                 data.recipe,
-                epochs=TASK["epochs"],
-                batch_size=TASK["batch_size"],
+                epochs=task["epochs"],
+                batch_size=task["batch_size"],
                 test=data.test,
             )
         outcome = alone.outcome
@@ -74,3 +78,18 @@ class Trainer:
             parameters=sum(p.numel() for p in network.parameters()),
             step_seconds=min((report.step_seconds for report in alone.reports), default=None),
         )
+
+    def _data(self, network: str) -> Prepared:
+        if network not in self._prepared:
+            self._prepared[network] = prepare(
+                TASKS[network], self._data_root, cache=self._directory, with_test=True
+            )
+        return self._prepared[network]
+
+
+def _network(run: Run, data: Prepared, images: Tensor) -> nn.Module:
+    classes = data.network.head.out_features
+    if run.network == "small-cnn":
+        return SmallCNN(images.shape[1], classes, run.widths).to(images.device)
+    network = CLASSIFIERS[run.network].build(images.shape[1], classes, images.shape[-1])
+    return network.to(images.device)
