@@ -74,7 +74,9 @@ def _by_name(given: Any) -> Any:
     return {"name": given} if isinstance(given, str) else given
 
 
-SpecOrName = Annotated[ActivationSpec, BeforeValidator(_by_name)]
+SpecOrName = Annotated[
+    ActivationSpec, BeforeValidator(_by_name, json_schema_input_type=str | ActivationSpec)
+]
 
 
 _USUAL = Training()

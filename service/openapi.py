@@ -1,13 +1,34 @@
 """The reference of the API: FastAPI's, with the errors as they are really answered."""
 
+import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
-from service.errors import ServiceError
-from service.problems import MEDIA_TYPE, PLAIN_PROBLEMS, type_of
+from service.access import Scope
+from service.errors import (
+    BadContentType,
+    BadHost,
+    Fault,
+    Forbidden,
+    Invalid,
+    LeaseLost,
+    NotFound,
+    ServiceError,
+    StoreAway,
+    TooLarge,
+    TooManyRequests,
+    Unauthorized,
+    WrongState,
+)
+from service.guard import WRITES
+from service.problems import MEDIA_TYPE, PLAIN_PROBLEMS, document_of, type_of
+
+EXAMPLES_FILE = Path(__file__).parent / "api" / "examples.json"
+"""What each call was asked once, and what was answered; `tests/support/examples.py` writes it."""
 
 DESCRIPTION = """
 Errors are problem documents (RFC 9457); their `type` is one of those listed at the schema
@@ -44,17 +65,72 @@ def make_openapi(app: FastAPI) -> dict[str, Any]:
         "enum": list(types),
         "description": "\n".join(f"- `{type}`: {meaning}" for type, meaning in types.items()),
     }
-    content = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
-    for operation in operations(document):
-        for status, description in EVERYWHERE.items():
-            operation["responses"][status] = {"description": description, "content": content}
+    examples = json.loads(EXAMPLES_FILE.read_text())
+    for path, methods in document["paths"].items():
+        for method, operation in methods.items():
+            operation["summary"] = operation["description"].splitlines()[0]
+            example = examples.get(f"{method.upper()} {path}", {}) | _TEXTS.get(path, {})
+            _add_examples(operation, example)
+            _add_problems(operation, method.upper(), path)
     return document
 
 
-def operations(document: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """Yield every operation of a document."""
-    for path in document["paths"].values():
-        yield from path.values()
+def _add_examples(operation: dict[str, Any], example: dict[str, Any]) -> None:
+    for status, response in operation["responses"].items():
+        for content in response.get("content", {}).values():
+            if status.startswith("2") and "response" in example:
+                content["example"] = example["response"]
+    for content in operation.get("requestBody", {}).get("content", {}).values():
+        if "request" in example and "examples" not in content:
+            content["example"] = example["request"]
+
+
+def _add_problems(operation: dict[str, Any], method: str, path: str) -> None:
+    """Name every status that the call may be refused with, each with an example."""
+    schema = {"$ref": "#/components/schemas/Problem"}
+    for error in _errors(operation, method, path):
+        operation["responses"][str(int(error.status))] = {
+            "description": _first_line(type(error)),
+            "content": {MEDIA_TYPE: {"schema": schema, "example": document_of(error, path)}},
+        }
+    for status, description in EVERYWHERE.items():
+        content = {MEDIA_TYPE: {"schema": schema}}
+        operation["responses"][status] = {"description": description, "content": content}
+
+
+def _errors(operation: dict[str, Any], method: str, path: str) -> Iterator[ServiceError]:
+    """Yield an error of each status that a call has."""
+    yield BadHost("elsewhere.example")
+    if path.startswith("/v1/"):
+        yield TooManyRequests(3)
+        yield StoreAway()
+    if operation.get("security") or path == "/v1/session":
+        yield Unauthorized()
+    if operation.get("security"):
+        yield Forbidden(Scope.READ if method == "GET" else Scope.SUBMIT, ["work"])
+    if method in WRITES:
+        yield TooLarge(8 * 1024**2)
+        yield BadContentType("text/plain", "application/json")
+    if "requestBody" in operation or operation.get("parameters"):
+        yield Invalid([Fault("budget.trials", "Input should be greater than or equal to 1", 0)])
+    if path.startswith("/v1/leases/"):
+        yield LeaseLost("l0123456789abcdef")
+    elif path.startswith("/v1/searches/{id}") and method in ("POST", "PATCH"):
+        yield WrongState("pause", "completed", ["running", "queued"])
+    if "{id}" in path and not path.startswith("/v1/workers"):
+        yield NotFound("search", "s0123456789abcdef")
+
+
+_TEXTS: dict[str, dict[str, Any]] = {
+    "/v1/searches/{id}/events": {
+        "response": 'id: 1\nevent: search\ndata: {"state": "running"}\n\n'
+    },
+    "/v1/searches/{id}/trials.csv": {
+        "response": "number,kind,state,value\n1,proposed,completed,0.91\n"
+    },
+    "/metrics": {"response": 'actsearch_searches{state="running"} 2.0\n'},
+}
+"""Examples of answers that are no JSON."""
 
 
 def _leaves(kind: type[ServiceError]) -> Iterator[type[ServiceError]]:

@@ -57,30 +57,28 @@ def add_problem_handlers(app: FastAPI) -> None:
 
 
 def problem_response(request: Request, error: ServiceError) -> Response:
-    name = type(error).__name__
     headers = {**_HEADERS.get(error.status, {}), **error.headers}
-    return _problem(request, name, error.status, str(error), headers=headers, **error.details)
+    body = document_of(error, request.url.path)
+    return JSONResponse(body, int(error.status), media_type=MEDIA_TYPE, headers=headers)
 
 
-def _problem(
-    request: Request,
-    name: str,
-    status: HTTPStatus,
-    detail: str,
-    *,
-    headers: dict[str, str] | None = None,
-    **members: Any,
-) -> JSONResponse:
-    body = {
+def document_of(error: ServiceError, path: str) -> dict[str, Any]:
+    """Return the problem document of an error, met at a path."""
+    return _document(type(error).__name__, error.status, str(error), path, **error.details)
+
+
+def _document(
+    name: str, status: HTTPStatus, detail: str, path: str, **members: Any
+) -> dict[str, Any]:
+    return {
         "type": type_of(name),
         "title": status.phrase,
         "status": int(status),
         "detail": detail,
-        "instance": request.url.path,
+        "instance": path,
         "request_id": structlog.contextvars.get_contextvars().get("request"),
         **{key: _plain(value) for key, value in members.items()},
     }
-    return JSONResponse(body, status_code=int(status), media_type=MEDIA_TYPE, headers=headers)
 
 
 async def _service_error(request: Request, error: Exception) -> Response:
@@ -108,14 +106,16 @@ async def _http_error(request: Request, error: Exception) -> Response:
         # Starlette names the methods of one route alone; a path may have several.
         taken = _methods_of(request.app.openapi(), request.url.path)
         headers["Allow"] = ", ".join(taken) or headers["Allow"]
-    return _problem(request, name, status, str(error.detail), headers=headers)
+    body = _document(name, status, str(error.detail), request.url.path)
+    return JSONResponse(body, int(status), media_type=MEDIA_TYPE, headers=headers)
 
 
 def unforeseen(request: Request) -> Response:
     """Answer that something broke which is ours to mend; the log says what."""
     status = HTTPStatus.INTERNAL_SERVER_ERROR
     detail = "the service failed to answer; its log says why under this request id"
-    return _problem(request, "InternalError", status, detail)
+    body = _document("InternalError", status, detail, request.url.path)
+    return JSONResponse(body, int(status), media_type=MEDIA_TYPE)
 
 
 def fault_of(error: Any) -> Fault:

@@ -51,7 +51,7 @@ def render(document: dict[str, Any]) -> str:
 
 def _call(method: str, path: str, operation: dict[str, Any], document: dict[str, Any]) -> str:
     parts = "\n".join(_parts(operation, document))
-    summary = escape(operation.get("description", operation.get("summary", "")).split("\n")[0])
+    summary = escape(operation["summary"])
     return (
         f"<details><summary><b>{method.upper()}</b> <code>{escape(path)}</code> {summary}"
         f"</summary>\n{parts}\n</details>"
@@ -82,7 +82,7 @@ def _shown(content: dict[str, Any], document: dict[str, Any]) -> str:
     if name:
         schema = document["components"]["schemas"][name]
     examples = [one["value"] for one in content.get("examples", {}).values()]
-    examples += schema.get("examples", [])
+    examples += [content["example"]] if "example" in content else schema.get("examples", [])
     shown = "".join(f"<pre>{_json(example)}</pre>" for example in examples)
     title = escape(name or "schema")
     return f"{shown}<details><summary>{title}</summary><pre>{_json(schema)}</pre></details>"

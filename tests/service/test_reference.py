@@ -2,14 +2,16 @@
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import httpx2
 import pytest
+from jsonschema import Draft202012Validator
 
-from service.openapi import operations, problem_types
+from service.openapi import problem_types
+from tests.support.examples import ADMIN, Tour, take
 from tests.support.player import SEARCH, Player
 from tests.support.serving import Served
 
@@ -18,14 +20,95 @@ PROBLEM = "urn:activation-search:problem:"
 
 @pytest.fixture
 def document(served: Served) -> dict[str, Any]:
-    return dict(httpx2.get(f"{served.url}/openapi.json").raise_for_status().json())
+    return dict(served.http.get(f"{served.url}/openapi.json").raise_for_status().json())
 
 
-def test_every_call_is_described_with_its_problems(document: dict[str, Any]) -> None:
-    for operation in operations(document):
-        assert operation["description"], operation["operationId"]
-        for status in ("4XX", "5XX"):
-            assert list(operation["responses"][status]["content"]) == ["application/problem+json"]
+def calls(document: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield every operation by its method and path."""
+    for path, methods in document["paths"].items():
+        for method, operation in methods.items():
+            yield f"{method.upper()} {path}", operation
+
+
+def contents(operation: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield what an operation takes and answers, each with its media type."""
+    yield from operation.get("requestBody", {}).get("content", {}).items()
+    for status, response in operation["responses"].items():
+        if not status.endswith("XX"):
+            yield from response.get("content", {}).items()
+
+
+def shown(content: dict[str, Any]) -> list[Any]:
+    named = [one["value"] for one in content.get("examples", {}).values()]
+    return [*named, *([content["example"]] if "example" in content else [])]
+
+
+def test_every_call_has_a_summary_its_statuses_and_examples(document: dict[str, Any]) -> None:
+    for name, operation in calls(document):
+        assert operation["summary"].endswith("."), name
+        responses = operation["responses"]
+        assert {"421", "4XX", "5XX"} <= responses.keys(), name
+        if " /v1/" in name:
+            assert {"429", "503"} <= responses.keys(), name
+        if operation.get("security"):
+            assert {"401", "403"} <= responses.keys(), name
+        if "requestBody" in operation:
+            assert {"413", "415", "422"} <= responses.keys(), name
+        if "{id}" in name and " /v1/workers" not in name:
+            assert "404" in responses, name
+        if name.startswith(("POST /v1/leases/", "PUT /v1/leases/")):
+            assert "409" in responses, name
+        for status, response in responses.items():
+            if status >= "4":
+                assert list(response["content"]) == ["application/problem+json"]
+            elif status == "204":
+                assert "content" not in response
+        for kind, content in contents(operation):
+            if kind != "application/octet-stream":
+                assert shown(content), (name, kind)
+
+
+def test_every_example_is_what_its_schema_says(document: dict[str, Any]) -> None:
+    count = 0
+    for name, operation in calls(document):
+        for kind, content in contents(operation):
+            schema = {**content.get("schema", {}), "components": document["components"]}
+            check = Draft202012Validator(schema)
+            for example in shown(content):
+                faults = [error.message for error in check.iter_errors(example)]
+                assert kind.startswith("text/") or not faults, (name, faults)
+                count += 1
+    assert count > 250
+
+
+def test_what_the_examples_ask_is_done(
+    serve: Callable[..., Served], tmp_path: Path, document: dict[str, Any]
+) -> None:
+    """All of them in an order that makes sense, as the reference shows them."""
+    bodies = {
+        name: shown(content)[-1]
+        for name, operation in calls(document)
+        for content in operation.get("requestBody", {}).get("content", {}).values()
+        if shown(content)
+    }
+    (tmp_path / "token").write_text(ADMIN)
+    served = serve(admin_token_file=tmp_path / "token")
+    headers = {"authorization": f"Bearer {ADMIN}", "content-type": "application/json"}
+    with httpx2.Client(base_url=served.url, headers=headers, timeout=60) as http:
+        tour = Tour(http, bodies)
+        take(tour)
+    # What waits for ever, needs a search of weights, or is made by a process of its own.
+    left_out = {
+        "GET /v1/searches/{id}/events",
+        "GET /v1/trials/{id}/start",
+        "GET /v1/searches/{id}/plots/{name}",
+        "GET /v1/searches/{id}/optuna",
+        "GET /v1/searches/{id}/best/bundle",
+    }
+    assert tour.called == {name for name, _ in calls(document)} - left_out
+
+
+def test_the_calls_that_people_build_on_are_there(document: dict[str, Any]) -> None:
     wanted = {
         "/v1/searches": {"get", "post"},
         "/v1/searches/preview": {"post"},
