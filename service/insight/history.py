@@ -1,6 +1,7 @@
 """Every value in the order of the trials, the best so far, and the luck line."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from statistics import mean
 from typing import Any
 
 from sqlalchemy import select
@@ -18,7 +19,11 @@ _LUCK_POINTS = 100
 
 
 def history(session: Session, search: Search) -> Figure:
-    """Draw the values of trials; where there are too many, every n-th and each that was best."""
+    """Draw the values of trials; where there are too many, every n-th and each that was best.
+
+    The best so far is that of candidates: the mean over the trainings that one has had by then.
+    The line falls where a leader's luck does not repeat.
+    """
     maximize = results.maximizes(search)
     rows = _with_values(session, search)
     candidates = [
@@ -27,14 +32,14 @@ def history(session: Session, search: Search) -> Figure:
     proposed = [
         row for row in candidates if row.kind == TrialKind.PROPOSED and row.replicate_of is None
     ]
-    records = list(_records(candidates, maximize=maximize))
-    shown = {row.number for row in [*sampled(rows, _DOTS), *records[-_LUCK_POINTS:]]}
+    steps = list(_steps(candidates, maximize=maximize))[-_LUCK_POINTS:]
+    shown = {row.number for row in sampled(rows, _DOTS)} | {number for number, _ in steps}
     drawn = [row for row in rows if row.number in shown]
     original = results.original_of(session, search)
     return figure(
         [
             *(_dots(name, [row for row in drawn if _group(row) == name]) for name in _GROUPS),
-            _best_so_far(records, candidates),
+            _best_so_far(steps, candidates),
             _luck_line(original, proposed, maximize=maximize),
         ],
         x="trial",
@@ -43,6 +48,12 @@ def history(session: Session, search: Search) -> Figure:
 
 
 _GROUPS = ("original", "uniform", "candidates", "stopped early")
+
+
+_READ = (
+    *(Trial.number, Trial.kind, Trial.label, Trial.state, Trial.value),
+    *(Trial.key, Trial.replicate_of),
+)
 
 
 def _group(row: Any) -> str:
@@ -55,7 +66,7 @@ def _group(row: Any) -> str:
 
 def _with_values(session: Session, search: Search) -> Sequence[Any]:
     return session.execute(
-        select(Trial.number, Trial.kind, Trial.label, Trial.state, Trial.value, Trial.replicate_of)
+        select(*_READ)
         .where(
             Trial.search_id == search.id,
             Trial.value.is_not(None),
@@ -67,13 +78,21 @@ def _with_values(session: Session, search: Search) -> Sequence[Any]:
     ).all()
 
 
-def _records(rows: Sequence[Any], *, maximize: bool) -> Iterator[Any]:
-    """Yield the rows that were better than every one before them."""
-    best = None
+def _steps(rows: Sequence[Any], *, maximize: bool) -> Iterator[tuple[int, float]]:
+    """Yield the trials after which the best mean of a candidate was another, with that mean."""
+    values: dict[str, list[float]] = {}
+    means: dict[str, float] = {}
+    best: float | None = None
+    leader, choose = "", max if maximize else min
     for row in rows:
-        if best is None or (row.value > best if maximize else row.value < best):
-            best = row.value
-            yield row
+        values.setdefault(row.key, []).append(row.value)
+        means[row.key] = mean(values[row.key])
+        # Only where the leader itself has changed, may any other be the best now.
+        rivals: Iterable[str] = means if leader in ("", row.key) else (leader, row.key)
+        leader = choose(rivals, key=means.__getitem__)
+        if means[leader] != best:
+            best = means[leader]
+            yield row.number, best
 
 
 def _dots(name: str, rows: Sequence[Any]) -> Figure:
@@ -81,8 +100,8 @@ def _dots(name: str, rows: Sequence[Any]) -> Figure:
     return scatter(name, points, "markers", text=[row.label or "" for row in rows])
 
 
-def _best_so_far(records: Sequence[Any], rows: Sequence[Any]) -> Figure:
-    points = [(row.number, row.value) for row in records[-_LUCK_POINTS:]]
+def _best_so_far(steps: Sequence[tuple[int, float]], rows: Sequence[Any]) -> Figure:
+    points = list(steps)
     if points:
         points.append((rows[-1].number, points[-1][1]))
     return scatter("best so far", points, "lines", line={"shape": "hv"})

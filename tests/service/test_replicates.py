@@ -60,6 +60,23 @@ def test_the_ranking_has_the_mean_over_the_seeds(player: Player) -> None:
     assert (top["trial"], top["value"]) == (ids[0], values_in_order[0])
 
 
+def test_the_best_so_far_falls_where_luck_does_not_repeat(player: Player) -> None:
+    search = player.submit(**REPLICATES)
+    player.inspect()
+    values: dict[str, list[float]] = {}
+    while (assignment := player.lease(wait=0.3)) is not None:
+        value = LUCKY if assignment["number"] == 3 else 0.5 + 0.001 * assignment["number"]
+        values.setdefault(str(assignment["candidate"]), []).append(value)
+        player.train(assignment, value)
+    assert max(len(found) for found in values.values()) == 3, "the leader was trained again"
+    best = max(mean(found) for found in values.values())
+    drawn = player.http.get(f"/searches/{search['id']}/plots/history").json()
+    line = next(one for one in drawn["data"] if one["name"] == "best so far")["y"]
+    assert (max(line), line[-1]) == (LUCKY, pytest.approx(best))
+    assert best < LUCKY
+    assert player.search(search["id"])["best"]["value"] == pytest.approx(best)
+
+
 def test_replicates_cost_budget_and_have_no_place_in_the_study(served: Served) -> None:
     player = Player(served)
     search = run(player)
