@@ -47,7 +47,7 @@ SEARCH: dict[str, Any] = {
     "pruner": {"name": "none"},
     "confirm": None,
 }
-STARTS_WITHIN_SECONDS = 30
+STARTS_WITHIN_SECONDS = 120
 
 
 class ServiceProcess:

@@ -35,7 +35,7 @@ NIGHT: dict[str, Any] = {
     "baselines": {"original_seeds": 3, "uniform": True},
     "sampler": {"name": "random", "seed": 3},
     "pruner": {"name": "asha"},
-    "budget": {"trials": 72},
+    "budget": {"trials": 110},
     "parallel": 2,
     "confirm": {"shortlist": 3, "seeds": 8},
 }

@@ -72,7 +72,7 @@ export class Figures {
       head(name, title, isEmpty),
       isEmpty ? h("p", { class: "soft", "data-key": "none" }, this.found[name] ? nothing : "Loading\u2026") : null,
       h("div", { class: isEmpty ? "plot none" : "plot", role: "img", "aria-label": label, "data-key": "plot" }, h("div", { id: `${name}-plot`, "data-keep": true })),
-      hidden ? h("p", { class: "soft", "data-key": "hidden" }, `${words.count(hidden, "value")} far from the others ${hidden === 1 ? "lies" : "lie"} outside; double-click the plot to see all.`) : null,
+      hidden ? h("p", { class: "soft", "data-key": "hidden" }, `${words.count(hidden, "value")} far from those of completed trials ${hidden === 1 ? "lies" : "lie"} outside; double-click the plot to see all.`) : null,
       note ? h("p", { class: "soft", "data-key": "note" }, note) : null,
     );
   }

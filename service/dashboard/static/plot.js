@@ -21,7 +21,7 @@ const LINES = {
 };
 const BARS = {
   completed: ["--green", ""],
-  running: ["--blue", ""],
+  running: ["--blue", "."],
   stopped: ["--faint", "/"],
   released: ["--orange", "\\"],
   failed: ["--red", "x"],
@@ -115,7 +115,7 @@ function bar(trace, name, color) {
   const base = trace.base?.map((time) => time - new Date(time).getTimezoneOffset() * 60_000);
   const hovertemplate = timeline ? `%{text}, ${trace.name}<br>%{customdata}<extra></extra>` : "%{y} trials stopped after epoch %{x}<extra></extra>";
   const customdata = timeline ? trace.x.map((ms) => seconds(ms / 1000)) : undefined;
-  return { ...trace, ...(base && { base }), text: trace.text?.map(plain), customdata, hovertemplate, marker: { color: color(ink), line: { color: color("--card"), width: 1 }, pattern: { shape, fgcolor: color("--card"), fillmode: "overlay", size: 6, solidity: 0.25 } }, ...(timeline && { width: 0.7 }), ...(!timeline && { opacity: 0.85 }) };
+  return { ...trace, ...(base && { base }), text: trace.text?.map(plain), customdata, hovertemplate, marker: { color: color(ink), line: { color: color("--card"), width: 1 }, pattern: { shape, fgcolor: color("--card"), fillmode: "overlay", size: 6, solidity: 0.25 } }, width: 0.7, ...(!timeline && { opacity: 0.85 }) };
 }
 
 const seconds = (time) => (time < 100 ? `${time.toFixed(1)} s` : `${(time / 60).toFixed(1)} min`);
@@ -152,12 +152,13 @@ function epochs(data) {
   return last <= 12 ? { dtick: 1 } : {};
 }
 
-// A network that diverged would press all others into one line.
+// A network that diverged, or was stopped early, would press all others into one line.
 function view(traces, maximize) {
-  const all = traces.filter((trace) => trace.mode === "markers").flatMap((trace) => trace.y);
+  const dots = traces.filter((trace) => trace.mode === "markers");
+  const [all, finished] = [dots, dots.filter((trace) => trace.name !== "stopped early")].map((some) => some.flatMap((trace) => trace.y));
   const drawn = traces.flatMap((trace) => trace.y);
-  if (all.length < 8) return { range: null, hidden: 0 };
-  const sorted = [...all].sort((a, b) => a - b);
+  if (finished.length < 8) return { range: null, hidden: 0 };
+  const sorted = [...finished].sort((a, b) => a - b);
   const at = (share) => sorted[Math.floor(share * (sorted.length - 1))];
   const reach = FENCE * Math.max(at(0.75) - at(0.25), 1e-9);
   const [low, high] = [at(0.25) - reach, at(0.75) + reach];

@@ -141,7 +141,7 @@ function panel(site, other, slopes) {
     "li",
     { "data-key": site.site },
     h("div", { class: "shape-head" }, h("h3", {}, site.site), h("button", { type: "button", class: "quiet small", "data-action": "save-shape", "data-site": site.site, "aria-label": `Download the shape at ${site.site} as SVG` }, "SVG")),
-    h("p", { class: "soft" }, [site.activation, site.curves.length > 1 ? `${site.curves.length} of its channels` : null, other && other.activation !== site.activation ? `over it ${other.activation}` : null].filter(Boolean).join(" \u00b7 ")),
+    h("p", { class: "soft" }, [site.activation, site.curves.length > 1 ? `${site.curves.length} of its channels` : null, other && other.activation !== site.activation ? `over it: ${other.activation}` : null].filter(Boolean).join(" \u00b7 ")),
     named(chart({ lines, marks, span, range, ticks: 5, density: site.density ? { x: spread(...range, site.density.length + 1), share: site.density } : null, label: `${site.activation} at ${site.site}; nearest: ${about}` }), "main"),
     slopes ? chart({ lines: site.curves.map((y, i) => ({ ...derivative(site.x, y), kind: kinds[i] })), height: 110, ticks: 3, range, label: `Derivative of ${site.activation} at ${site.site}` }) : null,
     h("p", {}, h("span", { class: "soft" }, "nearest: "), about),

@@ -19,9 +19,8 @@ export function verdict(search, best) {
 // The first words are those that somebody reads who looks for five seconds.
 function said(search, best) {
   const [first] = best.comparisons;
-  const tested = first && `${words.difference(first.difference, best.metric)} ${interval(first, best.metric)} on test data`;
-  if (best.status === "confirmed") return { kind: "confirmed", mark: "\u2713", head: `Confirmed: ${tested}`, more: `${capital(plain(best.claim))}.` };
-  if (best.status === "noise") return { kind: "noise", mark: "\u2248", head: "The gain cannot be told from noise", more: `${capital(plain(best.claim))}. Keep the original network, or confirm with more seeds.` };
+  if (best.status === "confirmed") return { kind: "confirmed", mark: "\u2713", head: `${words.difference(first.difference, best.metric)} ${interval(first, best.metric)} on test data over the ${first.against}`, more: `Confirmed: ${how(search)}.` };
+  if (best.status === "noise") return { kind: "noise", mark: "\u2248", head: "The gain cannot be told from noise", more: `On test data, ${how(search)}. Keep the original network, or confirm with more seeds.` };
   if (!search.best) return { kind: "none", mark: "\u25cb", head: words.hasEnded(search) ? "No candidate has finished" : "Nothing can be said yet", more: words.hasEnded(search) ? "There is no result." : "No candidate has finished." };
   return { kind: "open", mark: "\u25d4", ...unconfirmed(search, best) };
 }
@@ -38,10 +37,13 @@ function unconfirmed(search, best) {
   return { head, more: `${top} (unconfirmed; ${words.luckWords(best.luck, best.luck_of)}). ${reading}` };
 }
 
-const interval = ({ low, high }, metric) => `[${words.difference(low, metric, { unit: false })}, ${words.difference(high, metric, { unit: false })}]`;
+// How it was tested.
+function how({ document, pinned }) {
+  const epochs = document.confirm?.epochs ?? pinned.epochs;
+  return [document.confirm ? `${words.count(document.confirm.seeds, "fresh seed")} for each network` : null, epochs ? words.count(epochs, "epoch") : null, "95 % intervals"].filter(Boolean).join(", ");
+}
 
-// The service writes with plain hyphens.
-const plain = (claim) => claim.replaceAll(/(^|[\s[])-(?=\d)/g, "$1\u2212");
+const interval = ({ low, high }, metric) => `[${words.difference(low, metric, { unit: false })}, ${words.difference(high, metric, { unit: false })}]`;
 
 // Each difference on test data with its interval, over one line of no difference.
 function comparisons(best) {
