@@ -20,6 +20,7 @@ from jsonschema import Draft202012Validator
 from pydantic import ValidationError
 
 from search_space.contract import (
+    RUN,
     WEIGHTS,
     Assignment,
     FailureClass,
@@ -62,12 +63,17 @@ class _Stopped(Exception):
 
 
 class Kept(Alone):
-    """A training that leaves its checkpoints and its weights in a folder."""
+    """A training that leaves its checkpoints and its weights in a folder.
+
+    Attributes:
+        resumed_at: Epochs that were trained before it was stopped the last time.
+    """
 
     def __init__(self, assignment: Assignment, folder: Path, name: str) -> None:
         super().__init__(assignment, folder / "scratch")
         self._checkpoint = folder / f"{name}.checkpoint"
         self._weights = folder / f"{name}.safetensors"
+        self.resumed_at = 0
 
     def keep(self, checkpoint: bytes) -> None:
         """Keep a checkpoint for the next try."""
@@ -80,6 +86,8 @@ class Kept(Alone):
         super().upload(name, data)
         if name == WEIGHTS:
             _write(self._weights, data)
+        elif name == RUN:
+            self.resumed_at = json.loads(data)["resumed_at"]
 
     def forget(self) -> None:
         """Remove the checkpoint of a training that is over."""
@@ -279,6 +287,7 @@ def _train(job: _Job, label: str, candidate: Candidate, seed: int) -> dict[str, 
         "validation": None if diverged else training.reports[-1].metrics.get(job.metric),
         "failure": outcome.message.splitlines()[0] if diverged else None,
         "weights": None if diverged else f"{name}.safetensors",
+        "resumed_at": training.resumed_at,
     }
 
 

@@ -95,7 +95,9 @@ def test_what_was_stopped_goes_on_and_comes_to_the_same(config: Path, tmp_path: 
 
     again = run(config, *long, "--output", "parts")
     assert again.returncode == 0, again.stderr
-    assert notes(tmp_path / "parts") == notes(tmp_path / "whole")
+    resumed, at_once = notes(tmp_path / "parts"), notes(tmp_path / "whole")
+    assert resumed[1].pop("resumed_at") > at_once[1].pop("resumed_at") == 0
+    assert resumed == at_once
     assert not checkpoint.exists()
     name = "winner-0.safetensors"
     assert (tmp_path / "parts" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()

@@ -18,7 +18,7 @@ from typing import Any
 from service.verdict import Sample, compare
 from tests.benchmarks.evidence import progress, transferring
 from tests.benchmarks.evidence.plan import EDITIONS, Run
-from tests.benchmarks.evidence.published import agreement
+from tests.benchmarks.evidence.published import agreement, controls
 from tests.benchmarks.evidence.result import Result
 from tests.benchmarks.evidence.tables import detectable, tables
 
@@ -73,6 +73,7 @@ def everything() -> dict[str, str]:
     }
     return {
         **tables(results, EDITIONS["cpu"]),
+        "the controls": controls(results),
         "the articles": agreement(results),
         **{part: make(progress.read(stored(part))) for part, make in parts.items()},
     }

@@ -1,10 +1,10 @@
-"""What the articles report, beside what was found here."""
+"""Pairs of networks: what the articles report of them, and what was found here."""
 
 import csv
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from service.verdict import Sample, compare
+from service.verdict import Comparison, Sample, compare
 from tests.benchmarks.evidence.plan import EVERYWHERE
 from tests.benchmarks.evidence.rates import Results
 from tests.benchmarks.evidence.tables import Choose, best_rate, fixed
@@ -25,6 +25,12 @@ PAIRS = (
     (("PWLU", "ReLU"), ("PWLU", "ReLU")),
     (("PWLU", "FReLU"), ("PWLU", "FReLU")),
 )
+# What has a cost, and what has the same cost without it.
+CONTROLS = (
+    ("PWLU", "ReLU, as large as PWLU"),
+    ("FReLU", "ReLU, as slow as FReLU"),
+    ("Meta-ACON", "ReLU, SE-gated"),
+)
 _ERROR = "top1_err"
 _DELTA = "top1_delta_vs_"
 
@@ -41,6 +47,21 @@ def agreement(results: Results) -> str:
         gains = list(_gains(published, *theirs))
         cells = [f"{theirs[0]} than {theirs[1]}", _range(gains)]
         cells += [_here(results, ours, choose) for choose in (fixed, best_rate)]
+        rows.append(f"| {' | '.join(cells)} |")
+    return "\n".join(rows) + "\n"
+
+
+def controls(results: Results) -> str:
+    """Return each costly activation against a ReLU network of its cost."""
+    rows = [
+        "| difference, points | at the recipe's rate | at the chosen rates |",
+        "|---|---|---|",
+    ]
+    for better, control in CONTROLS:
+        cells = [f"{better} less {control}"]
+        for choose in (fixed, best_rate):
+            found = _difference(results, (better, control), choose)
+            cells.append("-" if found is None else f"{_said(found)}{_told(found)}")
         rows.append(f"| {' | '.join(cells)} |")
     return "\n".join(rows) + "\n"
 
@@ -68,15 +89,31 @@ def _range(gains: Sequence[float]) -> str:
 
 
 def _here(results: Results, pair: tuple[str, str], choose: Choose) -> str:
+    found = _difference(results, pair, choose)
+    if found is None:
+        return "-"
+    direction = _told(found)
+    if not direction:
+        direction = ": the same direction" if found.low > 0 else ": the opposite"
+    return f"{_said(found)}{direction}"
+
+
+def _difference(results: Results, pair: tuple[str, str], choose: Choose) -> Comparison | None:
+    """Return the first of a pair less the second; None where one is not trained or diverged."""
     samples = []
     for label in pair:
         _, trainings = choose(results, EVERYWHERE[label])
         values = tuple(one.test for one in trainings if one.test is not None)
         if not values or len(values) < len(trainings):
-            return "-"
+            return None
         samples.append(Sample(label, values))
-    found = compare(*samples, maximize=True)
-    said = f"{100 * found.difference:+.2f} [{100 * found.low:.2f}, {100 * found.high:.2f}]"
-    if found.low > 0:
-        return f"{said}: the same direction"
-    return f"{said}: the opposite" if found.high < 0 else f"{said}: not told from 0"
+    return compare(*samples, maximize=True)
+
+
+def _said(found: Comparison) -> str:
+    return f"{100 * found.difference:+.2f} [{100 * found.low:.2f}, {100 * found.high:.2f}]"
+
+
+def _told(found: Comparison) -> str:
+    """Return that nothing is told; empty where something is."""
+    return "" if found.low > 0 or found.high < 0 else ": not told from 0"
