@@ -38,7 +38,7 @@ class Surroundings:
         places = min(sum(map(_places, gpus)), max(len(gpus), self.cores)) or self.cores
         return max(1, min(places, self.free_bytes // _BYTES_PER_SLOT))
 
-    def described(self, gpus: Sequence[Gpu]) -> str:
+    def described(self, gpus: Sequence[object]) -> str:
         free = f"{self.free_bytes / _GIB:.1f} of {self.memory_bytes / _GIB:.1f} GiB of memory free"
         return f"{len(gpus)} GPUs, {self.cores} cores, {free}"
 
