@@ -1,7 +1,8 @@
 """The public face for a user's own code. Nothing is loaded before it is used.
 
-`trial` in a training script, `apply` and `load_config` to use what a search found,
-`find_sites` and `parameter_groups` to go by hand, `Client` to talk to a service.
+`trial` in a training script, `LightningEpochs` in one of Lightning, `apply` and `load_config` to
+use what a search found, `find_sites` and `parameter_groups` to go by hand, `Client` to talk to a
+service.
 """
 
 from importlib import import_module
@@ -13,12 +14,22 @@ if TYPE_CHECKING:
     from search_space.sites import find_sites
     from search_space.spec import ActivationConfig
     from service.client import Client
+    from workers.lightning_epochs import LightningEpochs
     from workers.trial import trial
 
-__all__ = ["Client", "apply", "find_sites", "load_config", "parameter_groups", "trial"]
+__all__ = [
+    "Client",
+    "LightningEpochs",
+    "apply",
+    "find_sites",
+    "load_config",
+    "parameter_groups",
+    "trial",
+]
 
 _HOMES = {
     "Client": "service.client",
+    "LightningEpochs": "workers.lightning_epochs",
     "apply": "search_space.apply",
     "find_sites": "search_space.sites",
     "parameter_groups": "search_space.apply",

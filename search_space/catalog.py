@@ -59,10 +59,13 @@ def initial_for(entry: Entry, *, original: str, policy: str) -> str | None:
     """Return the concrete start of an activation that replaces `original`.
 
     Args:
-        policy: `original` (start as what is replaced) or `paper` (the paper's own start).
+        policy: `original` (start as what is replaced), `nearest` (the same, for trained weights)
+            or `paper` (the paper's own start).
     """
     if policy == "paper":
         return entry.paper_initial
+    if policy == "nearest" and original in entry.nearest:
+        return entry.nearest[original]
     return entry.starts.get(original, entry.default_initial)
 
 

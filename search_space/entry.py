@@ -80,6 +80,8 @@ class Entry:
             are none.
         starts: For each function it may replace, the `initial` it starts as: itself where the
             activation can represent the function, else the nearest start.
+        nearest: Likewise where trained weights are tuned, of those whose start is another one
+            then: a start near to what is replaced matters more there than one that learns well.
         default_initial: The start used where none is asked for.
         paper_initial: The start of the entry's own paper.
         channels_first_only: It averages over positions, which leaks the future where
@@ -111,6 +113,7 @@ class Entry:
     unphased_by: str | None = None
     shares: tuple[Share, ...] = ()
     starts: Mapping[str, str] = field(default_factory=dict)
+    nearest: Mapping[str, str] = field(default_factory=dict)
     default_initial: str | None = None
     paper_initial: str | None = None
     channels_first_only: bool = False
@@ -139,7 +142,12 @@ class Entry:
     @property
     def initials(self) -> tuple[str, ...]:
         """Every start this activation has."""
-        known = [*self.starts.values(), self.default_initial, self.paper_initial]
+        known = [
+            *self.starts.values(),
+            *self.nearest.values(),
+            self.default_initial,
+            self.paper_initial,
+        ]
         return tuple(dict.fromkeys(name for name in known if name is not None))
 
     def parameter(self, name: str) -> Parameter:

@@ -292,8 +292,14 @@ def make_space(search: Search, plan: SitePlan) -> Space:
         groups=_groups(search, searched, choices),
         fixed=tuple(site for site in plan.sites if site.id not in choices),
         hyperparameters=search.hyperparameters,
-        initial=search.initial,
+        initial=_start_policy(search),
     )
+
+
+def _start_policy(search: Search) -> str:
+    """Trained weights are tuned from what is nearest to the functions they were trained with."""
+    tunes = search.start != "scratch" and search.initial == "original"
+    return "nearest" if tunes else search.initial
 
 
 def select_sites(search: Search, plan: SitePlan) -> list[Site]:

@@ -12,10 +12,9 @@ from search_space.catalog import check, check_fit, initial_for, lookup
 from search_space.contract import TrialKind
 from search_space.errors import SearchSpaceError
 from search_space.sample import Space
-from search_space.search import Search as Document
 from search_space.spec import ActivationSpec, Candidate, Site, Training
 from service.asked import CandidateByHand
-from service.documents import document_of, space_of
+from service.documents import space_of
 from service.entry import enter_trial, summary
 from service.errors import Fault, Invalid, NotReady, WrongState
 from service.life import described
@@ -39,8 +38,8 @@ def add_by_hand(turn: Turn, wanted: CandidateByHand) -> Trial:
         raise WrongState("add a trial to", described(search), [state.value for state in allowed])
     if search.plan is None:
         raise NotReady("site of this search", "its network has not been inspected")
-    space, document = space_of(search), document_of(search)
-    candidate = _candidate(wanted, space, document)
+    space = space_of(search)
+    candidate = _candidate(wanted, space)
     params = space.params_of(candidate)
     place = None
     if params is not None:
@@ -54,7 +53,7 @@ def add_by_hand(turn: Turn, wanted: CandidateByHand) -> Trial:
     return trial
 
 
-def _candidate(wanted: CandidateByHand, space: Space, document: Document) -> Candidate:
+def _candidate(wanted: CandidateByHand, space: Space) -> Candidate:
     searched = (site for group in space.groups for site in group.sites)
     sites = {site.id: site for site in (*space.fixed, *searched)}
     faults = [
@@ -65,7 +64,7 @@ def _candidate(wanted: CandidateByHand, space: Space, document: Document) -> Can
     specs = dict(space.original.sites)
     for id, spec in wanted.sites.items():
         start = spec.initial or initial_for(
-            lookup(spec.name), original=sites[id].original, policy=document.initial
+            lookup(spec.name), original=sites[id].original, policy=space.initial
         )
         specs[id] = replace(spec, initial=start)
     return Candidate(specs, Training(**wanted.training.model_dump()))

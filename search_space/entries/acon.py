@@ -31,6 +31,7 @@ ENTRIES = (
         learned=True,
         shares=("channel", "layer"),
         starts=_SILU,
+        nearest={name: name for name in ("relu", "gelu")},
         default_initial="silu",
         paper_initial="paper",
         flops=14,

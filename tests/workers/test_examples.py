@@ -25,7 +25,7 @@ from workers.environment import LEASE_FILE
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "docs" / "examples"
-NAMES = ("plain", "accelerate", "timm_style")
+NAMES = ("plain", "accelerate", "lightning", "timm_style")
 EPOCHS = 5
 MOST_CHANGED_LINES = 10
 
@@ -96,8 +96,8 @@ class Served:
 def test_a_script_serves_trials_and_runs_alone_as_before(
     stub: Stub, tmp_path: Path, name: str
 ) -> None:
-    if name == "accelerate":
-        pytest.importorskip("accelerate")
+    if name in ("accelerate", "lightning"):
+        pytest.importorskip(name)
     assert run(f"{name}/after") == run(f"{name}/before")
     served = Served(stub, f"{name}/after", tmp_path)
     plan = served.inspect()
