@@ -44,7 +44,7 @@ ALL_DRAWN = """() => [...document.querySelectorAll(".plot:not(.none) > div")]
   .every((one) => one.querySelector(".main-svg .legend"))"""
 WIDE: ViewportSize = {"width": 1280, "height": 800}
 TABLET: ViewportSize = {"width": 820, "height": 1100}
-SHOWN = {"overview": 1330, "shapes": None, "sites": None}
+SHOWN = {"overview": 1570, "shapes": None, "sites": None}
 """What the README shows, and how far down."""
 LARGE = 10_000
 WAITS_SECONDS = 900

@@ -11,7 +11,6 @@ import * as words from "./words.js";
 
 const REACH = 5;
 const XS = Array.from({ length: 401 }, (_, i) => ((i - 200) / 200) * REACH);
-const COARSE = Array.from({ length: 81 }, (_, i) => ((i - 40) / 40) * REACH);
 const KINDS = { standard: "offered by default", learned: "learned", fixed: "fixed", pointwise: "of one number" };
 
 export function showActivations(shell) {
@@ -65,12 +64,12 @@ function catalogue(entries) {
 
 function tile(entry) {
   const drawn = FUNCTIONS[entry.name];
-  const y = drawn ? values(entry.name, COARSE) : null;
+  const y = drawn ? values(entry.name, XS) : null;
   return h(
     "li",
     { class: "card tile", "data-key": entry.name },
     h("h2", {}, h("a", { href: href(["activations", entry.name]) }, entry.name)),
-    y ? chart({ lines: [{ x: COARSE, y, kind: "found" }], height: 120, width: 220, span: [-1.5, 4], ticks: 3, label: `${entry.name} between \u22125 and 5` }) : h("p", { class: "soft no-curve" }, entry.pointwise ? "has as many shapes as it has parameters" : "looks at more than one number"),
+    y ? chart({ lines: [{ x: XS, y, kind: "found" }], height: 120, width: 220, span: [-1.5, 4], ticks: 3, label: `${entry.name} between \u22125 and 5` }) : h("p", { class: "soft no-curve" }, entry.pointwise ? "has as many shapes as it has parameters" : "looks at more than one number"),
     h("p", { class: "soft" }, [entry.learned ? "learned" : "fixed", entry.year || null, entry.standard ? "offered by default" : null].filter(Boolean).join(" \u00b7 ")),
   );
 }

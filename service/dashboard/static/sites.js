@@ -9,6 +9,7 @@ import { saveSvg } from "./plot.js";
 import * as words from "./words.js";
 
 const SHADES = 9;
+const SHARE_PX = 48; // What "100 %" takes.
 
 export class Sites {
   constructor(context) {
@@ -106,6 +107,8 @@ function importance(rows) {
   const most = Math.max(...rows.map((row) => Math.max(row.share, row.chance)), 1e-9);
   const [width, tall, left] = [460, 26, 150];
   const at = (share) => left + (share / most) * (width - left - 60);
+  // Beside its bar, or behind the tick where that is too near.
+  const beside = ({ share, chance }) => (Math.abs(at(chance) - at(share)) > SHARE_PX || chance < share ? at(share) : at(chance)) + 6;
   return svg(
     "svg",
     { class: "figure bars", viewBox: `0 0 ${width} ${rows.length * tall + 4}`, role: "img", "aria-label": rows.map((row) => `${row.name} ${percent(row.share)}${row.isTold ? "" : ", could be chance"}`).join("; ") },
@@ -113,7 +116,7 @@ function importance(rows) {
       svg("text", { class: "name", x: left - 8, y: i * tall + 17, "text-anchor": "end" }, brief(row.name)),
       svg("rect", { class: row.isTold ? "share told" : "share untold", x: left, y: i * tall + 5, width: Math.max(1, at(row.share) - left), height: tall - 10, rx: 3 }),
       svg("path", { class: "chance", d: `M${at(row.chance)} ${i * tall + 2}V${i * tall + tall - 2}` }),
-      svg("text", { class: "share-text", x: at(Math.max(row.share, row.chance)) + 6, y: i * tall + 17 }, percent(row.share)),
+      svg("text", { class: "share-text", x: beside(row), y: i * tall + 17 }, percent(row.share)),
     ]),
   );
 }

@@ -102,5 +102,6 @@ export function spent({ hours: ran, gpu_hours: gpu }) {
 }
 
 export function hours(number) {
+  if (number < 1 / 60) return `${Math.round(number * 3600)} s`;
   return number < 0.1 ? `${(number * 60).toFixed(number * 60 < 10 ? 1 : 0)} min` : `${number.toFixed(number < 10 ? 1 : 0)} h`;
 }
