@@ -5,12 +5,17 @@ from collections.abc import Sequence
 from search_space.contract import test_metric
 from search_space.search import metric_in, weights_in
 from service.store.models import Search
-from service.verdict import Comparison
+from service.verdict import Comparison, level_of
 
 
-def say(search: Search, comparisons: Sequence[Comparison], *, seeds: int) -> str:
-    """Say what the winner's comparisons show, and what they do not."""
-    return word(comparisons, test_metric(metric_in(search.document)), _cost(search, seeds))
+def say(search: Search, comparisons: Sequence[Comparison], *, seeds: int, looks: int) -> str:
+    """Say what the winner's comparisons show, and what they do not.
+
+    Args:
+        looks: How often test data was looked at for a verdict on the search.
+    """
+    said = word(comparisons, test_metric(metric_in(search.document)), _cost(search, seeds))
+    return said if looks == 1 else f"{said}; {_again(looks)}"
 
 
 def word(comparisons: Sequence[Comparison], metric: str, cost: str) -> str:
@@ -19,6 +24,11 @@ def word(comparisons: Sequence[Comparison], metric: str, cost: str) -> str:
     parts = [f"{_clause(over_original, metric)} on test data, {cost}"]
     parts += [_clause(other, metric) for other in others]
     return "; ".join(parts)
+
+
+def _again(looks: int) -> str:
+    level = 100 * level_of(looks)
+    return f"this is look {looks} at the test data, so the level is {level:.3g} % instead of 5 %"
 
 
 def _clause(one: Comparison, metric: str) -> str:

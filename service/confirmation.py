@@ -121,7 +121,29 @@ def comparisons(session: Session, search: Search) -> list[Comparison]:
     originals = [found[label] for label in (ORIGINAL, TUNED) if label in found]
     if WINNER not in found or not originals:
         return []
-    return judge(found[WINNER], originals, found.get(UNIFORM), maximize=results.maximizes(search))
+    return judge(
+        found[WINNER],
+        originals,
+        found.get(UNIFORM),
+        maximize=results.maximizes(search),
+        looks=looks(session, search),
+    )
+
+
+def looks(session: Session, search: Search) -> int:
+    """Return how often test data was looked at for a verdict; a look that was left half-way is one.
+
+    Each time the seeds of the winner come first.
+    """
+    seen: list[bool] = []
+    label = None
+    for trial in trials.confirmations(session, search, since=0):
+        if trial.label == WINNER != label:
+            seen.append(False)
+        if trial.label not in _FIRST_STAGE and trial.test:
+            seen[-1] = True
+        label = trial.label
+    return sum(seen)
 
 
 def seeds(session: Session, search: Search) -> int:

@@ -56,7 +56,8 @@ def find(session: Session, search: Search) -> Finding:
         is_single = len(objectives_in(search.document)) == 1
         return Finding("not_confirmed", NOT_CONFIRMED if is_single else NO_WINNER)
     over_original = comparisons[0]
-    claim = claims.say(search, comparisons, seeds=confirmation.seeds(session, search))
+    seeds, looks = confirmation.seeds(session, search), confirmation.looks(session, search)
+    claim = claims.say(search, comparisons, seeds=seeds, looks=looks)
     if over_original.holds and over_original.difference > 0:
         trial = confirmation.confirmed_trial(session, search)
         return Finding("confirmed", claim, comparisons, trial)
@@ -77,6 +78,7 @@ def best(session: Session, search: Search) -> BestAnswer:
         claim=finding.claim,
         trial=None if finding.trial is None else finding.trial.id,
         comparisons=[ComparisonAnswer.model_validate(one) for one in finding.comparisons],
+        looks=confirmation.looks(session, search),
         metric=metric_in(search.document),
         direction=objectives_in(search.document)[0]["direction"],
         original=OriginalAnswer(

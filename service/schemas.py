@@ -376,7 +376,7 @@ class ComparisonAnswer(Answer):
     """The confirmed winner less a rival on test data, positive when the winner is better.
 
     `low` and `high` are Welch's 95 % interval; `holds` says whether it is told from noise,
-    after Holm's correction over the comparisons.
+    after Holm's correction over the comparisons, and that for earlier looks at test data.
     """
 
     against: str
@@ -426,7 +426,8 @@ class BestAnswer(Answer):
     """The ranking, and what may be claimed.
 
     `status` is `not_confirmed`, `confirmed` or `noise`; `trial` is the one whose config and
-    weights `best/config` answers, null while that is the original network. With several
+    weights `best/config` answers, null while that is the original network. `looks` is how often
+    test data was looked at for a verdict: once more with every extension. With several
     objectives the ranking is by the first, and `pareto` has the front; else it is empty.
     """
 
@@ -434,6 +435,7 @@ class BestAnswer(Answer):
     claim: str
     trial: str | None
     comparisons: list[ComparisonAnswer]
+    looks: int
     metric: str
     direction: str
     original: OriginalAnswer

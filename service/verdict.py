@@ -1,7 +1,7 @@
 """What may be claimed of a winner: a function of its and its rivals' test results alone.
 
 The number of seeds was fixed beforehand, the winner was chosen on validation data, and all of
-these results are on test data that nothing else has looked at.
+these results are on test data that nothing else has looked at, but earlier verdicts on the search.
 """
 
 from collections.abc import Sequence
@@ -31,7 +31,8 @@ class Comparison:
     Attributes:
         low: Lower end of Welch's 95 % interval of the difference.
         p: Welch's two-sided p-value.
-        holds: Whether the difference is told from noise, after Holm's correction.
+        holds: Whether the difference is told from noise, after Holm's correction and that for
+            earlier looks at test data.
     """
 
     against: str
@@ -43,15 +44,33 @@ class Comparison:
 
 
 def judge(
-    winner: Sample, originals: Sequence[Sample], uniform: Sample | None, *, maximize: bool
+    winner: Sample,
+    originals: Sequence[Sample],
+    uniform: Sample | None,
+    *,
+    maximize: bool,
+    looks: int = 1,
 ) -> list[Comparison]:
     """Compare the winner with the better of the originals and with the best uniform network.
 
     Taking the better of the originals by its test results favours the rival, not the winner.
+
+    Args:
+        looks: How often test data decided on a winner of this search, this time included.
     """
     better = (max if maximize else min)(originals, key=lambda sample: sample.mean)
     rivals = [better] if uniform is None else [better, uniform]
-    return holm([compare(winner, rival, maximize=maximize) for rival in rivals])
+    compared = [compare(winner, rival, maximize=maximize) for rival in rivals]
+    return holm(compared, level_of(looks))
+
+
+def level_of(looks: int) -> float:
+    """Return the level of a look at test data; each has half of that of the look before.
+
+    A claim of a gain is one-sided and takes half of a level. So all looks together make one where
+    there is nothing with a probability of `LEVEL` at most, however often somebody looks again.
+    """
+    return float(LEVEL / 2 ** (looks - 1))
 
 
 def compare(winner: Sample, rival: Sample, *, maximize: bool) -> Comparison:
@@ -72,11 +91,11 @@ def compare(winner: Sample, rival: Sample, *, maximize: bool) -> Comparison:
     )
 
 
-def holm(comparisons: Sequence[Comparison]) -> list[Comparison]:
-    """Mark the comparisons that hold together at `LEVEL` (Holm's step-down)."""
+def holm(comparisons: Sequence[Comparison], level: float = LEVEL) -> list[Comparison]:
+    """Mark the comparisons that hold together at `level` (Holm's step-down)."""
     holding: set[str] = set()
     for rank, comparison in enumerate(sorted(comparisons, key=lambda one: one.p)):
-        if comparison.p > LEVEL / (len(comparisons) - rank):
+        if comparison.p > level / (len(comparisons) - rank):
             break
         holding.add(comparison.against)
     return [

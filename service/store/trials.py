@@ -191,17 +191,19 @@ def originals(session: Session, search_id: str) -> Sequence[Trial]:
     ).all()
 
 
-def confirmations(session: Session, search: Search) -> Sequence[Trial]:
+def confirmations(session: Session, search: Search, *, since: int | None = None) -> Sequence[Trial]:
     """Return the trials that confirm a search's winner, in the order of their numbers.
 
-    Those from before the search was extended, which confirmed another, are not among them.
+    Args:
+        since: The first number; None: those from before the search was extended, which confirmed
+            another winner, are not among them.
     """
     return session.scalars(
         select(Trial)
         .where(
             Trial.search_id == search.id,
             Trial.kind == TrialKind.CONFIRMATION,
-            Trial.number >= search.confirm_from,
+            Trial.number >= (search.confirm_from if since is None else since),
         )
         .order_by(Trial.number)
     ).all()

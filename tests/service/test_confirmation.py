@@ -290,3 +290,31 @@ def test_one_length_needs_no_comparison(player: Player) -> None:
 def test_the_comparison_of_lengths_is_reserved_beforehand(player: Player) -> None:
     search = player.submit(**CONFIRM | LONGER)
     assert search["progress"]["total"] == 3 + 5 + 8 + 2 + 4 + 4 * 2
+
+
+def test_an_extended_search_is_judged_the_harder_the_more_often_it_looks(player: Player) -> None:
+    """What the first look would tell from noise at 5 %, the second does not at 2.5 %."""
+    search = player.submit(**CONFIRM | {"baselines": {"original_seeds": 3, "uniform": False}})
+    player.inspect()
+
+    def test(assignment: dict[str, Any]) -> float:
+        return 0.016 * ("silu" in names(assignment["candidate"])) + noisy(lambda _: 0.5)(assignment)
+
+    def extend(trials: int) -> dict[str, Any]:
+        body = {"budget": {"trials": trials}}
+        player.http.patch(f"/searches/{search['id']}", json=body).raise_for_status()
+        run(player, search["id"], silu_is_better, test)
+        return dict(player.http.get(f"/searches/{search['id']}/best").json())
+
+    run(player, search["id"], silu_is_better, test)
+    first = player.http.get(f"/searches/{search['id']}/best").json()
+    second = extend(4)
+    assert (first["looks"], second["looks"]) == (1, 2)
+    p_values = [best["comparisons"][0]["p"] for best in (first, second)]
+    assert p_values == pytest.approx([p_values[0]] * 2)
+    assert 0.025 < p_values[0] <= 0.05
+    assert (first["status"], second["status"]) == ("confirmed", "noise")
+    assert "look" not in first["claim"]
+    said = "this is look 2 at the test data, so the level is 2.5 % instead of 5 %"
+    assert second["claim"].endswith(said)
+    assert "look 3 at the test data, so the level is 1.25 %" in extend(5)["claim"]

@@ -81,3 +81,16 @@ def test_what_is_not_there_is_confirmed_as_rarely_as_promised() -> None:
 
 def test_what_is_there_is_confirmed_nearly_always() -> None:
     assert confirmed_share(3.0, np.random.default_rng(1)) >= 0.99
+
+
+def test_looking_again_and_again_claims_no_more_than_is_promised() -> None:
+    """Somebody extends a search without a gain until it is confirmed, or eight times."""
+    rng = np.random.default_rng(2)
+
+    def is_claimed(looks: int) -> bool:
+        winner, original = (sample(name, *rng.normal(0, 1, 8)) for name in ("winner", "original"))
+        (found,) = judge(winner, [original], None, maximize=True, looks=looks)
+        return found.holds and found.difference > 0
+
+    claimed = sum(any(is_claimed(look) for look in range(1, 9)) for _ in range(DRAWS)) / DRAWS
+    assert 0.025 < claimed <= 0.05 + 3 * 0.0049
