@@ -4,9 +4,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import optuna
+import optuna_dashboard
 import psutil
 import pytest
+from optuna.storages import RDBStorage
 
 from service.insight.plots import PLOTS
 from tests.support.crowd import crowd
@@ -212,6 +215,21 @@ def test_an_exported_study_can_go_on(served: Served, small: str, tmp_path: Path)
     study = load(served, small, tmp_path)
     trial = study.ask()
     assert trial.suggest_categorical(FIRST, ("relu", "silu", "pwlu")) in ("relu", "silu", "pwlu")
+
+
+def test_optuna_dashboard_opens_the_export(served: Served, small: str, tmp_path: Path) -> None:
+    study = load(served, small, tmp_path)
+    storage = RDBStorage(f"sqlite:///{tmp_path / 'study.db'}")
+    seen = httpx2.WSGITransport(optuna_dashboard.wsgi(storage))
+    with httpx2.Client(transport=seen, base_url="http://dashboard") as http:
+        (listed,) = http.get("/api/studies").raise_for_status().json()["study_summaries"]
+        shown = http.get(f"/api/studies/{listed['study_id']}?after=0").raise_for_status().json()
+        page = http.get("/dashboard/").raise_for_status()
+    assert listed["study_name"] == study.study_name
+    assert len(shown["trials"]) == len(study.trials)
+    best = max(value for trial in shown["trials"] for value in trial.get("values", ()))
+    assert float(best) == study.best_value
+    assert "optuna" in page.text.lower()
 
 
 def test_what_was_killed_while_drawing_is_started_again(served: Served, player: Player) -> None:
