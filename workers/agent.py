@@ -200,12 +200,18 @@ class Agent:
         logger.info("worker %s serves %s", self._worker, self._url)
         return WorkerWelcome.model_validate_json(answer.content).lease_seconds
 
+    def _register_again(self, wire: Wire) -> float:
+        """Tell a service that has forgotten the worker; not one that it has taken leave of."""
+        if self._stop.is_set():
+            raise _Stopping
+        return self._register(wire)
+
     def _beat(self, wire: Wire, lease_seconds: float) -> None:
         while not self._stop.wait(lease_seconds / _BEATS_PER_LEASE):
             try:
                 self._beat_once(wire)
             except NotKnown:
-                lease_seconds = self._register(wire)
+                lease_seconds = self._register_again(wire)
 
     def _beat_once(self, wire: Wire) -> None:
         with self._changed:
@@ -261,7 +267,7 @@ class Agent:
         try:
             answer = wire.call("POST", "/leases", wanted, timeout=seconds + 10)
         except NotKnown:
-            self._register(wire)
+            self._register_again(wire)
             return None
         return Assignment.model_validate_json(answer.content) if answer.content else None
 
@@ -277,7 +283,8 @@ class Agent:
         try:
             outcome = self._run_process(work, slot, files)
             # The process removes the lease file when it has said its last word itself.
-            if files.lease.exists() and not work.cancelled:
+            is_owed = files.lease.exists() or work.running is None
+            if is_owed and not work.cancelled:
                 files.hand_in()
                 self._tell(assignment, outcome)
             else:
@@ -302,7 +309,10 @@ class Agent:
             directory=str(directory),
             checkpoint_seconds=self._habits.checkpoint_seconds,
         )
-        files.write_lease(told)
+        try:
+            files.write_lease(told)
+        except OSError as error:
+            return failed(FailureClass.ENVIRONMENT, f"the trial could not be started: {error}")
         task = self._tasks.get(str(name))
         if task is None:
             return failed(FailureClass.ENVIRONMENT, f"this worker offers no task named {name!r}")

@@ -138,8 +138,19 @@ class Attempt:
         if not is_kept(outcome):
             shutil.rmtree(self.directory, ignore_errors=True)
         if outcome is not None:
-            said_in(self._path).write_text(outcome.model_dump_json())
+            self._leave_word(outcome)
         self._path.unlink(missing_ok=True)
+
+    def _leave_word(self, outcome: Outcome) -> None:
+        """Leave what was told for the agent, which judges its own health by it."""
+        path = said_in(self._path)
+        partial = path.with_suffix(".telling")
+        try:
+            partial.write_text(outcome.model_dump_json())
+            partial.replace(path)
+        except OSError as error:
+            # The service has it. A full disk is the reason of some last words.
+            logger.warning("could not write %s: %s", path, error)
 
     def close(self) -> None:
         self._courier.close()

@@ -137,6 +137,8 @@ class Stub:
     def _lease(self, request: dict[str, Any]) -> tuple[int, bytes]:
         self.requests.append((request["slot"], request["request"]))
         self.changed.wait_for(lambda: self.queue, timeout=min(0.3, request["wait_seconds"]))
+        if request["worker"] in self.left:
+            return 404, b'{"detail": "no such worker"}'
         if not self.queue:
             return _NOTHING
         return 200, self.queue.popleft().model_dump_json().encode()

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from search_space.contract import (
@@ -125,6 +126,18 @@ def test_a_killed_process_is_lost(stub: Stub) -> None:
 
 
 @pytest.mark.usefixtures("agent")
+def test_a_killed_forkserver_takes_its_trials_along_and_is_replaced(stub: Stub) -> None:
+    lease = give(stub, "hang")
+    trial = psutil.Process(pid_of_trial(stub))
+    trial.parent().kill()
+    outcome = stub.outcome(lease)
+    assert outcome.failure is FailureClass.LOST
+    assert "the one that had started it was killed" in outcome.message
+    trial.wait(10)
+    assert stub.outcome(give(stub)).outcome is OutcomeKind.COMPLETED
+
+
+@pytest.mark.usefixtures("agent")
 @pytest.mark.parametrize(
     ("then", "message"), [("exit", "exit code 3"), ("crash", "ended by SIGSEGV")]
 )
@@ -159,6 +172,17 @@ def test_a_stopped_worker_gives_its_trials_back(stub: Stub, tmp_path: Path) -> N
         agent.stop()
         thread.join(30)
     assert [stub.outcomes[x].failure for x in leases] == [FailureClass.PREEMPTED] * 2
+
+
+def test_a_worker_that_has_left_does_not_come_back(stub: Stub, tmp_path: Path) -> None:
+    with running(make_agent(stub, tmp_path)) as thread:
+        stub.wait(lambda: stub.requests)
+        seen = len(stub.requests)
+        stub.wait(lambda: len(stub.requests) > seen)
+        # A slot waits for the answer to its request.
+    join(thread)
+    assert stub.left == ["w"]
+    assert len(stub.manifests) == 1
 
 
 def test_a_draining_worker_finishes_what_it_runs_and_leaves(stub: Stub, tmp_path: Path) -> None:

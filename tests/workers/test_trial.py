@@ -34,6 +34,7 @@ from search_space.contract import (
 )
 from tests.workers.conftest import EXAMPLE, Serve, candidate, fingerprint, network
 from tests.workers.stub import Stub
+from workers.courier import said_in
 from workers.errors import DataMissing, Diverged, MisusedHandle, NetworkChanged
 from workers.handle import Trial
 from workers.trial import trial
@@ -114,6 +115,20 @@ def test_a_config_applied_by_hand_goes_through_its_phases(
             model(torch.randn(8, 4)).sum().backward()
             optimizer.step()
     assert not phased.collecting
+
+
+def test_a_last_word_that_cannot_be_written_down_is_said_all_the_same(
+    stub: Stub, serve: Serve
+) -> None:
+    given = assignment(stub)
+    path = serve(given)
+    # In the way, as a full disk is.
+    path.with_suffix(".telling").mkdir()
+    with trial() as t:
+        train(t)
+    assert stub.outcomes[given.lease].outcome is OutcomeKind.COMPLETED
+    assert not path.exists()
+    assert not said_in(path).exists()
 
 
 def test_an_inspection_tells_the_sites_and_exits_with_0(stub: Stub, serve: Serve) -> None:

@@ -67,6 +67,9 @@ _FOR_TRIALS = 0.9
 # A driver frees the memory of a process that has ended a little later.
 _GPU_PATIENCE = 10.0
 _GPU_LOOK_SECONDS = 0.5
+# What `multiprocessing` says for the exit code where the forkserver, which would know, is gone.
+_NOT_KNOWN = 255
+_NO_FORKSERVER = "the process was ended, as the one that had started it was killed"
 _NO_MEMORY = "the machine ran out of memory, and the kernel killed the trial"
 
 
@@ -110,10 +113,18 @@ class LocalExecutor:
         self._check_disk()
         self._check_gpus(order, slot)
         arguments = (order, self._place, self._environment(order, slot))
+        try:
+            process = self._start(arguments)
+        except EOFError:
+            # The forkserver was killed; asked again, there is a new one.
+            process = self._start(arguments)
+        return LocalRunning(process, self._lock, memory_bytes=self._place.memory_bytes)
+
+    def _start(self, arguments: tuple[Any, ...]) -> ForkServerProcess:
         process = self._context.Process(target=_main, args=arguments)
         with self._lock:
             process.start()
-        return LocalRunning(process, self._lock, memory_bytes=self._place.memory_bytes)
+        return process
 
     def _check_disk(self) -> None:
         free, wanted = shutil.disk_usage(self._place.home).free, self._place.min_free_bytes
@@ -195,11 +206,20 @@ class LocalRunning:
             self._check_memory()
         code = self.poll()
         if code is not None:
+            if code == _NOT_KNOWN and self._is_there():
+                self._cause = self._cause or failed(FailureClass.LOST, _NO_FORKSERVER)
             # Children that outlive a trial would hold its memory and its device.
             self._signal_group(signal.SIGKILL)
             if code == -signal.SIGKILL and kills_for_want_of_memory() > self._killed_before:
                 self._cause = self._cause or failed(FailureClass.OUT_OF_MEMORY, _NO_MEMORY)
         return code
+
+    def _is_there(self) -> bool:
+        try:
+            os.kill(self.pid, 0)
+        except ProcessLookupError:
+            return False
+        return True
 
     def _until_look(self, end: float) -> float:
         return max(0.0, min(_LOOK_SECONDS, end - time.monotonic()))
