@@ -213,6 +213,15 @@ class StoreAway(Unavailable):
         return "the database does not answer at present; nothing was changed; try again"
 
 
+class DiskFull(ServiceError):
+    """There is no room for what shall be stored."""
+
+    status = HTTPStatus.INSUFFICIENT_STORAGE
+
+    def __str__(self) -> str:
+        return "the service's disk is full; nothing was changed; make room, then try again"
+
+
 class Damaged(ServiceError):
     """A stored file is not what was stored."""
 

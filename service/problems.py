@@ -1,7 +1,9 @@
 """Errors as problem documents (RFC 9457)."""
 
+import errno
 import logging
 import re
+import sqlite3
 from http import HTTPStatus
 from typing import Any
 
@@ -15,8 +17,9 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from search_space.search import BRANCHES
-from service.errors import Fault, Invalid, ServiceError, StoreAway
+from service.errors import DiskFull, Fault, Invalid, ServiceError, StoreAway
 
+_POSTGRESQL_DISK_FULL = "53100"
 MEDIA_TYPE = "application/problem+json"
 _HEADERS = {
     HTTPStatus.UNAUTHORIZED: {"WWW-Authenticate": "Bearer"},
@@ -52,6 +55,7 @@ def add_problem_handlers(app: FastAPI) -> None:
     app.add_exception_handler(ServiceError, _service_error)
     app.add_exception_handler(RequestValidationError, _validation_error)
     app.add_exception_handler(HTTPException, _http_error)
+    app.add_exception_handler(OSError, _disk_error)
     for lost in (OperationalError, InternalError, InterfaceError, PoolTimeout):
         app.add_exception_handler(lost, _store_error)
 
@@ -92,9 +96,23 @@ async def _validation_error(request: Request, error: Exception) -> Response:
 
 
 async def _store_error(request: Request, error: Exception) -> Response:
-    """Answer that the database is away: cut off, restarting, full, or too busy."""
+    """Answer that the database is away: cut off, restarting, or too busy; or that it is full."""
     log.warning("the database does not answer: %s", error)
-    return problem_response(request, StoreAway())
+    driver = getattr(error, "orig", None)
+    is_full = (
+        getattr(driver, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL
+        or getattr(driver, "sqlstate", None) == _POSTGRESQL_DISK_FULL
+    )
+    return problem_response(request, DiskFull() if is_full else StoreAway())
+
+
+async def _disk_error(request: Request, error: Exception) -> Response:
+    """Answer that a file could not be stored for want of room."""
+    assert isinstance(error, OSError)
+    if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        raise error
+    log.warning("the disk is full: %s", error)
+    return problem_response(request, DiskFull())
 
 
 async def _http_error(request: Request, error: Exception) -> Response:

@@ -144,6 +144,7 @@ def test_the_types_of_problems_are_listed_and_stay(document: dict[str, Any]) -> 
         "bad-host",
         "bad-protocol",
         "bad-request",
+        "disk-full",
         "forbidden",
         "internal-error",
         "invalid",
