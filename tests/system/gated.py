@@ -23,6 +23,7 @@ with actsearch.trial() as t:
     optimizer = torch.optim.SGD(t.parameter_groups(model, lr=0.1))
     for epoch in t.epochs({EPOCHS}, model, optimizer, steps_per_epoch=1):
         while epoch == {GATE} and not gate.exists():
+            gate.with_name("arrived").touch()
             time.sleep(0.02)
         loss = (model(x) - x.sum(1, keepdim=True)).square().mean()
         optimizer.zero_grad()
@@ -67,6 +68,10 @@ class Gated:
             return waiting if len(waiting) == count else None
 
         return list(until(arrived))
+
+    def has_arrived(self) -> bool:
+        """Whether a trial waits that has stored its checkpoint too."""
+        return self._gate.with_name("arrived").exists()
 
     def open(self) -> None:
         self._gate.touch()

@@ -75,6 +75,17 @@ class Machine:
         response = get_text(f"{self.client.url}/v1{path}")
         return json.loads(response)
 
+    @property
+    def port(self) -> int:
+        """That of the service."""
+        return self._port
+
+    def refused(self) -> int:
+        """Count the words of attempts that the service has refused as stale, since it started."""
+        lines = get_text(f"{self.client.url}/metrics").splitlines()
+        stale = [x for x in lines if "requests_total" in x and "/leases/" in x and '"409"' in x]
+        return sum(round(float(line.rpartition(" ")[2])) for line in stale)
+
     def trials(self, search_id: str) -> list[dict[str, Any]]:
         return list(self.read(f"/searches/{search_id}/trials?limit=500")["items"])
 
@@ -144,7 +155,7 @@ class Machine:
 
 
 def get_text(url: str) -> str:
-    with urlopen(url, timeout=10) as response:
+    with urlopen(url, timeout=60) as response:
         return str(response.read().decode())
 
 
@@ -174,6 +185,11 @@ def until(happened: Callable[[], Any], seconds: float = 60) -> Any:
             return found
         time.sleep(0.05)
     raise AssertionError(f"it did not happen within {seconds} s")
+
+
+def rest(seconds: float) -> None:
+    """Let time pass, in which nothing must happen."""
+    time.sleep(seconds)
 
 
 def _children(pid: int) -> list[psutil.Process]:
