@@ -11,8 +11,9 @@ from torch.utils._pytree import tree_leaves
 from search_space.activations.acon import AconC, MetaAcon
 from search_space.activations.learned import LearnedActivation
 from search_space.activations.network import mean_over_positions
-from search_space.activations.pwlu import PWLU, tabulate
+from search_space.activations.pwlu import PWLU
 from search_space.activations.pwlu_free import FreePWLU
+from search_space.activations.pwlu_table import tabulate
 from search_space.activations.shape import along_channels, working_dtype
 from search_space.activations.swish import AconA, AconB
 from search_space.errors import FoldDiffers

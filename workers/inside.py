@@ -50,7 +50,8 @@ from workers.provenance import record
 from workers.ranks import keep_statistics_apart
 from workers.seeds import seed_everything
 from workers.shapes import ShapeHistory, learned_shapes
-from workers.unwrapping import network_of, optimizer_of
+from workers.underway import Underway
+from workers.unwrapping import network_of
 
 logger = logging.getLogger(__name__)
 
@@ -98,7 +99,7 @@ class Inside:
         self._attempt = attempt
         self._assignment = attempt.assignment
         self._applied: tuple[nn.Module, SitePlan, Any] | None = None
-        self._training: _Training | None = None
+        self._training: Underway | None = None
         self._test: dict[str, float] = {}
         self._remarks: list[str] = []
         self._preemption = Preemption()
@@ -211,9 +212,7 @@ class Inside:
         )
         course.steps_per_epoch = steps_per_epoch
         shapes = ShapeHistory(self._applied[1], self._candidate)
-        self._training = training = _Training(
-            model, optimizer, others, course, n, evaluated, shapes
-        )
+        self._training = training = Underway(model, optimizer, others, course, n, evaluated, shapes)
         saved = self._attempt.checkpoint()
         if saved is not None:
             training.restore(saved)
@@ -279,7 +278,7 @@ class Inside:
             logger.warning("training %d epochs, as the search says, not %d", planned, n)
         return planned
 
-    def _obey(self, verdict: Verdict, training: "_Training") -> None:
+    def _obey(self, verdict: Verdict, training: Underway) -> None:
         match verdict:
             case Verdict.STOP:
                 raise Ended(Outcome(outcome=OutcomeKind.STOPPED, message=self._warnings()))
@@ -293,7 +292,7 @@ class Inside:
             case Verdict.CONTINUE if training.finished < training.epochs:
                 self._store(training)
 
-    def _store(self, training: "_Training") -> None:
+    def _store(self, training: Underway) -> None:
         if self._attempt.leads:
             self._attempt.keep(training.save())
 
@@ -328,7 +327,7 @@ class Inside:
         except NotExportable as error:
             self.warn(f"{NO_ONNX}{error}")
 
-    def _watch_shapes(self, training: "_Training") -> None:
+    def _watch_shapes(self, training: Underway) -> None:
         """Keep what the learned curves are after this epoch; a divergence has none."""
         if not self._attempt.leads or self._applied is None:
             return
@@ -337,7 +336,7 @@ class Inside:
         if all(bool(p.isfinite().all()) for p in shown.parameters()):
             training.shapes.take(training.finished, shown, example_batch)
 
-    def _shown(self, training: "_Training", model: nn.Module) -> nn.Module:
+    def _shown(self, training: Underway, model: nn.Module) -> nn.Module:
         """Return the network whose curves are the result's, where that is a copy of `model`."""
         same = training.result.state_dict().keys() == model.state_dict().keys()
         return training.result if same else model
@@ -354,49 +353,6 @@ class Inside:
     def _warnings(self) -> str:
         """Return the remarks as one text, bounded."""
         return "\n".join(self._remarks)[:LONGEST_MESSAGE]
-
-
-class _Training:
-    """What is being trained, and how far it has come."""
-
-    def __init__(
-        self,
-        model: nn.Module,
-        optimizer: Optimizer,
-        others: tuple[Stateful, ...],
-        course: Course,
-        epochs: int,
-        evaluated: nn.Module | None,
-        shapes: ShapeHistory,
-    ) -> None:
-        self.shapes = shapes
-        self.result = network_of(model if evaluated is None else evaluated)
-        self.course = course
-        self.epochs = epochs
-        self.finished = 0
-        self._model = network_of(model)
-        self._optimizer = optimizer_of(optimizer)
-        self._others = others
-
-    def end_epoch(self, epoch: int) -> None:
-        self.course.end_epoch()
-        self.finished = epoch + 1
-
-    def save(self) -> bytes:
-        progress = {
-            "epoch": self.finished,
-            "steps": self.course.steps,
-            "steps_per_epoch": self.course.steps_per_epoch,
-            "shapes": self.shapes.epochs,
-        }
-        return checkpoint.save(self._model, self._optimizer, self._others, progress)
-
-    def restore(self, data: bytes) -> None:
-        progress = checkpoint.restore(data, self._model, self._optimizer, self._others)
-        self.finished = progress["epoch"]
-        self.course.steps = progress["steps"]
-        self.course.steps_per_epoch = progress["steps_per_epoch"]
-        self.shapes.epochs = progress.get("shapes", [])
 
 
 def _loss(loss: Callable[[nn.Module], float], model: nn.Module) -> float:

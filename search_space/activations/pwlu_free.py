@@ -5,7 +5,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from search_space.activations.pwlu import MIN_WIDTH, PWLU
+from search_space.activations.pwlu import PWLU
+from search_space.activations.pwlu_table import MIN_WIDTH
 from search_space.activations.shape import working_dtype
 
 

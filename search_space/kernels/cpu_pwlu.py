@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from search_space.activations.pwlu import MIN_WIDTH
+from search_space.activations.pwlu_table import MIN_WIDTH
 from search_space.activations.shape import working_dtype
 from search_space.kernels import jit, layout
 from search_space.kernels import vector as v

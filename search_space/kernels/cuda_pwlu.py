@@ -11,7 +11,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from search_space.activations.pwlu import _parameter_gradients, _Table, tabulate
+from search_space.activations.pwlu_table import Table, parameter_gradients, tabulate
 from search_space.activations.shape import working_dtype
 from search_space.kernels import layout
 from search_space.kernels.grid import index_type, parts
@@ -56,13 +56,13 @@ def backward(
         )  # fmt: skip
     total, moment = sums.sum(1)
     values = parameters[0].to(table.slope.dtype)
-    return dx, *_parameter_gradients(total, moment, table, values)
+    return dx, *parameter_gradients(total, moment, table, values)
 
 
-def _table(x: Tensor, parameters: Parameters) -> _Table:
+def _table(x: Tensor, parameters: Parameters) -> Table:
     """The table in the dtype of the maths, each field contiguous."""
     table = tabulate(*(p.to(working_dtype(x)) for p in parameters))
-    return _Table(*(field.contiguous() for field in table))
+    return Table(*(field.contiguous() for field in table))
 
 
 def _view(x: Tensor, parameters: Parameters, channel_dim: int) -> layout.View:

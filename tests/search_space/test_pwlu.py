@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from search_space.activations import pwlu as module_under_test
-from search_space.activations.pwlu import MIN_WIDTH, PWLU, pwlu
+from search_space.activations.pwlu import PWLU, pwlu
+from search_space.activations.pwlu_table import MIN_WIDTH
 
 GOLDEN = Path(__file__).parent / "golden" / "activations.npz"
 NAMES = ("values", "left_slope", "right_slope", "left", "right")
