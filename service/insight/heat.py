@@ -61,7 +61,7 @@ def heat(session: Session, search: Search) -> Figure:
 
 def _cells(session: Session, search: Search, first: Mapping[str, str]) -> Cell:
     rows = session.execute(
-        select(Trial.value, Trial.candidate).where(
+        select(Trial.key, Trial.value, Trial.candidate).where(
             Trial.search_id == search.id,
             Trial.state == TrialState.COMPLETED,
             Trial.value.is_not(None),
@@ -70,10 +70,16 @@ def _cells(session: Session, search: Search, first: Mapping[str, str]) -> Cell:
             (Trial.label != trials.ORIGINAL) | Trial.label.is_(None),
         )
     )
+    values: defaultdict[str, list[float]] = defaultdict(list)
+    candidates: dict[str, Any] = {}
+    for key, value, candidate in rows:
+        # A network that was trained on several seeds is one network, with their mean.
+        values[key].append(value)
+        candidates[key] = candidate["sites"]
     cells: defaultdict[tuple[str, str], list[float]] = defaultdict(list)
-    for value, candidate in rows:
+    for key, chosen in candidates.items():
         for group, site in first.items():
-            cells[group, candidate["sites"][site]["name"]].append(value)
+            cells[group, chosen[site]["name"]].append(mean(values[key]))
     return cells
 
 

@@ -60,7 +60,7 @@ def test_the_ranking_has_the_mean_over_the_seeds(player: Player) -> None:
     assert (top["trial"], top["value"]) == (ids[0], values_in_order[0])
 
 
-def test_the_best_so_far_falls_where_luck_does_not_repeat(player: Player) -> None:
+def test_figures_show_the_mean_over_the_seeds(player: Player) -> None:
     search = player.submit(**REPLICATES)
     player.inspect()
     values: dict[str, list[float]] = {}
@@ -74,6 +74,9 @@ def test_the_best_so_far_falls_where_luck_does_not_repeat(player: Player) -> Non
     line = next(one for one in drawn["data"] if one["name"] == "best so far")["y"]
     assert (max(line), line[-1]) == (LUCKY, pytest.approx(best))
     assert best < LUCKY
+    cells = player.http.get(f"/searches/{search['id']}/plots/heat").json()["data"][0]["customdata"]
+    networks = len(values) - 1  # The original is drawn apart.
+    assert {sum(count for count, *_ in row) for row in cells} == {networks}
     assert player.search(search["id"])["best"]["value"] == pytest.approx(best)
 
 

@@ -46,7 +46,7 @@ _AT_THE_END = {
     "a trial that ended twice or never": """
         SELECT t.id FROM trials t LEFT JOIN attempts a
         ON a.trial_id = t.id AND a.outcome IN ('completed', 'stopped')
-        WHERE t.search_id = :search AND t.repeat_of IS NULL
+        WHERE t.search_id = :search AND t.repeat_of IS NULL AND t.kind <> 'earlier'
         AND t.state IN ('completed', 'stopped')
         GROUP BY t.id HAVING count(a.id) <> 1""",
     "attempts that are not counted": """
@@ -57,7 +57,7 @@ _AT_THE_END = {
         SELECT t.id FROM trials t LEFT JOIN reports r
         ON r.trial_id = t.id AND r.attempt = t.attempt
         WHERE t.search_id = :search AND t.state IN ('completed', 'stopped')
-        AND t.repeat_of IS NULL AND t.kind <> 'inspection'
+        AND t.repeat_of IS NULL AND t.kind NOT IN ('inspection', 'earlier')
         GROUP BY t.id, t.step HAVING count(r.step) <> t.step OR max(r.step) <> t.step""",
     "a gap among the trials": """
         SELECT max(number) FROM trials WHERE search_id = :search AND number IS NOT NULL

@@ -71,9 +71,9 @@ def test_the_variance_between_candidates_is_told_from_that_between_seeds() -> No
 
 def test_a_trial_sees_one_of_the_measured_seeds(table: Table, stub: Stub) -> None:
     answers, row = Answers(table), table.row(uniform("silu"))
-    for seed in range(3):
-        assignment = stub.assignment({"name": "simulated-invented"}, uniform("silu"), seed=seed)
-        assert answers.curve(assignment) == table.accuracy[row, seed].tolist()
+    for number in range(3):
+        assignment = stub.assignment({"name": "simulated-invented"}, uniform("silu"), number=number)
+        assert answers.curve(assignment) == table.accuracy[row, number].tolist()
         assert answers.test(assignment) == {}
 
 

@@ -35,7 +35,9 @@ def offer(table: Table) -> TaskOffer:
 
 
 class Answers:
-    """Looks trials up in a table. A trial's seed decides which of the measured seeds it sees.
+    """Looks trials up in a table. A trial's number decides which of the measured seeds it sees.
+
+    So the original's trainings, which come first, see different ones, and their spread is true.
 
     Confirmations need more seeds than were measured: their test results are the candidate's
     mean over the measured seeds, and a normal deviate of the spread over seeds.
@@ -51,7 +53,9 @@ class Answers:
         if epochs > self._table.epochs:
             raise NotInTable(f"training of {epochs} epochs", f"{self._table.epochs} of them")
         row = self._table.row(_candidate(assignment))
-        curve: list[float] = self._table.accuracy[row, assignment.seed % self._table.seeds].tolist()
+        curve: list[float] = self._table.accuracy[
+            row, (assignment.number or 0) % self._table.seeds
+        ].tolist()
         return curve[:epochs]
 
     def test(self, assignment: Assignment) -> Mapping[str, float]:
