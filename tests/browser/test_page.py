@@ -69,6 +69,27 @@ def test_the_best_stands_beside_what_luck_would_show(service: ServiceProcess, pa
     expect(page.get_by_role("row", name="original, mean of 3 seeds")).to_contain_text("0.8100")
 
 
+def test_several_objectives_have_a_front_and_no_winner(service: ServiceProcess, page: Page) -> None:
+    goals = [
+        {"metric": "validation_accuracy"},
+        {"metric": "validation_loss", "direction": "minimize"},
+    ]
+    search = service.submit(objective=goals, baselines={"original_seeds": 1, "uniform": False})
+    player = Player(service)
+    player.inspect(SMALL_CNN)
+    for accuracy, loss in ((0.8, 0.5), (0.9, 0.6), (0.7, 0.4), (0.6, 0.7)):
+        assignment = player.work()
+        metrics = {"validation_accuracy": accuracy, "validation_loss": loss}
+        report = {"step": 1, "metrics": metrics, "step_seconds": 0.01}
+        url = f"/leases/{assignment['lease']}/reports"
+        service.http.post(url, json={"reports": [report]}).raise_for_status()
+        player.end(assignment)
+    page.goto(f"{service.url}/#/search/{search}")
+    result = page.get_by_role("region", name="Result so far")
+    expect(result).to_contain_text("3 networks beaten by no other")
+    expect(result).to_contain_text("all of validation accuracy, validation loss")
+
+
 def test_the_plot_is_drawn(service: ServiceProcess, page: Page) -> None:
     search = service.submit()
     player = Player(service)

@@ -22,7 +22,14 @@ function said(search, best) {
   if (best.status === "confirmed") return { kind: "confirmed", mark: "\u2713", head: `${words.difference(first.difference, best.metric)} ${interval(first, best.metric)} on test data over the ${first.against}`, more: `Confirmed: ${how(search)}.` };
   if (best.status === "noise") return { kind: "noise", mark: "\u2248", head: "The gain cannot be told from noise", more: `On test data, ${how(search)}. Keep the original network, or confirm with more seeds.` };
   if (!search.best) return { kind: "none", mark: "\u25cb", head: words.hasEnded(search) ? "No candidate has finished" : "Nothing can be said yet", more: words.hasEnded(search) ? "There is no result." : "No candidate has finished." };
+  if (best.pareto.length) return { kind: "open", mark: "\u25c7", ...front(best.pareto) };
   return { kind: "open", mark: "\u25d4", ...unconfirmed(search, best) };
+}
+
+// Several objectives have no winner, so nothing of it is confirmed.
+function front(pareto) {
+  const goals = Object.keys(pareto[0].values).map(readable).join(", ");
+  return { head: `${words.count(pareto.length, "network")} beaten by no other`, more: `Not in all of ${goals} at once; the numbers below are of the first of these. Which one is best is yours to choose, so none is confirmed.` };
 }
 
 function unconfirmed(search, best) {
