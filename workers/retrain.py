@@ -25,7 +25,9 @@ from search_space.contract import (
     Assignment,
     FailureClass,
     OutcomeKind,
+    Report,
     TrialKind,
+    Verdict,
     read_config,
     test_metric,
 )
@@ -52,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (WorkerError, SearchSpaceError) as error:
         sys.stderr.write(f"actsearch: {error}\n")
         return _REFUSED
-    except _Stopped:
+    except (_Stopped, KeyboardInterrupt):
         sys.stderr.write("actsearch: stopped; the same command goes on from here\n")
         return _STOPPED
     return 0
@@ -71,9 +73,18 @@ class Kept(Alone):
 
     def __init__(self, assignment: Assignment, folder: Path, name: str) -> None:
         super().__init__(assignment, folder / "scratch")
+        self._name = name
         self._checkpoint = folder / f"{name}.checkpoint"
         self._weights = folder / f"{name}.safetensors"
         self.resumed_at = 0
+
+    def report(self, report: Report) -> Verdict:
+        """Say how it goes, and go on."""
+        value = report.metrics.get(self.assignment.metric, float("nan"))
+        sys.stderr.write(
+            f"{self._name}, epoch {report.step}: {self.assignment.metric} {value:.4f}\n"
+        )
+        return super().report(report)
 
     def keep(self, checkpoint: bytes) -> None:
         """Keep a checkpoint for the next try."""
@@ -136,7 +147,8 @@ def _retrain(options: argparse.Namespace) -> None:
             said = _train(job, label, candidate, seed)
             line = json.dumps({"label": label, "seed": seed, **said}) + "\n"
             _write(notes, notes.read_bytes() + line.encode())
-            sys.stderr.write(f"{label}, seed {seed}: {said['failure'] or said['test']}\n")
+            told = said["failure"] or f"{test_metric(job.metric)} {said['test']:.4f}"
+            sys.stderr.write(f"{label}, seed {seed}: {told}\n")
 
 
 def _job(options: argparse.Namespace) -> _Job:

@@ -90,6 +90,13 @@ def test_a_table_says_what_diverged() -> None:
     assert f"| PWLU | 1x | 1,000 | 1 of {len(SEEDS)} diverged | - |" in first
 
 
+def test_only_what_is_told_among_all_rows_is_bold() -> None:
+    done = {run: result(0.5, 0.8 + run.seed / 1000) for run in RUNS}
+    done |= {run: result(0.5, 0.9 + run.seed / 1000) for run in trained(PWLU, 1.0)}
+    first = next(iter(tables(done, CPU).values()))
+    assert [line.split("|")[1].strip() for line in first.splitlines() if "**" in line] == ["PWLU"]
+
+
 def test_the_tables_in_the_docs_are_those_of_the_stored_exports() -> None:
     page = PAGE.read_text()
     assert page.count("<!-- table: ") > len(PARTS)
