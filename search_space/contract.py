@@ -22,6 +22,9 @@ START = "start.safetensors"
 NO_ONNX = f"no {ONNX}: "
 """Begins the remark on a trial that says why it has none though it was asked for."""
 
+MOST = 2**31 - 1
+"""The largest of the numbers that become columns of the store."""
+
 Seconds = Annotated[float, Field(ge=0)]
 NonNegative = Annotated[float, Field(ge=0)]
 Name = Annotated[str, Field(min_length=1, max_length=200)]
@@ -142,8 +145,8 @@ class LeaseRequest(Message):
 
     worker: Name
     boot_id: Name
-    slot: Annotated[int, Field(ge=0)]
-    request: Annotated[int, Field(ge=0)]
+    slot: Annotated[int, Field(ge=0, le=MOST)]
+    request: Annotated[int, Field(ge=0, le=MOST)]
     protocol_min: int = PROTOCOL
     protocol_max: int = PROTOCOL
     wait_seconds: Annotated[float, Field(ge=0, le=30)] = 20
@@ -298,7 +301,7 @@ class Report(Message):
     `step_seconds` is the mean time of one optimizer step in this epoch.
     """
 
-    step: Annotated[int, Field(ge=1)]
+    step: Annotated[int, Field(ge=1, le=MOST)]
     metrics: dict[Name, float] = Field(min_length=1, max_length=100)
     step_seconds: Seconds | None = None
 

@@ -27,7 +27,8 @@ from service.api import (
     trials,
     workers,
 )
-from service.api.deps import reads
+from service.api.deps import office_of, reads
+from service.api.storable import storable
 from service.artifacts import ArtifactStore
 from service.collection import Collector
 from service.core import Core, signing_key
@@ -90,7 +91,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.add_middleware(Guard, hosts=settings.hosts, max_body_bytes=MAX_BODY_BYTES)
     app.add_middleware(Telemetry, metrics=metrics, routes=app.routes)
     add_problem_handlers(app)
-    api = APIRouter(prefix="/v1", max_body_size=MAX_BODY_BYTES)
+    api = APIRouter(prefix="/v1", max_body_size=MAX_BODY_BYTES, dependencies=[storable])
     for part in (
         drafts,
         searches,
@@ -131,7 +132,8 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
             stack.enter_context(locked(Path(url.database or "")))
         database = Database(url, silence=settings.owner_seconds * THINKING_TIMES)
         stack.callback(database.close)
-        migrate(database.engine)
+        # On a thread: whoever asks meanwhile is told why it is not ready.
+        await asyncio.to_thread(migrate, database.engine)
         loop = asyncio.get_running_loop()
         office = Office(
             database,
@@ -212,7 +214,7 @@ def _show(metrics: Metrics) -> Callable[[], PlainTextResponse]:
 def _readyz(app: FastAPI) -> Any:
     def readyz() -> dict[str, str]:
         """Say that this process is the owner and that the store answers."""
-        with app.state.office.term.core.database.read() as session:
+        with office_of(app).term.core.database.read() as session:
             session.execute(text("SELECT 1"))
         return {"status": "ready"}
 

@@ -206,6 +206,13 @@ class StandingBy(Unavailable):
         return "this process stands by while another one decides; ask that one, or again"
 
 
+class Starting(Unavailable):
+    """The service has only begun: it waits for its database, or migrates it."""
+
+    def __str__(self) -> str:
+        return "the service starts: its database is brought up to date; ask again in a moment"
+
+
 class StoreAway(Unavailable):
     """The database does not answer."""
 

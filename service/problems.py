@@ -33,6 +33,10 @@ _NAMES = {
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "TooLarge",
 }
 
+MOST_FAULTS = 100
+MOST_GIVEN = 2000
+"""So many faults, and characters of a text that was given, are shown to whoever gave it."""
+
 log = logging.getLogger(__name__)
 
 
@@ -92,7 +96,8 @@ async def _service_error(request: Request, error: Exception) -> Response:
 
 async def _validation_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
-    return problem_response(request, Invalid([fault_of(one) for one in error.errors()]))
+    faults = [fault_of(one) for one in error.errors()[:MOST_FAULTS]]
+    return problem_response(request, Invalid(faults))
 
 
 async def _store_error(request: Request, error: Exception) -> Response:
@@ -151,7 +156,10 @@ def _plain(value: Any) -> Any:
         return {str(key): _plain(one) for key, one in value.items()}
     if isinstance(value, list | tuple):
         return [_plain(one) for one in value]
-    if value is None or isinstance(value, bool | int | str):
+    if isinstance(value, str):
+        short = value if len(value) <= MOST_GIVEN else f"{value[:MOST_GIVEN]}..."
+        return short.encode("utf-8", "backslashreplace").decode()
+    if value is None or isinstance(value, bool | int):
         return value
     if isinstance(value, float) and value == value and abs(value) != float("inf"):
         return value

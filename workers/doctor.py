@@ -35,9 +35,9 @@ def _device() -> Iterator[Finding]:
         yield Finding("torch", Health.FAIL, f"cannot be loaded: {error}", mend)
         return
     yield Finding("torch", Health.OK, torch.__version__)
-    there, count = look_around(), torch.cuda.device_count()
+    count = torch.cuda.device_count()
     if count == 0:
-        yield _without_gpu(there.described([]))
+        yield _without_gpu(look_around().described([]))
     for index in range(count):
         name = torch.cuda.get_device_name(index)
         try:
@@ -48,7 +48,9 @@ def _device() -> Iterator[Finding]:
             mend = "look at `nvidia-smi`; this torch may be built for another driver or GPU"
             yield Finding("device", Health.FAIL, f"{name} does not compute: {error}", mend)
         else:
-            yield Finding("device", Health.OK, f"{name}; {there.described([name] * count)}")
+            free, total = (size / 2**30 for size in torch.cuda.mem_get_info(index))
+            text = f"{name}, {free:.1f} of {total:.1f} GiB of memory free"
+            yield Finding("device", Health.OK, text)
 
 
 def _without_gpu(described: str) -> Finding:

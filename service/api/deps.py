@@ -6,13 +6,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated, cast
 
-from fastapi import Depends, Query, Request, Security
+from fastapi import Depends, FastAPI, Query, Request, Security
 from fastapi.security import APIKeyCookie, HTTPAuthorizationCredentials, HTTPBearer
 from sqlalchemy.orm import Session
 
 from service.access import SESSION_COOKIE, Access, Caller, Scope
 from service.core import Core
-from service.errors import Forbidden, Unauthorized
+from service.errors import Forbidden, Starting, Unauthorized
 from service.insight.studio import Studio
 from service.office import Office
 from service.scheduler import WaitingRoom
@@ -20,19 +20,23 @@ from service.store import attempts
 from service.store.cursor import Cursor, decode
 
 
-def _office(request: Request) -> Office:
-    return cast(Office, request.app.state.office)
+def office_of(app: FastAPI) -> Office:
+    """Return the office of a service, or raise `Starting` while there is none yet."""
+    office: Office | None = getattr(app.state, "office", None)
+    if office is None:
+        raise Starting
+    return office
 
 
 def _core(request: Request) -> Core:
-    return _office(request).term.core
+    return office_of(request.app).term.core
 
 
 def _waiting_room(request: Request) -> WaitingRoom:
-    return _office(request).term.room
+    return office_of(request.app).term.room
 
 
-def _studio(request: Request) -> Studio:
+def _studio(request: Request, _: Annotated[Core, Depends(_core)]) -> Studio:
     return cast(Studio, request.app.state.studio)
 
 

@@ -7,8 +7,8 @@ import socket
 import sys
 import threading
 from asyncio.subprocess import Process
-from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import uvicorn
 from fastapi import FastAPI
@@ -85,32 +85,38 @@ class _Up:
             loop.add_signal_handler(number, self._stop.set)
         if exit_with_stdin:
             threading.Thread(target=self._stop_with_stdin, args=(loop,), daemon=True).start()
-        async with self._app.router.lifespan_context(self._app), self._serving():
-            self._announce()
-            if self._worker is None:
-                await self._stop.wait()
-            else:
-                await self._work(self._worker)
+        # It answers at once: while the database is migrated, that it is not ready, and why.
+        server = _Server(self._config())
+        serving = asyncio.create_task(server.serve([self._listening]))
+        serving.add_done_callback(lambda _: self._stop.set())
+        try:
+            async with self._app.router.lifespan_context(self._app):
+                try:
+                    await self._until_told()
+                finally:
+                    # Followers and slots that wait go now; the server would wait for them in vain.
+                    self._app.state.office.hang_up()
+                    server.should_exit = True
+                    await serving
+        finally:
+            server.should_exit = True
+            await serving
 
-    @asynccontextmanager
-    async def _serving(self) -> AsyncIterator[None]:
-        config = uvicorn.Config(
+    async def _until_told(self) -> None:
+        self._announce()
+        if self._worker is None:
+            await self._stop.wait()
+        else:
+            await self._work(self._worker)
+
+    def _config(self) -> uvicorn.Config:
+        return uvicorn.Config(
             self._app,
             lifespan="off",
             log_config=None,
             access_log=False,
             timeout_graceful_shutdown=_FOLLOWER_SECONDS,
         )
-        server = _Server(config)
-        serving = asyncio.create_task(server.serve([self._listening]))
-        serving.add_done_callback(lambda _: self._stop.set())
-        try:
-            yield
-        finally:
-            # Followers and slots that wait go now; the server would wait for them in vain.
-            server.should_exit = True
-            self._app.state.office.hang_up()
-            await serving
 
     def _announce(self) -> None:
         if self._as_json:

@@ -9,7 +9,7 @@ from sqlalchemy import Connection, Engine, func, select
 from service.errors import CannotStart
 
 MIGRATIONS = Path(__file__).parent / "migrations"
-_LOCK = 0x0AC75EA3
+LOCK = 0x0AC75EA3
 
 
 def migrate(engine: Engine, *, to: str = "head", down: bool = False) -> None:
@@ -60,7 +60,7 @@ def _alone(engine: Engine) -> Iterator[Connection]:
     with engine.execution_options(writes=True).connect() as connection:
         if connection.dialect.name == "postgresql":
             with connection.begin():
-                connection.execute(select(func.pg_advisory_xact_lock(_LOCK)))
+                connection.execute(select(func.pg_advisory_xact_lock(LOCK)))
                 yield connection
             return
         # SQLite changes a table by making a new one and dropping the old one, which would

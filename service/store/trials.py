@@ -167,10 +167,14 @@ def measurements_of(session: Session, search_id: str, key: str) -> Sequence[dict
 
 
 def repeats(session: Session, trial_id: str) -> Sequence[Trial]:
-    """Return the repeats of a trial that have not been told its value."""
+    """Return the repeats of a trial that wait for its value; those cancelled wait no more."""
     return session.scalars(
         select(Trial)
-        .where(Trial.repeat_of == trial_id, Trial.told.is_(None))
+        .where(
+            Trial.repeat_of == trial_id,
+            Trial.told.is_(None),
+            Trial.state == TrialState.WAITING,
+        )
         .order_by(Trial.optuna_number)
     ).all()
 

@@ -19,6 +19,7 @@ pytestmark = pytest.mark.slow
 
 ENDED = {"completed", "cancelled", "failed"}
 LIVE = {"preparing", "queued", "running"}
+MOST_ROUNDS = 200
 FAILURES = ("lost", "preempted", "environment", "out_of_memory", "diverged", "user_error")
 ALLOWED = {
     "pause": lambda one: one["state"] in LIVE and one["wanted"] == "run",
@@ -43,8 +44,29 @@ class Life(RuleBasedStateMachine):
         self.closed: list[dict[str, Any]] = []
 
     def teardown(self) -> None:
-        self.served.close()
-        shutil.rmtree(self.home)
+        try:
+            self.let_everything_end()
+        finally:
+            self.served.close()
+            shutil.rmtree(self.home)
+
+    def let_everything_end(self) -> None:
+        """Finish what is open, then work until every search has ended: none may hang."""
+        for assignment in list(self.open):
+            self.open.remove(assignment)
+            self.finish(assignment, 0.5)
+        for _ in range(MOST_ROUNDS):
+            states = {id: self.read(id)["state"] for id in self.most}
+            if all(state in ENDED for state in states.values()):
+                break
+            for id, state in states.items():
+                if state == "paused":
+                    self.player.http.post(f"/searches/{id}/resume").raise_for_status()
+            self.train(0.5, 1)
+        else:
+            raise AssertionError(f"searches that never end: {states}")
+        self.every_search_keeps_its_promises()
+        self.events_are_numbered_without_a_gap()
 
     def read(self, id: str) -> dict[str, Any]:
         return self.player.search(id)
@@ -58,7 +80,10 @@ class Life(RuleBasedStateMachine):
     def submit(self, trials: int, parallel: int, seeds: int) -> None:
         baselines = {"original_seeds": seeds, "uniform": False}
         budget = {"trials": trials, "failures": 2}
-        search = self.player.submit(budget=budget, parallel=parallel, baselines=baselines)
+        # Four candidates: repeats, and searches that have tried all, come up by themselves.
+        space = {"choices": ["relu", "silu"], "sites": {"per": "layer"}}
+        document = {"budget": budget, "parallel": parallel, "baselines": baselines} | space
+        search = self.player.submit(**document)
         self.most[search["id"]] = trials
 
     @rule(count=st.integers(1, 4))
@@ -88,20 +113,27 @@ class Life(RuleBasedStateMachine):
     def end(self, data: st.DataObject, value: float, how: str) -> None:
         assignment = self.open.pop(data.draw(st.integers(0, len(self.open) - 1)))
         self.closed.append(assignment)
+        if how == "completed":
+            self.finish(assignment, value)
+            return
+        answer = self.player.end(assignment, "failed", failure=how, message=how)
+        assert answer.status_code == 204
+
+    def finish(self, assignment: dict[str, Any], value: float) -> None:
+        """Report once, obey the verdict, which is known beforehand, and end the attempt."""
         wanted = self.read(assignment["search"])["wanted"]
-        if how != "completed":
-            assert (
-                self.player.end(assignment, "failed", failure=how, message=how).status_code == 204
-            )
-        elif assignment["kind"] == "inspection":
+        if assignment["kind"] == "inspection":
             assert self.player.end(assignment, plan=plan()).status_code == 204
-        else:
-            verdict = self.player.report(assignment, 1, value).json()["verdict"]
-            expected = {"run": "continue", "pause": "release", "kill": "cancel"}
-            assert verdict == expected.get(wanted, "continue")
-            if verdict != "cancel":
-                outcome = "released" if verdict == "release" else "completed"
-                assert self.player.end(assignment, outcome).status_code == 204
+            return
+        verdict = self.player.report(assignment, 1, value).json()["verdict"]
+        expected = {"run": "continue", "pause": "release", "kill": "cancel"}
+        assert verdict == expected.get(wanted, "continue")
+        if verdict != "cancel":
+            outcome = "released" if verdict == "release" else "completed"
+            assert self.player.end(assignment, outcome).status_code == 204
+        if verdict == "release":
+            trial = self.player.http.get(f"/trials/{assignment['trial']}").json()
+            assert trial["state"] == "waiting"
 
     @precondition(lambda self: self.closed)
     @rule(data=st.data())
@@ -115,7 +147,24 @@ class Life(RuleBasedStateMachine):
     @precondition(lambda self: self.most)
     @rule(data=st.data(), word=st.sampled_from(sorted(ALLOWED)))
     def act(self, data: st.DataObject, word: str) -> None:
-        id = self.pick(data)
+        self.say(self.pick(data), word)
+
+    @precondition(lambda self: self.open)
+    @rule(data=st.data(), word=st.sampled_from(["report", "beat"]))
+    def kill_what_runs(self, data: st.DataObject, word: str) -> None:
+        """Whichever word a trial says next, it hears that it was killed."""
+        id = self.open[data.draw(st.integers(0, len(self.open) - 1))]["search"]
+        self.say(id, "kill")
+        for assignment in [one for one in self.open if one["search"] == id]:
+            self.open.remove(assignment)
+            self.closed.append(assignment)
+            if word == "beat":
+                assert self.player.beat(assignment) == {assignment["lease"]: "cancel"}
+            else:
+                assert self.player.report(assignment, 1, 0.5).json() == {"verdict": "cancel"}
+        assert self.read(id)["state"] == "cancelled"
+
+    def say(self, id: str, word: str) -> None:
         before = self.read(id)
         answer = self.player.http.post(f"/searches/{id}/{word}")
         if ALLOWED[word](before):
@@ -151,12 +200,46 @@ class Life(RuleBasedStateMachine):
     @precondition(lambda self: self.open)
     @rule(data=st.data())
     def lose(self, data: st.DataObject) -> None:
-        """A worker falls silent, and the trial is there for others."""
+        """A worker falls silent, and comes back before anyone took its trial."""
         assignment = self.open[data.draw(st.integers(0, len(self.open) - 1))]
+        self.expire(assignment)
+        self.comes_back(assignment)
+
+    @precondition(lambda self: self.open)
+    @rule(data=st.data())
+    def supersede(self, data: st.DataObject) -> None:
+        """A worker falls silent, and whoever takes its trial leaves it no word in it."""
+        assignment = self.open[data.draw(st.integers(0, len(self.open) - 1))]
+        # As if a lease length had passed since the start, before which nothing is taken.
+        object.__setattr__(self.served.core, "started_at", 0.0)
+        self.expire(assignment)
+        taken = self.player.lease(wait=0.05)
+        if taken is not None:
+            self.open.append(taken)
+        if taken is None or taken["trial"] != assignment["trial"]:
+            self.comes_back(assignment)
+            return
+        assert taken["attempt"] == assignment["attempt"] + 1
+        self.open.remove(assignment)
+        self.closed.append(assignment)
+        before = self.player.trials(assignment["search"])
+        assert self.player.report(assignment, 1, 0.9).status_code == 409
+        assert self.player.end(assignment, plan=plan()).status_code == 409
+        assert self.player.trials(assignment["search"]) == before
+
+    def expire(self, assignment: dict[str, Any]) -> None:
         with self.served.core.database.write() as session:
             statement = "UPDATE attempts SET expires_at = 0 WHERE id = :id"
             session.execute(text(statement), {"id": assignment["lease"]})
-        assert self.player.beat(assignment)[assignment["lease"]] in ("continue", "cancel")
+
+    def comes_back(self, assignment: dict[str, Any]) -> None:
+        """Renew a lease, which ends the attempt only where its search does not go on."""
+        wanted = self.read(assignment["search"])["wanted"]
+        answer = self.player.beat(assignment)[assignment["lease"]]
+        if answer == "cancel":
+            assert wanted != "run"
+            self.open.remove(assignment)
+            self.closed.append(assignment)
 
     @precondition(lambda self: self.most)
     @rule(data=st.data())
@@ -204,6 +287,9 @@ class Life(RuleBasedStateMachine):
             if search["state"] == "completed":
                 spent = search["reason"].startswith("every candidate")
                 assert spent or len(own) >= min(most, search["budget"]["trials"])
+            for trial in trials:
+                if trial["repeat_of"] is not None:
+                    assert trial["attempt"] == 0
             for trial in trials:
                 has_value = trial["value"] is not None
                 assert has_value or trial["state"] != "completed"

@@ -284,3 +284,24 @@ def test_a_grid_is_walked_in_order_and_without_a_repeat(player: Player) -> None:
     options = [("silu", None), ("pwlu", 4), ("pwlu", 8)]
     assert tried == [(one, other) for one in options for other in options]
     assert "every candidate of the space" in player.search(search["id"])["reason"]
+
+
+def test_a_repeat_that_was_cancelled_stays_so_when_what_it_repeats_ends(
+    served: Served, player: Player
+) -> None:
+    space = {"choices": ["relu", "silu"], "sites": {"per": "layer"}}
+    search = player.submit(**space, budget={"trials": 9}, parallel=9)
+    player.inspect()
+    running = [player.work()]
+    while (assignment := player.lease(wait=2)) is not None:
+        running.append(assignment)
+    waiting = [one for one in player.trials(search["id"]) if one["repeat_of"] is not None]
+    assert waiting
+    player.http.post(f"/searches/{search['id']}/cancel").raise_for_status()
+    # The study is built anew from the rows, which say that they were cancelled.
+    served.restart()
+    for assignment in running:
+        player.train(assignment, 0.5)
+    assert player.search(search["id"])["state"] == "cancelled"
+    states = {one["id"]: one["state"] for one in player.trials(search["id"])}
+    assert {states[one["id"]] for one in waiting} == {"cancelled"}, states

@@ -1,5 +1,6 @@
 """A real PostgreSQL, started by the tests, with a database for each that wants one."""
 
+import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import count
@@ -50,6 +51,15 @@ class Postgres:
         with engine.connect() as connection:
             connection.execute(text(statement))
         engine.dispose()
+
+    def run(self, program: str, *arguments: str) -> None:
+        """Run one of the programs that come with the server."""
+        engine = create_engine(self._url)
+        with engine.connect() as connection:
+            where = text("SELECT setting FROM pg_config WHERE name = 'BINDIR'")
+            bin = Path(str(connection.scalar(where)))
+        engine.dispose()
+        subprocess.run([bin / program, *arguments], check=True)
 
     def close(self) -> None:
         self._server.cleanup()

@@ -28,6 +28,7 @@ class Machine:
         folder: Path,
         database_url: str | None = None,
         environment: Mapping[str, str] | None = None,
+        port: int = 0,
     ) -> None:
         self.folder = folder
         folder.mkdir(exist_ok=True)
@@ -35,8 +36,8 @@ class Machine:
         if database_url is not None:
             self._environment["ACTSEARCH_DATABASE_URL"] = database_url
         self._processes: list[subprocess.Popen[str]] = []
-        self._port = 0
-        self.client = Client("http://127.0.0.1:1")
+        self._port = port
+        self.client = Client(f"http://127.0.0.1:{port or 1}")
 
     def serve(self, *, ready: bool = True) -> subprocess.Popen[str]:
         """Start the service; again on the same home and port after the first time.
