@@ -1,23 +1,27 @@
 """What the service takes at scale, beside Optuna's own storage on the same kind of database.
 
-    python -m tests.benchmarks.scale [--trials 1000 10000] [--workers 32 256] [--postgres] [--quick]
+    python -m tests.benchmarks.scale [--trials 1000 10000] [--workers 256] [--postgres] [--quick]
 
 For each size, a search of so many finished trials lies in the store, and the service is a process
 of its own. Then simulated workers, each a thread with a connection, lease trials, report them
-and conclude; meanwhile 50 clients follow its events. Also a restart, the first lease after it, a
-page of trials, the importances and the deletion. Beside them a study of so many trials in Optuna's
-RDB storage on a database of the same kind, whose trials several threads ask for, report and tell;
-its other numbers are reading all trials, which its pages do, and deleting the study.
+and conclude, while 50 clients follow the search's events: first many whose epochs last a few
+seconds, then few that train nothing and ask as fast as they are answered. Also a restart, the
+first lease after it, a page of trials, the importances and the deletion. Beside them a study of so
+many trials in Optuna's RDB storage on a database of the same kind, whose trials so few threads
+ask for, report and tell as fast as they are answered; its other numbers are reading all trials,
+which its pages do, and deleting the study.
 """
 
 import argparse
+import random
 import statistics
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +39,10 @@ from workers.simulation.answers import offer
 
 SITES = 16
 FOLLOWERS = 50
-OPTUNA_THREADS = 8
+EPOCHS = 6
+EAGER_WORKERS = 8
+"""They train nothing, and ask as fast as they are answered. Optuna gets so many threads."""
+
 TABLE = invented(gain=0.03, sites=2)
 
 
@@ -53,11 +60,15 @@ class Timings:
             self._seconds.setdefault(name, []).append(time.perf_counter() - began)
         return answer
 
-    def p95(self, name: str) -> float:
-        return statistics.quantiles(self._seconds[name], n=20)[-1]
-
-    def count(self, name: str) -> int:
-        return len(self._seconds.get(name, ()))
+    def told(self, name: str, seconds: float) -> str:
+        """Say how long calls took, and how many there were in so many seconds."""
+        found = self._seconds.get(name, [])
+        if len(found) < 2:
+            return f"{len(found)} in {seconds:g} s"
+        p95 = statistics.quantiles(found, n=20)[-1]
+        median = statistics.median(found)
+        rate = len(found) / seconds
+        return f"p50 {1e3 * median:6.0f} ms, p95 {1e3 * p95:6.0f} ms, {rate:6.1f}/s"
 
 
 def plan() -> dict[str, Any]:
@@ -103,7 +114,7 @@ def prepare(machine: Machine, url: str | None, trials: int) -> str:
     """Submit a search, plan it, and let so many trials of it lie in the store."""
     service = machine.serve()
     document = {
-        "task": {"name": TASK, "epochs": 6},
+        "task": {"name": TASK, "epochs": EPOCHS},
         "sites": {"per": "layer"},
         "choices": VARIANTS,
         "baselines": {"original_seeds": 0, "uniform": False},
@@ -130,33 +141,60 @@ def calls(machine: Machine) -> httpx2.Client:
     return httpx2.Client(base_url=f"{machine.client.url}/v1", timeout=120, headers=JSON)
 
 
-def work(
-    machine: Machine, name: str, timings: Timings, together: threading.Barrier, seconds: float
-) -> None:
-    """Lease, report and conclude one trial after another, once all workers are there."""
-    with calls(machine) as http:
-        register(http, name)
-        together.wait()
-        until = time.monotonic() + seconds
-        request = 0
-        while time.monotonic() < until:
-            trial = timings.of("lease", lambda: lease(http, name, request))  # noqa: B023
-            request += 1
-            if trial is None:
-                continue
-            path = f"/leases/{trial['lease']}"
-            verdict = "continue"
-            for step in range(1, 7):
-                report = {"step": step, "metrics": {"validation_accuracy": 0.5 + 0.01 * step}}
-                answer = timings.of(
-                    "report",
-                    lambda: post(http, f"{path}/reports", {"reports": [report]}),  # noqa: B023
-                )
-                verdict = answer.json()["verdict"]
-                if verdict != "continue":
-                    break
-            outcome = "completed" if verdict == "continue" else "stopped"
-            post(http, f"{path}/outcome", {"outcome": outcome})
+@dataclass(frozen=True)
+class Load:
+    """Workers whose epochs last so many seconds, for so many seconds."""
+
+    workers: int
+    epoch_seconds: float
+    seconds: float
+
+    def put_on(self, machine: Machine, search: str) -> Timings:
+        """Let them work for a while, and return what they have seen."""
+        timings = Timings()
+        together = threading.Barrier(self.workers)
+        with following(machine, search), ThreadPoolExecutor(self.workers) as pool:
+            ends = [
+                pool.submit(self._work, machine, f"w{index}", timings, together)
+                for index in range(self.workers)
+            ]
+        for end in ends:
+            end.result()
+        return timings
+
+    def _work(
+        self, machine: Machine, name: str, timings: Timings, together: threading.Barrier
+    ) -> None:
+        """Lease, report and conclude one trial after another, once all workers are there."""
+        name = f"{name}-{self.epoch_seconds:g}"
+        with calls(machine) as http:
+            register(http, name)
+            together.wait()
+            until = time.monotonic() + self.seconds
+            # They have not all begun at the same moment.
+            time.sleep(random.random() * EPOCHS * self.epoch_seconds)
+            request = 0
+            while time.monotonic() < until:
+                trial = timings.of("lease", lambda: lease(http, name, request))  # noqa: B023
+                request += 1
+                if trial is not None:
+                    self._train(http, trial, timings)
+
+    def _train(self, http: httpx2.Client, trial: dict[str, Any], timings: Timings) -> None:
+        path = f"/leases/{trial['lease']}"
+        verdict = "continue"
+        for step in range(1, EPOCHS + 1):
+            time.sleep(self.epoch_seconds)
+            report = {"step": step, "metrics": {"validation_accuracy": 0.5 + 0.01 * step}}
+            answer = timings.of(
+                "report",
+                lambda: post(http, f"{path}/reports", {"reports": [report]}),  # noqa: B023
+            )
+            verdict = answer.json()["verdict"]
+            if verdict != "continue":
+                break
+        outcome = "completed" if verdict == "continue" else "stopped"
+        post(http, f"{path}/outcome", {"outcome": outcome})
 
 
 @contextmanager
@@ -189,7 +227,7 @@ def timed(call: Callable[[], Any]) -> float:
     return time.perf_counter() - began
 
 
-def ours(folder: Path, url: str | None, trials: int, workers: int, seconds: float) -> Iterator[str]:
+def ours(folder: Path, url: str | None, trials: int, loads: Iterable[Load]) -> Iterator[str]:
     """Yield what the service takes, line by line."""
     machine = Machine(folder, url, {"ACTSEARCH_LEASE_SECONDS": "600"})
     try:
@@ -198,10 +236,11 @@ def ours(folder: Path, url: str | None, trials: int, workers: int, seconds: floa
             yield f"restart until ready {timed(machine.serve):8.2f} s"
             register(http, "first")
             yield f"then the first lease {timed(lambda: lease(http, 'first', 0)):8.2f} s"
-            timings = load(machine, search, workers, seconds)
-            for name in ("lease", "report"):
-                rate = timings.count(name) / seconds
-                yield f"{name} p95 {1e3 * timings.p95(name):8.0f} ms, {rate:6.1f}/s"
+            for load in loads:
+                timings = load.put_on(machine, search)
+                for name in ("lease", "report"):
+                    title = f"{load.workers} workers, {load.epoch_seconds:g} s an epoch: {name}"
+                    yield f"{title} {timings.told(name, load.seconds)}"
             page = f"/searches/{search}/trials?limit=100"
             answer = http.get(page)
             quickest = min(timed(lambda: http.get(page)) for _ in range(5))
@@ -213,20 +252,6 @@ def ours(folder: Path, url: str | None, trials: int, workers: int, seconds: floa
             yield f"delete {timed(lambda: _delete(http, search)):8.2f} s"
     finally:
         machine.close()
-
-
-def load(machine: Machine, search: str, workers: int, seconds: float) -> Timings:
-    """Let workers work for a while, and return what they have seen."""
-    timings = Timings()
-    together = threading.Barrier(workers)
-    with following(machine, search), ThreadPoolExecutor(workers) as pool:
-        ends = [
-            pool.submit(work, machine, f"w{index}", timings, together, seconds)
-            for index in range(workers)
-        ]
-    for end in ends:
-        end.result()
-    return timings
 
 
 def _delete(http: httpx2.Client, search: str) -> None:
@@ -266,13 +291,11 @@ def optunas(url: str, trials: int, seconds: float) -> Iterator[str]:
                 timings.of("report", lambda: trial.report(0.5 + 0.01 * step, step))  # noqa: B023
             mine.tell(trial, 0.56)
 
-    with ThreadPoolExecutor(OPTUNA_THREADS) as pool:
-        for _ in range(OPTUNA_THREADS):
+    with ThreadPoolExecutor(EAGER_WORKERS) as pool:
+        for _ in range(EAGER_WORKERS):
             pool.submit(run)
     for name in ("lease", "report"):
-        if timings.count(name) > 1:
-            rate = timings.count(name) / seconds
-            yield f"{name} p95 {1e3 * timings.p95(name):8.0f} ms, {rate:6.1f}/s"
+        yield f"{EAGER_WORKERS} threads: {name} {timings.told(name, seconds)}"
     fresh = optuna.load_study(study_name="peer", storage=url)
     yield f"all trials, as its pages read them {timed(fresh.get_trials):8.2f} s"
     yield f"delete {timed(lambda: optuna.delete_study(study_name='peer', storage=url)):8.2f} s"
@@ -309,26 +332,31 @@ def databases(folder: Path, *, postgres: bool) -> Iterator[tuple[str | None, str
 def main() -> None:
     parser = argparse.ArgumentParser(description="Measure the service at scale.")
     parser.add_argument("--trials", type=int, nargs="+", default=[1_000, 10_000])
-    parser.add_argument("--workers", type=int, nargs="+", default=[32, 256])
-    parser.add_argument("--seconds", type=float, default=20.0, help="of load")
+    parser.add_argument("--workers", type=int, default=256)
+    parser.add_argument("--epoch-seconds", type=float, default=5.0, help="of these workers")
+    parser.add_argument("--seconds", type=float, default=60.0, help="of their load")
+    parser.add_argument("--eager-seconds", type=float, default=20.0, help="of the other")
     parser.add_argument("--postgres", action="store_true")
     parser.add_argument("--quick", action="store_true", help="1,000 trials, 32 workers, 5 s")
     options = parser.parse_args()
     if options.quick:
-        options.trials, options.workers, options.seconds = [1_000], [32], 5.0
+        options.trials, options.workers, options.epoch_seconds = [1_000], 32, 0.5
+        options.seconds = options.eager_seconds = 5.0
     kind = "PostgreSQL" if options.postgres else "SQLite"
+    loads = (
+        Load(options.workers, options.epoch_seconds, options.seconds),
+        Load(EAGER_WORKERS, 0.0, options.eager_seconds),
+    )
     for trials in options.trials:
-        for workers in options.workers:
-            with (
-                tempfile.TemporaryDirectory() as name,
-                databases(Path(name), postgres=options.postgres) as (url, peer),
-            ):
-                title = f"{kind}, {trials} trials"
-                for line in ours(Path(name) / "home", url, trials, workers, options.seconds):
-                    print(f"{title}, {workers} workers: {line}", flush=True)  # noqa: T201
-                if workers == options.workers[0]:
-                    for line in optunas(peer, trials, options.seconds):
-                        print(f"{title}, Optuna: {line}", flush=True)  # noqa: T201
+        with (
+            tempfile.TemporaryDirectory() as name,
+            databases(Path(name), postgres=options.postgres) as (url, peer),
+        ):
+            title = f"{kind}, {trials} trials"
+            for line in ours(Path(name) / "home", url, trials, loads):
+                print(f"{title}: {line}", flush=True)  # noqa: T201
+            for line in optunas(peer, trials, options.eager_seconds):
+                print(f"{title}, Optuna: {line}", flush=True)  # noqa: T201
 
 
 if __name__ == "__main__":
