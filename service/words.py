@@ -350,10 +350,13 @@ def sweep(core: Core) -> None:
     """End the attempts that are over their time, and those that nobody will take over."""
     with core.database.read() as session:
         time = searches.clock(session)
+        still_open = attempts.open_attempts(session)
+        there = searches.there(session, {search_id for *_, search_id in still_open})
         overdue = [
-            (lease, search.id)
-            for lease, times, search in attempts.open_attempts(session)
-            if _verdict_of_time(core, search, times, time) is not None
+            (lease, search_id)
+            for lease, times, search_id in still_open
+            if search_id in there
+            and _verdict_of_time(core, there[search_id], times, time) is not None
         ]
         limited = searches.with_budget_of_hours(session)
     for lease, search_id in overdue:

@@ -84,15 +84,20 @@ class Times(NamedTuple):
     expires_at: float
 
 
-def open_attempts(session: Session) -> list[tuple[str, Times, Search]]:
-    """Return the lease of every attempt that has not ended, with its search."""
+def open_attempts(session: Session) -> list[tuple[str, Times, str]]:
+    """Return the lease of every attempt that has not ended, with its search's id."""
     rows = session.execute(
-        select(Attempt.id, Attempt.started_at, Attempt.spoke_at, Attempt.expires_at, Search)
+        select(
+            Attempt.id,
+            Attempt.started_at,
+            Attempt.spoke_at,
+            Attempt.expires_at,
+            Trial.search_id,
+        )
         .join(Trial, Trial.id == Attempt.trial_id)
-        .join(Search, Search.id == Trial.search_id)
-        .where(Attempt.ended_at.is_(None), Search.wanted != Wanted.DELETE)
+        .where(Attempt.ended_at.is_(None))
     )
-    return [(lease, Times(*times), search) for lease, *times, search in rows]
+    return [(lease, Times(*times), search_id) for lease, *times, search_id in rows]
 
 
 def renew(session: Session, leases: Sequence[str], *, boot_id: str, seconds: float) -> set[str]:

@@ -1,6 +1,6 @@
 """Reads and writes of searches. Every function takes the session of an open transaction."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Literal
 
 from sqlalchemy import func, select
@@ -35,6 +35,12 @@ def exists(session: Session, search_id: str) -> bool:
     """Whether a search is there and not being deleted."""
     here = select(Search.id).where(Search.id == search_id, Search.wanted != Wanted.DELETE)
     return session.scalar(here) is not None
+
+
+def there(session: Session, ids: Collection[str]) -> dict[str, Search]:
+    """Return those searches by their ids that are not being deleted."""
+    here = select(Search).where(Search.id.in_(ids), Search.wanted != Wanted.DELETE)
+    return {search.id: search for search in session.scalars(here)}
 
 
 def lock(session: Session, search_id: str) -> Search:
