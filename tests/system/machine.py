@@ -170,6 +170,14 @@ def trial_processes(worker: subprocess.Popen[str]) -> list[psutil.Process]:
     return [process for process in grandchildren if process.status() != psutil.STATUS_ZOMBIE]
 
 
+def has_ended(process: psutil.Process) -> bool:
+    """Whether a process trains and serves no more, though nobody may have reaped it."""
+    try:
+        return process.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
+
+
 def kill_all(process: subprocess.Popen[str]) -> None:
     """Kill a process with everything that it started, as a machine that loses power does."""
     for child in _children(process.pid):

@@ -13,7 +13,15 @@ import psutil
 import pytest
 
 from tests.system.digits import EPOCHS, SEARCH, Curves, attempts_by_step, curves
-from tests.system.machine import LEASE_SECONDS, Machine, kill_all, rest, trial_processes, until
+from tests.system.machine import (
+    LEASE_SECONDS,
+    Machine,
+    has_ended,
+    kill_all,
+    rest,
+    trial_processes,
+    until,
+)
 
 pytestmark = pytest.mark.slow
 
@@ -40,7 +48,7 @@ def test_a_killed_worker_loses_nothing_and_its_trial_goes_on_from_the_checkpoint
     attempts = attempts_by_step(machine, trial["id"])
     assert attempts[5] == 1, "the first epochs were not trained again"
     assert attempts[EPOCHS] == 2
-    assert not psutil.wait_procs(children, timeout=10)[1], "nothing of it lives on"
+    until(lambda: all(has_ended(child) for child in children))
 
 
 def test_a_killed_trial_process_is_tried_again_by_its_worker(
