@@ -76,6 +76,7 @@ def test_every_example_is_what_its_schema_says(document: dict[str, Any]) -> None
             check = Draft202012Validator(schema)
             for example in shown(content):
                 faults = [error.message for error in check.iter_errors(example)]
+                # Where an answer has changed: python -m tests.support.examples
                 assert kind.startswith("text/") or not faults, (name, faults)
                 count += 1
     assert count > 250
