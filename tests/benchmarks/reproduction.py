@@ -1,12 +1,14 @@
 """Which activation is better, on real data: the articles' comparisons, made again and judged.
 
-    python -m tests.benchmarks.reproduction --progress FILE [--processes N] [--minutes M]
-    python -m tests.benchmarks.reproduction --progress FILE --tables
+    python -m tests.benchmarks.reproduction --progress FILE [--edition gpu] [--minutes M]
+    python -m tests.benchmarks.reproduction --progress FILE [--edition gpu] --tables
+    python -m tests.benchmarks.reproduction --progress FILE --part search|transfer|times
 
 Each training is one of a worker, with the same handle, loop, recipe, seeds and phases, but without
-a service. What is done is noted in the progress file line by line, so that the job
-may be killed and started again, and run in slices of M minutes. `--tables` prints, in Markdown,
-what the trainings noted so far show. Needs ACTSEARCH_DATA_ROOT with FashionMNIST.
+a service; searches run through real processes of both. What is done is noted in the progress file
+line by line, so that the job may be killed and started again, and run in slices of M minutes.
+`--tables` prints, in Markdown, what the trainings noted so far show. Needs ACTSEARCH_DATA_ROOT
+with FashionMNIST; the edition for a GPU with CIFAR-10, as `cifar10/plain_text/*.parquet`.
 """
 
 import argparse
