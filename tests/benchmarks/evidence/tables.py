@@ -68,7 +68,7 @@ def _table(
         else:
             rows.append(_Row(Sample(label, tuple(values)), rate, trainings[0].parameters))
     compared = [row for row in rows if isinstance(row, _Row)]
-    if len(compared) < 2:
+    if len(compared) < 2 or compared[0].sample.label != next(iter(runs)):
         return "Not trained yet.\n"
     reference, *others = [row.sample for row in compared]
     # Each named by itself, as all of them are against the same one.
