@@ -35,6 +35,7 @@ CHOICES = [
 TRAININGS = 30
 REPETITIONS = 3
 SEEDS = range(8)
+_LOGGED = 4000
 
 _SPACE = {
     "task": TASK,
@@ -85,6 +86,10 @@ def search(document: Mapping[str, Any]) -> tuple[ActivationConfig, dict[str, Any
             seconds = time.monotonic() - began
             config = machine.client.best_config(found.id, unconfirmed=True)
             trials = [_export(trial) for trial in machine.client.trials(found.id)]
+        except Exception as error:
+            # The folder goes, and the log with it.
+            error.add_note(machine.log("service")[-_LOGGED:])
+            raise
         finally:
             machine.close()
     trained = [trial for trial in trials if trial["epochs"]]
