@@ -18,7 +18,7 @@ from typing import Protocol
 from sqlalchemy.exc import SQLAlchemyError
 
 from service.core import Core
-from service.errors import StandingBy
+from service.errors import StandingBy, StoreAway
 from service.scheduler import WaitingRoom
 from service.store.database import Database
 from service.store.owner import Claim
@@ -81,11 +81,18 @@ class Office:
 
     @property
     def term(self) -> Term:
-        """The term of this process, or `StandingBy` while another one is the owner."""
+        """The term of this process.
+
+        Raises:
+            StandingBy: While another process is the owner.
+            StoreAway: If this one could not renew its term in time, or was stopped for long: it
+                does not know whether it has been followed.
+        """
         term = self._term
-        # Who was stopped for long does not know yet whether it has been followed.
-        if term is None or time.monotonic() > self._lasts_until:
+        if term is None:
             raise StandingBy
+        if time.monotonic() > self._lasts_until:
+            raise StoreAway
         return term
 
     def open(self) -> None:
