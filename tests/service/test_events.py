@@ -3,13 +3,17 @@
 import json
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from itertools import islice
 from typing import Any
 
 import httpx2
 import pytest
 
+from service import feed
 from service.feed import KEEP_LOOKING_SECONDS
-from tests.support.player import Player
+from tests.support.player import Player, plan
 from tests.support.serving import Served
 
 
@@ -119,3 +123,75 @@ def test_fifty_followers_and_waiting_slots_leave_room_for_reports(served: Served
     player.report(assignment, 11, 0.5)
     for thread in threads:
         thread.join()
+
+
+def test_a_follower_behind_what_is_kept_in_memory_misses_nothing(
+    player: Player, served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(feed, "KEPT", 5)
+    monkeypatch.setattr(feed, "BATCH", 4)
+    search = player.submit()
+    player.inspect()
+    assignment = player.work()
+    with closing(follow(served, search["id"])) as early:
+        seen = [next(early)]
+        player.train(assignment, *(step / 100 for step in range(20)))
+        while seen[-1]["data"].get("step") != 20:
+            seen.append(next(early))
+        late = list(islice(follow(served, search["id"]), len(seen)))
+    assert [int(event["id"]) for event in seen] == list(range(1, len(seen) + 1))
+    assert late == seen
+
+
+@pytest.mark.slow
+def test_every_follower_is_told_once_and_in_order_what_many_attempts_report(
+    served: Served,
+) -> None:
+    attempts, steps = 16, 20
+    player = Player(served)
+    search = player.submit(
+        baselines={"original_seeds": 0, "uniform": False},
+        budget={"trials": attempts},
+        parallel=attempts,
+    )
+    player.inspect(plan(sites=4))
+    assignments = [player.work() for _ in range(attempts)]
+    values = {
+        one["trial"]: [(n + s / 100) / 20 for s in range(steps)]
+        for n, one in enumerate(assignments)
+    }
+    with ThreadPoolExecutor(attempts + 4) as pool:
+        following = [
+            pool.submit(until_completed, served, search["id"], reconnect_after)
+            for reconnect_after in (None, None, 25, 1)
+        ]
+        for one in assignments:
+            pool.submit(player.train, one, *values[one["trial"]])
+        told, *others = [follower.result(60) for follower in following]
+    assert [int(event["id"]) for event in told] == list(range(1, len(told) + 1))
+    assert others == [told] * 3
+    said = sorted(
+        (trial, step, value) for trial in values for step, value in enumerate(values[trial], 1)
+    )
+    data = [event["data"] for event in told if event["event"] == "report"]
+    assert sorted((one["trial"], one["step"], one["value"]) for one in data) == said
+    stored = [
+        (trial, one["step"], one["value"])
+        for trial in values
+        for one in player.http.get(f"/trials/{trial}/reports").json()
+    ]
+    assert sorted(stored) == said
+
+
+def until_completed(
+    served: Served, search_id: str, reconnect_after: int | None
+) -> list[dict[str, Any]]:
+    """Follow a search to its end; connect anew after so many events, if told to."""
+    seen: list[dict[str, Any]] = []
+    while True:
+        after = int(seen[-1]["id"]) if seen else 0
+        with closing(follow(served, search_id, after)) as events:
+            for event in islice(events, reconnect_after):
+                seen.append(event)
+                if event["event"] == "search" and event["data"]["state"] == "completed":
+                    return seen
