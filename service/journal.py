@@ -24,7 +24,14 @@ def write_log(style: LogFormat, level: LogLevel) -> None:
     if style == "json":
         lines += [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
     else:
-        lines.append(structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty()))
+        lines.append(
+            structlog.dev.ConsoleRenderer(
+                colors=sys.stderr.isatty(),
+                # The richer one shows every frame's variables: minutes of work on the event loop
+                # for one error, and secrets in the log.
+                exception_formatter=structlog.dev.plain_traceback,
+            )
+        )
     handler = logging.StreamHandler()
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(foreign_pre_chain=shared, processors=lines)

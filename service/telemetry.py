@@ -11,7 +11,7 @@ from http import HTTPStatus
 import structlog
 from fastapi.routing import iter_route_contexts
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -20,6 +20,9 @@ from service.problems import unforeseen
 
 REQUEST_ID = "x-request-id"
 UNKNOWN_ROUTE = "unknown"
+HUNG_UP = 499
+"""What the log calls a request whose client went away in its middle, as proxies do; no answer."""
+
 _SANE = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _HEADERS = {
     "content-security-policy": "default-src 'none'; frame-ancestors 'none'",
@@ -75,6 +78,8 @@ class Telemetry:
         with structlog.contextvars.bound_contextvars(request=request):
             try:
                 await self._app(scope, receive, send_noted)
+            except ClientDisconnect:
+                status = HUNG_UP
             except Exception:
                 # The edge of the service: what broke is ours, and its place is in the log.
                 log.exception("request failed: %s", scope["path"])

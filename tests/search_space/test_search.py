@@ -69,7 +69,10 @@ def test_an_unknown_key_is_refused() -> None:
         (ActivationSpec("pwlu", {"segments": True}), "segments must be of type int, got True"),
         (ActivationSpec("relu", {"slope": 1}), r"slope must be one of its parameters \(none"),
         (ActivationSpec("meta_acon", share="layer"), "share must be one of channel"),
-        (ActivationSpec("acon_c", initial="sine"), "initial must be one of silu, paper"),
+        (
+            ActivationSpec("acon_c", initial="sine"),
+            "initial must be one of silu, relu, gelu, paper",
+        ),
         (ActivationSpec("relu", initial="silu"), "initial must be left out"),
     ],
 )

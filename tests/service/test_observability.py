@@ -1,6 +1,8 @@
 """What operators see: metrics, probes, ids in answers and in the log."""
 
 import re
+import subprocess
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -22,6 +24,28 @@ def read(served: Served) -> dict[tuple[str, ...], float]:
         for family in text_string_to_metric_families(answer.text)
         for sample in family.samples
     }
+
+
+def test_the_log_of_an_error_holds_no_variables() -> None:
+    program = """
+import logging
+from service.journal import write_log
+
+def fail(password):
+    raise RuntimeError("it broke")
+
+write_log("text", "info")
+try:
+    fail("hunter" + "2" * 3)
+except RuntimeError:
+    logging.getLogger("here").exception("no luck")
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert "no luck" in done.stderr
+    assert "RuntimeError: it broke" in done.stderr
+    assert "hunter222" not in done.stderr
 
 
 def test_metrics_count_what_happens(served: Served, player: Player) -> None:

@@ -10,6 +10,7 @@ import pytest
 from fastapi.routing import APIRoute, iter_route_contexts
 from sqlalchemy import select, text
 
+from search_space.contract import PROTOCOL
 from service.cli import main
 from service.store.models import Token
 from tests.support.player import SEARCH, Player
@@ -263,10 +264,13 @@ def test_a_cookie_cannot_be_changed_or_outlive_its_time(stranger: httpx2.Client)
 
 
 def test_a_service_on_loopback_without_tokens_says_that_it_is_open(served: Served) -> None:
-    assert served.http.get("/session").json() == {
+    session = served.http.get("/session").json()
+    assert session.pop("version")
+    assert session == {
         "open": True,
         "scopes": ["admin", "read", "submit", "work"],
         "expires_at": None,
+        "protocol": PROTOCOL,
     }
 
 
