@@ -44,7 +44,7 @@ from service.openapi import make_openapi
 from service.problems import add_problem_handlers
 from service.rates import RateLimit
 from service.scheduler import Scheduler, WaitingRoom
-from service.schemas import Problem
+from service.schemas.base import Problem
 from service.settings import Settings
 from service.store.database import Database
 from service.store.migrate import migrate

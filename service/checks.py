@@ -13,7 +13,7 @@ from search_space.checkup import Finding, Health
 from search_space.contract import PROTOCOL
 from service.client import Client, ClientError
 from service.errors import CannotStart
-from service.schemas import SessionAnswer
+from service.schemas.tokens import SessionAnswer
 from service.store.database import Database
 from service.store.migrate import newest, revision_of
 from service.store.place import check_file_system, store_url

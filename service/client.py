@@ -16,23 +16,17 @@ from pydantic import BaseModel, PrivateAttr, ValidationError
 
 from search_space.contract import read_config
 from search_space.spec import ActivationConfig
-from service.schemas import (
-    ActivationAnswer,
+from service.schemas.offers import ActivationAnswer, TaskAnswer, WorkerAnswer
+from service.schemas.results import BestAnswer
+from service.schemas.searches import PreviewAnswer, QueuedAnswer, SearchAnswer
+from service.schemas.tokens import NewTokenAnswer, SessionAnswer, TokenAnswer
+from service.schemas.trials import (
     ArtifactAnswer,
-    BestAnswer,
     LogAnswer,
-    NewTokenAnswer,
-    PreviewAnswer,
-    QueuedAnswer,
     ReportAnswer,
-    SearchAnswer,
-    SessionAnswer,
     ShapesAnswer,
-    TaskAnswer,
-    TokenAnswer,
     TrialAnswer,
     UploadAnswer,
-    WorkerAnswer,
 )
 from service.store.models import ENDED_STATES, SearchState
 from service.wire import JSON, Bell, ClientError, Event, Wire

@@ -6,7 +6,7 @@ from sqlalchemy.orm import Session
 
 from service.core import Core
 from service.errors import LeaseLost, NotFound
-from service.schemas import LogAnswer
+from service.schemas.trials import LogAnswer
 from service.store import attempts, logs, searches
 from service.store.models import FINISHED, Attempt, Trial
 

@@ -18,7 +18,12 @@ from search_space.spec import to_data
 from service import confirmation, results
 from service.dice import Dice
 from service.offers import check_against_offers, epochs_of
-from service.schemas import DurationAnswer, PreviewAnswer, SmallestGainAnswer, TrainingsAnswer
+from service.schemas.searches import (
+    DurationAnswer,
+    PreviewAnswer,
+    SmallestGainAnswer,
+    TrainingsAnswer,
+)
 from service.store import searches, trials, workers
 from service.store.models import Attempt, Search, Trial
 from service.studies import seed_of

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from search_space.search import metric_in
 from service.client import Client, Search, has_stopped
-from service.schemas import SearchAnswer
+from service.schemas.searches import SearchAnswer
 from service.store.models import SearchState
 
 _SECONDS_BETWEEN_LINES = 3.0

@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 from search_space.contract import OutcomeKind, TrialKind
 from service.handout import has_its_code
 from service.life import nothing_more_to_propose
-from service.schemas import QueuedAnswer, WaitingTrialAnswer
+from service.schemas.searches import QueuedAnswer, WaitingTrialAnswer
 from service.store import queue, searches, trials, workers
 from service.store.models import ENDING, Search, SearchState, Trial, Wanted
 

@@ -11,20 +11,22 @@ from sqlalchemy.orm import Session
 from search_space.contract import TrialKind
 from search_space.search import Confirm, metric_in, objectives_in
 from service import claims, confirmation, results, spending
-from service.schemas import (
+from service.schemas.results import (
     AgreementAnswer,
-    Best,
     BestAnswer,
-    BudgetAnswer,
     ComparisonAnswer,
-    FindingAnswer,
     OriginalAnswer,
     ParetoAnswer,
-    Progress,
     RankedAnswer,
+    StopsAnswer,
+)
+from service.schemas.searches import (
+    Best,
+    BudgetAnswer,
+    FindingAnswer,
+    Progress,
     SearchAnswer,
     SpentAnswer,
-    StopsAnswer,
     WarmStartAnswer,
 )
 from service.stops import stops

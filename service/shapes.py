@@ -10,7 +10,7 @@ from search_space.contract import SHAPE_HISTORY, SHAPES
 from service.artifacts import ArtifactStore
 from service.configs import choose
 from service.errors import Damaged, Fault, Invalid, NotFound, NotReady
-from service.schemas import ShapeAnswer, ShapesAnswer
+from service.schemas.trials import ShapeAnswer, ShapesAnswer
 from service.store import trials
 from service.store.models import FINISHED, Artifact, Search, Trial
 

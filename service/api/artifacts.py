@@ -7,7 +7,7 @@ from fastapi import APIRouter, Request
 from service.api.deps import Parts, reads_or_submits
 from service.artifacts import Received
 from service.core import Core
-from service.schemas import UploadAnswer
+from service.schemas.trials import UploadAnswer
 from service.store import trials
 
 router = APIRouter(tags=["artifacts"], dependencies=[reads_or_submits])

@@ -4,7 +4,7 @@ from fastapi import APIRouter
 
 from search_space.catalog import CATALOG
 from service.api.deps import reads
-from service.schemas import ActivationAnswer
+from service.schemas.offers import ActivationAnswer
 
 router = APIRouter(tags=["catalogue"], dependencies=[reads])
 

@@ -10,7 +10,7 @@ from search_space.search import Search as Document
 from service.api.deps import reads_or_submits
 from service.errors import Fault, Invalid
 from service.problems import fault_of
-from service.schemas import Draft, DraftAnswer
+from service.schemas.searches import Draft, DraftAnswer
 
 router = APIRouter(prefix="/searches", tags=["searches"], dependencies=[reads_or_submits])
 

@@ -11,7 +11,8 @@ from service.api.deps import Parts, Pictures, Reader, reads
 from service.configs import choose
 from service.core import Core
 from service.insight.plots import PLOTS
-from service.schemas import PlotAnswer, ShapesAnswer
+from service.schemas.results import PlotAnswer
+from service.schemas.trials import ShapesAnswer
 from service.store import searches
 
 router = APIRouter(prefix="/searches", tags=["insight"], dependencies=[reads])

@@ -4,7 +4,8 @@ from fastapi import APIRouter
 
 from service.api.deps import After, Limit, Parts, Reader, reads
 from service.queue import read_queue
-from service.schemas import Page, QueuedAnswer
+from service.schemas.base import Page
+from service.schemas.searches import QueuedAnswer
 from service.store.cursor import Cursor
 
 router = APIRouter(tags=["queue"], dependencies=[reads])

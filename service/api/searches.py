@@ -17,7 +17,9 @@ from service.deletion import mark
 from service.intake import fork, submit
 from service.life import cancel, kill, pause, resume
 from service.preview import preview
-from service.schemas import BestAnswer, Page, PreviewAnswer, SearchAnswer
+from service.schemas.base import Page
+from service.schemas.results import BestAnswer
+from service.schemas.searches import PreviewAnswer, SearchAnswer
 from service.store import searches
 from service.store.cursor import Cursor
 from service.store.models import SearchState

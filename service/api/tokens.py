@@ -9,14 +9,8 @@ from service.access import SESSION_COOKIE, Access, Caller, new_token
 from service.api.deps import After, Identified, Limit, Parts, Reader, administers
 from service.core import Core
 from service.errors import Unauthorized
-from service.schemas import (
-    NewTokenAnswer,
-    Page,
-    SessionAnswer,
-    SignIn,
-    TokenAnswer,
-    TokenRequest,
-)
+from service.schemas.base import Page
+from service.schemas.tokens import NewTokenAnswer, SessionAnswer, SignIn, TokenAnswer, TokenRequest
 from service.store import tokens
 from service.store.cursor import Cursor
 from service.versions import versions

@@ -15,7 +15,8 @@ from service.errors import NotFound
 from service.insight.table import trials_as_csv
 from service.logs import LOOK_ANYWAY_SECONDS, read
 from service.manual import add_by_hand
-from service.schemas import ArtifactAnswer, LogAnswer, Page, ReportAnswer, TrialAnswer
+from service.schemas.base import Page
+from service.schemas.trials import ArtifactAnswer, LogAnswer, ReportAnswer, TrialAnswer
 from service.store import searches, trials
 from service.store.models import Artifact, TrialState
 from service.turn import take_turn

@@ -16,7 +16,7 @@ from search_space.contract import (
 )
 from service.api.deps import Parts, Reader, Work, reads, works
 from service.errors import BadProtocol
-from service.schemas import TaskAnswer, WorkerAnswer
+from service.schemas.offers import TaskAnswer, WorkerAnswer
 from service.store import attempts, searches, workers
 from service.words import heartbeat
 

@@ -12,7 +12,7 @@ from search_space.search import metric_in
 from search_space.spec import ActivationConfig
 from service import configs, confirmation, ranking, spending
 from service.insight.history import history
-from service.schemas import BestAnswer
+from service.schemas.results import BestAnswer
 from service.store.models import Attempt, Search, Trial, TrialState
 from service.verdict import Sample
 

@@ -2,7 +2,7 @@
 
 from statistics import stdev
 
-from service.schemas import ComparisonAnswer
+from service.schemas.results import ComparisonAnswer
 from service.verdict import Sample
 
 

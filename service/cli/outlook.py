@@ -14,7 +14,7 @@ from service.cli.common import Json, Token, Url, console, print_json, say
 from service.cli.tables import activations_text
 from service.client import Client
 from service.progress import duration_text, value_text
-from service.schemas import PreviewAnswer, QueuedAnswer
+from service.schemas.searches import PreviewAnswer, QueuedAnswer
 
 
 def preview(

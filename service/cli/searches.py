@@ -33,7 +33,8 @@ from service.cli.tables import (
 )
 from service.client import Client, ClientError
 from service.progress import watch as watch_search
-from service.schemas import BestAnswer, SearchAnswer
+from service.schemas.results import BestAnswer
+from service.schemas.searches import SearchAnswer
 from service.store.models import SearchState
 
 CONFIG, PICTURE = "activations.json", "shapes.svg"

@@ -18,7 +18,7 @@ from service.cli.common import (
 )
 from service.cli.tables import shapes_table
 from service.client import Client
-from service.schemas import ShapesAnswer
+from service.schemas.trials import ShapesAnswer
 
 
 def shapes(

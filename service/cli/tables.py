@@ -13,13 +13,10 @@ from rich.text import Text
 from search_space.catalog import CATALOG
 from search_space.search import metric_in
 from service.progress import is_fraction, value_text
-from service.schemas import (
-    ActivationAnswer,
-    BestAnswer,
-    ParameterAnswer,
-    SearchAnswer,
-    ShapesAnswer,
-)
+from service.schemas.offers import ActivationAnswer, ParameterAnswer
+from service.schemas.results import BestAnswer
+from service.schemas.searches import SearchAnswer
+from service.schemas.trials import ShapesAnswer
 
 
 def ranking_table(best: BestAnswer, sites: Sequence[str]) -> Table:

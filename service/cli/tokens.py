@@ -10,7 +10,7 @@ from rich.table import Table
 from service.access import Scope
 from service.cli.common import Json, Token, Url, console, print_json, say
 from service.client import Client
-from service.schemas import TokenAnswer
+from service.schemas.tokens import TokenAnswer
 
 _DAY = 86400.0
 

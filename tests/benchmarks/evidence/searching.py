@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from search_space.spec import ActivationConfig, to_data
-from service.schemas import TrialAnswer
+from service.schemas.trials import TrialAnswer
 from service.store.models import SearchState
 from tests.benchmarks.evidence.judging import original, sites_of, tested
 from tests.benchmarks.evidence.progress import Steps
