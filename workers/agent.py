@@ -42,6 +42,8 @@ _LAST_WORDS_SECONDS = 5.0
 # Two beats may be lost before a lease runs out.
 _BEATS_PER_LEASE = 3
 _LEASES_OF_PATIENCE = 10
+# What a script does after its last word, as closing files and drawing, is its own; not for ever.
+_AFTERWORD_SECONDS = 300.0
 _DRAINING = "draining: it finishes what it runs, and leaves"
 
 
@@ -73,12 +75,21 @@ class _Work:
     """One attempt in a slot, and its process once there is one."""
 
     assignment: Assignment
+    files: Files
     running: Running | None = None
     cancelled: bool = False
+    spoke_at: float | None = None
 
     @property
     def is_placed(self) -> bool:
         return self.running is not None and self.running.is_placed
+
+    def is_in_afterword(self) -> bool:
+        """Say whether the process has said its last word, and still has time to end by itself."""
+        if self.files.lease.exists():
+            return False
+        self.spoke_at = self.spoke_at or time.monotonic()
+        return time.monotonic() < self.spoke_at + _AFTERWORD_SECONDS
 
 
 class Agent:
@@ -226,7 +237,7 @@ class Agent:
     def _cancel(self, lease: str) -> None:
         with self._changed:
             work = self._working.get(lease)
-        if work is not None:
+        if work is not None and not work.is_in_afterword():
             logger.info("trial %s: cancelled", work.assignment.trial)
             work.cancelled = True
             if work.running is not None:
@@ -276,12 +287,12 @@ class Agent:
         # A file name of our own: an id comes from outside.
         name = uuid.uuid4().hex
         files = Files(self._home / "leases" / f"{name}.json", self._home / "logs" / name)
-        work = _Work(assignment)
+        work = _Work(assignment, files)
         began = time.time()
         with self._changed:
             self._working[assignment.lease] = work
         try:
-            outcome = self._run_process(work, slot, files)
+            outcome = self._run_process(work, slot)
             # The process removes the lease file when it has said its last word itself.
             is_owed = files.lease.exists() or work.running is None
             if is_owed and not work.cancelled:
@@ -298,8 +309,9 @@ class Agent:
                 del self._working[assignment.lease]
                 self._changed.notify_all()
 
-    def _run_process(self, work: _Work, slot: int, files: Files) -> Outcome:
+    def _run_process(self, work: _Work, slot: int) -> Outcome:
         """Return what is to be said should the process have said nothing."""
+        files = work.files
         settings = dict(work.assignment.task)
         name = settings.pop("name", None)
         directory = folder_of(self._home, work.assignment.trial)

@@ -50,6 +50,11 @@ with actsearch.trial() as t:
         t.report(epoch, validation_accuracy=0.5, pid=os.getpid())
         if "hang" in sys.argv:
             __import__("signal").pause()
+if "draw" in sys.argv:
+    import pathlib, time
+    while not pathlib.Path("go-on").exists():
+        time.sleep(0.02)
+    pathlib.Path("drawn").touch()
 """
 
 TASKS = f"""
@@ -59,6 +64,10 @@ epochs = 2
 environment = {{PYTHONPATH = {str(ROOT)!r}}}
 [tasks.hanging]
 command = [{sys.executable!r}, "train.py", "hang"]
+epochs = 2
+environment = {{PYTHONPATH = {str(ROOT)!r}}}
+[tasks.drawing]
+command = [{sys.executable!r}, "train.py", "draw"]
 epochs = 2
 environment = {{PYTHONPATH = {str(ROOT)!r}}}
 [tasks.careless]
@@ -113,9 +122,30 @@ def test_a_user_s_script_is_inspected_and_trained(stub: Stub, start: Start) -> N
     assert [report.step for report in stub.reports] == [1, 2]
     assert {WEIGHTS, SHAPES} <= set(stub.artifacts)
     (manifest,) = stub.manifests
-    assert [task.name for task in manifest.tasks][-3:] == ["script", "hanging", "careless"]
+    assert [task.name for task in manifest.tasks][-4:] == [
+        "script",
+        "hanging",
+        "drawing",
+        "careless",
+    ]
     assert manifest.activations == list(CATALOG)
     assert {"python", "torch", "activation-search"} <= set(manifest.versions)
+
+
+@pytest.mark.slow
+def test_what_a_script_does_after_its_last_word_is_not_cut_off(
+    stub: Stub, start: Start, tmp_path: Path
+) -> None:
+    start()
+    lease = trial(stub, "drawing")
+    assert stub.outcome(lease).outcome is OutcomeKind.COMPLETED
+    # What has ended is no longer renewed.
+    stub.cancelled.add(lease)
+    before = len(stub.beats)
+    stub.wait(lambda: stub.beats[before:].count([lease]) >= 3)
+    (tmp_path / "go-on").touch()
+    stub.wait(lambda: [] in stub.beats[-1:])
+    assert (tmp_path / "drawn").exists()
 
 
 def test_the_same_script_runs_alone(tmp_path: Path) -> None:
