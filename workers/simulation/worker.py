@@ -144,6 +144,7 @@ class SimulatedWorker:
             boot_id=life.boot_id,
             slots=1,
             devices=["simulated"],
+            gpus_per_slot=0,
             versions={},
             tasks=[offer(self._table)],
             activations=activations(self._table),
