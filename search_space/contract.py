@@ -285,13 +285,14 @@ class Assignment(Message):
 class LeaseFile(Message):
     """What the file named by `ACTSEARCH_LEASE_FILE` tells a trial process.
 
-    `directory` is the trial's own on this worker; None: beside the file. Checkpoints are uploaded
-    at most every `checkpoint_seconds`.
+    `directory` is the trial's own on this worker; None: beside the file. `code` tells the code of
+    its task. Checkpoints are uploaded at most every `checkpoint_seconds`.
     """
 
     url: str
     assignment: Assignment
     directory: str | None = None
+    code: str | None = None
     checkpoint_seconds: Seconds = 30
 
 

@@ -315,10 +315,12 @@ class Agent:
         settings = dict(work.assignment.task)
         name = settings.pop("name", None)
         directory = folder_of(self._home, work.assignment.trial)
+        codes = {offer.name: offer.code for offer in self._manifest.tasks}
         told = LeaseFile(
             url=self._url,
             assignment=work.assignment,
             directory=str(directory),
+            code=codes.get(str(name)),
             checkpoint_seconds=self._habits.checkpoint_seconds,
         )
         try:
@@ -328,20 +330,10 @@ class Agent:
         task = self._tasks.get(str(name))
         if task is None:
             return failed(FailureClass.ENVIRONMENT, f"this worker offers no task named {name!r}")
-        if (changed := self._change_of(task)) is not None:
+        if (changed := _change_of(task, since=told.code)) is not None:
             return failed(FailureClass.ENVIRONMENT, changed)
         with LogStream(told, files.log):
             return self._wait_for_process(work, slot, Order(task, settings, files.lease, files.log))
-
-    def _change_of(self, task: Task) -> str | None:
-        """Say that the code of a command is not what it was when this worker started."""
-        told = {offer.name: offer.code for offer in self._manifest.tasks}[task.offer.name]
-        if told is None or not isinstance(task, CommandTask) or (now := code_of(task)) == told:
-            return None
-        return (
-            f"the code of {task.offer.name!r} has changed since this worker started "
-            f"({told}, now {now}); restart it, and submit the search anew to search with that code"
-        )
 
     def _wait_for_process(self, work: _Work, slot: int, order: Order) -> Outcome:
         try:
@@ -399,6 +391,16 @@ class Agent:
                 process.kill()
         with self._changed:
             self._changed.wait_for(lambda: not self._working, timeout=_LAST_WORDS_SECONDS)
+
+
+def _change_of(task: Task, *, since: str | None) -> str | None:
+    """Say that the code of a command is not what it was when the worker started."""
+    if since is None or not isinstance(task, CommandTask) or (now := code_of(task)) == since:
+        return None
+    return (
+        f"the code of {task.offer.name!r} has changed since this worker started "
+        f"({since}, now {now}); restart it, and submit the search anew to search with that code"
+    )
 
 
 def _bounded(seconds: float) -> float | None:

@@ -25,6 +25,7 @@ class Alone:
 
     leads = True
     seed_parts: tuple[str, ...] = ()
+    code: str | None = None
 
     def __init__(
         self,

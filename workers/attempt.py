@@ -50,6 +50,7 @@ class Attempt:
 
     Attributes:
         directory: The trial's own on this worker.
+        code: Tells the code of the trial's task.
         leads: Whether this process measures, reports and stores.
         seed_parts: What tells this process's random numbers from those of others.
     """
@@ -60,6 +61,7 @@ class Attempt:
     def __init__(self, path: Path) -> None:
         told = LeaseFile.model_validate_json(path.read_bytes())
         self.assignment: Assignment = told.assignment
+        self.code = told.code
         self._path = path
         self.directory = Path(told.directory or f"{path}.d")
         patience = max(_LEAST_PATIENCE, _LEASES_OF_PATIENCE * told.assignment.lease_seconds)

@@ -65,6 +65,9 @@ class Speaker(Protocol):
     @property
     def directory(self) -> Path: ...
 
+    @property
+    def code(self) -> str | None: ...
+
     def report(self, report: Report) -> Verdict: ...
 
     @property
@@ -217,7 +220,8 @@ class Inside:
         if saved is not None:
             training.restore(saved)
         if self._attempt.leads:
-            self._attempt.upload(RUN, record(self._assignment, resumed_at=training.finished))
+            code, done = self._attempt.code, training.finished
+            self._attempt.upload(RUN, record(self._assignment, code=code, resumed_at=done))
         for epoch in range(training.finished, n):
             seed_everything(self._assignment.seed, epoch, *self._attempt.seed_parts)
             course.begin_epoch()

@@ -29,16 +29,16 @@ class Run(Message):
     resumed_at: int
 
 
-def record(assignment: Assignment, *, resumed_at: int) -> bytes:
-    """Return the document of an attempt as JSON."""
+def record(assignment: Assignment, *, code: str | None, resumed_at: int) -> bytes:
+    """Return the document of an attempt as JSON; `code` tells the code of its task."""
     plain = assignment.model_copy(
         update={"token": "", "checkpoint": None, "measured": [], "export": False}
     )
-    run = Run(assignment=plain, environment=environment(), resumed_at=resumed_at)
+    run = Run(assignment=plain, environment=environment(code), resumed_at=resumed_at)
     return run.model_dump_json(indent=2).encode()
 
 
-def environment() -> dict[str, Any]:
+def environment(code: str | None) -> dict[str, Any]:
     """Return what the bits of a training may depend on."""
     return {
         "python": platform.python_version(),
@@ -49,6 +49,7 @@ def environment() -> dict[str, Any]:
         "cuda": torch.version.cuda,
         "threads": torch.get_num_threads(),
         "deterministic": torch.are_deterministic_algorithms_enabled(),
+        "code": code,
         "commit": _commit(Path(__file__).parent),
     }
 

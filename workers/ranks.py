@@ -119,6 +119,8 @@ class Following:
     """Any other rank: has the interface of an `Attempt`, and hears what rank 0 was told."""
 
     leads = False
+    # Rank 0 stores what the trial ran on.
+    code: str | None = None
 
     def __init__(self, path: Path, store: PrefixStore, rank: int) -> None:
         self._path = path

@@ -15,6 +15,7 @@ from typing import Any
 from search_space.contract import RUN, WEIGHTS, OutcomeKind
 from workers.__main__ import setting
 from workers.alone import Alone, run_alone
+from workers.code import code_of
 from workers.errors import NotRepeatable, WorkerError
 from workers.provenance import Run, differences, environment
 from workers.tasks.base import FunctionTask, Place
@@ -70,7 +71,7 @@ def _rerun(wire: Wire, options: argparse.Namespace) -> int:
     start = wire.call("GET", f"{path}/start").content if tunes else None
     last = max(reports, default=0) if stopped else None
     repeat = _train(run, task, options, last=last, start=start)
-    changes = differences(run.environment, environment())
+    changes = differences(run.environment, environment(code_of(task)))
     differs = list(_compare(reports, stored.get(WEIGHTS), repeat))
     if options.json:
         answer = {"same": not differs, "differences": differs, "environment": changes}

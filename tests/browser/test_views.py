@@ -271,6 +271,7 @@ def test_a_trial_shows_its_curve_and_its_files(night: Night, page: Page) -> None
     expect(page.get_by_role("region", name="Facts")).to_contain_text("seed")
     environment = page.get_by_role("region", name="Environment")
     expect(environment).to_contain_text("threads")
+    expect(environment).to_contain_text(re.compile(r"code of the task\s*files [0-9a-f]{16}"))
     expect(environment).to_contain_text(re.compile(r"python 3\.\d+\.\d+, .*torch \d"))
     expect(page.locator(".gallery > li")).to_have_count(3)
     weights = download(page, lambda: page.get_by_role("button", name="weights.safetensors").click())

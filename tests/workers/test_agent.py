@@ -1,5 +1,6 @@
 """The agent with real processes, against a service over HTTP."""
 
+import json
 import os
 import signal
 import threading
@@ -14,6 +15,7 @@ import pytest
 
 from search_space.contract import (
     CHECKPOINT,
+    RUN,
     FailureClass,
     OutcomeKind,
     TaskOffer,
@@ -28,7 +30,7 @@ from workers.executors.local import LocalExecutor
 from workers.presence import DRAIN, drain_all, present
 from workers.tasks.base import FunctionTask, Place, Task
 
-OFFER = TaskOffer(name="mine", settings={}, metrics={"pid": "maximize"})
+OFFER = TaskOffer(name="mine", settings={}, metrics={"pid": "maximize"}, code="files 0123")
 TASKS: dict[str, Task] = {
     "mine": FunctionTask(OFFER, "tests.workers.targets:train"),
     "silent": FunctionTask(OFFER, "tests.workers.targets:nothing"),
@@ -111,6 +113,7 @@ def test_trials_are_run_one_after_another(stub: Stub, tmp_path: Path) -> None:
         assert plan.fingerprint == fingerprint()
         assert [stub.outcome(x).outcome for x in leases] == [OutcomeKind.COMPLETED] * 2
     assert [report.metrics["threads"] for report in stub.reports] == [1] * 4
+    assert json.loads(stub.artifacts[RUN])["environment"]["code"] == OFFER.code
     numbers = [number for _, number in stub.requests]
     assert numbers == list(range(len(numbers)))
     assert not [*(tmp_path / "leases").iterdir(), *(tmp_path / "logs").iterdir()]

@@ -31,10 +31,11 @@ def test_a_trial_stores_what_it_ran_on_and_no_secret(stub: Stub, serve: Serve) -
 
 
 def test_environments_are_compared_field_by_field() -> None:
-    now = environment()
-    assert differences(now, environment()) == []
-    then = now | {"threads": 64, "gpu": "H200"}
+    now = environment("files 1")
+    assert differences(now, environment("files 1")) == []
+    then = now | {"threads": 64, "gpu": "H200", "code": "git 2"}
     assert differences(then, now) == [
+        "code: git 2 then, files 1 now",
         f"gpu: H200 then, {now['gpu']} now",
         f"threads: 64 then, {now['threads']} now",
     ]

@@ -152,7 +152,7 @@ function printed({ log: found }) {
 // What the trial ran on; a trial that has not begun has none yet.
 function environment({ run }) {
   if (!run) return h("section", { class: "card", "data-key": "environment", "aria-labelledby": "environment-title" }, h("h2", { id: "environment-title" }, "Environment"), h("p", { class: "soft" }, "It is known once the trial has begun."));
-  const { python, packages = {}, machine, processor, gpu, cuda, threads, deterministic, commit } = run.environment;
+  const { python, packages = {}, machine, processor, gpu, cuda, threads, deterministic, code, commit } = run.environment;
   const rows = [
     ["device", gpu ?? "CPU"],
     ["processor", processor],
@@ -160,7 +160,8 @@ function environment({ run }) {
     ["deterministic", deterministic ? "yes, enforced" : "not enforced"],
     ["versions", [`python ${python}`, ...Object.entries(packages).map(([name, version]) => `${name} ${version}`), cuda ? `CUDA ${cuda}` : null].filter(Boolean).join(", ")],
     ["machine", machine],
-    ["code", commit ? h("code", {}, commit) : "not known"],
+    ["code of the task", code ? h("code", {}, code) : "not known"],
+    ["commit of this package", commit ? h("code", {}, commit) : "not known"],
     ["sites", h("code", {}, run.assignment.fingerprint)],
     run.assignment.start ? ["starts from weights", h("code", {}, run.assignment.start.sha256)] : null,
     run.resumed_at ? ["resumed", `after ${words.count(run.resumed_at, "epoch")} of an earlier attempt`] : null,
