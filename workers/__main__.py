@@ -72,6 +72,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--url", default=setting("URL"), help="the service (%(default)s)")
     parser.add_argument("--token", default=setting("TOKEN"), help="bearer token with scope work")
+    parser.add_argument(
+        "--name", default=setting("NAME"), help="how its ids begin, instead of the host's name"
+    )
     parser.add_argument("--executor", default=setting("EXECUTOR"), help="local or ray")
     parser.add_argument("--address", default=setting("ADDRESS"), help="of the Ray cluster")
     parser.add_argument("--slots", default=setting("SLOTS"), help="trials at once, or auto")

@@ -4,6 +4,7 @@ import argparse
 import logging
 import math
 import platform
+import re
 import sys
 import uuid
 from importlib import metadata
@@ -28,6 +29,7 @@ logger = logging.getLogger(__name__)
 
 _TASKS_FILE = Path("tasks.toml")
 _MOST_SLOTS = 1024
+_LONGEST_NAME = 64
 
 
 def make_agent(options: argparse.Namespace) -> Agent:
@@ -50,7 +52,7 @@ def make_agent(options: argparse.Namespace) -> Agent:
     return Agent(
         options.url,
         options.token,
-        worker=_worker_id(),
+        worker=_worker_id(options.name),
         manifest=manifest,
         tasks=tasks,
         executor=executor,
@@ -180,7 +182,10 @@ def _tasks_file(given: Path | None) -> Path | None:
     return _TASKS_FILE if _TASKS_FILE.is_file() else None
 
 
-def _worker_id() -> str:
+def _worker_id(name: str | None) -> str:
     """Return an id that says where the worker runs, for one life: a restart is a new worker."""
-    host = "".join(c if c.isalnum() else "-" for c in platform.node()) or "worker"
-    return f"{host}-{uuid.uuid4().hex[:8]}"
+    if name is None:
+        name = re.sub(r"[^A-Za-z0-9]", "-", platform.node())[:_LONGEST_NAME] or "worker"
+    elif not re.fullmatch(rf"[A-Za-z0-9-]{{1,{_LONGEST_NAME}}}", name):
+        raise BadSetting("--name", name, f"1 to {_LONGEST_NAME} letters, digits and hyphens")
+    return f"{name}-{uuid.uuid4().hex[:8]}"

@@ -52,7 +52,19 @@ WAITS_SECONDS = 900
 
 @contextmanager
 def worker(url: str, home: Path) -> Iterator[None]:
-    command = [sys.executable, "-m", "workers", "--url", url, "--slots", "2", "--home", str(home)]
+    command = [
+        sys.executable,
+        "-m",
+        "workers",
+        "--url",
+        url,
+        "--slots",
+        "2",
+        "--name",
+        "lab",
+        "--home",
+        str(home),
+    ]
     process = subprocess.Popen(command)
     try:
         yield

@@ -1,5 +1,6 @@
 """`python -m workers` as people and `actsearch` start it."""
 
+import re
 import signal
 import subprocess
 import sys
@@ -187,6 +188,21 @@ def test_a_stopped_worker_gives_back_what_it_runs(stub: Stub, start: Start, how:
         worker.send_signal(signal.Signals[how])
     assert stub.outcome(lease).failure is FailureClass.PREEMPTED
     assert worker.wait(30) == 0
+
+
+def test_a_worker_s_ids_begin_with_its_name(stub: Stub, start: Start) -> None:
+    worker = start("--name", "lab-1")
+    stub.wait(lambda: stub.requests)
+    worker.terminate()
+    stub.wait(lambda: stub.left)
+    assert re.fullmatch(r"lab-1-[0-9a-f]{8}", stub.left[0])
+
+
+def test_a_name_that_is_no_part_of_an_id_is_refused(start: Start) -> None:
+    worker = start("--name", "a/b")
+    assert worker.wait(30) == 1
+    assert worker.stderr is not None
+    assert "--name: expected 1 to 64 letters, digits and hyphens, got 'a/b'" in worker.stderr.read()
 
 
 @pytest.mark.slow
