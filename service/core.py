@@ -12,6 +12,7 @@ from service.artifacts import ArtifactStore
 from service.feed import Feeds
 from service.metrics import Metrics
 from service.news import News
+from service.pile import Pile
 from service.settings import Settings
 from service.store.database import Database
 from service.store.models import Secret
@@ -27,6 +28,7 @@ class Core:
         started_at: When this process became the owner, by the database's clock. Nothing is taken
             from a silent worker before one lease length after it: the workers could not renew
             while the service was away.
+        searches: The search of each lease that has reported lately.
         log_news: Of output of trials, which would wake the followers of events for nothing.
         work: Says to the scheduler that there may be work; it does not block.
         delete: Says to the deleter that a search was marked; it does not block.
@@ -50,6 +52,8 @@ class Core:
     news: News = field(default_factory=News)
     log_news: News = field(default_factory=News)
     feeds: Feeds = field(default_factory=Feeds)
+    pile: Pile = field(default_factory=Pile)
+    searches: dict[str, str] = field(default_factory=dict)
 
     def attempt_token(self, lease: str) -> str:
         """Return the token that is valid for one attempt."""

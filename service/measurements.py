@@ -60,7 +60,7 @@ def measured(core: Core, lease: str, body: Measurements) -> MeasurementsReply:
         search_id = attempts.search_of(session, lease)
     with take_turn(core, search_id) as turn:
         attempt, trial = attempts.current(turn.session, lease)
-        attempts.spoke(turn.session, attempt, seconds=core.settings.lease_seconds)
+        attempts.spoke(turn.session, [lease], seconds=core.settings.lease_seconds)
         if trial.measurements is None:
             _check(document_of(turn.search).constraints.limits, body)
             trial.measurements = body.model_dump(mode="json")

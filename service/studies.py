@@ -147,14 +147,16 @@ class Studies:
 
     @contextmanager
     def hold(self, search_id: str) -> Iterator["Held"]:
-        """Lock a search's study; an error inside drops the study."""
+        """Lock a search's study; an error inside drops the study, where it was used."""
         with self._guard:
             lock = self._locks.setdefault(search_id, RLock())
         with lock:
+            held = Held(self, search_id)
             try:
-                yield Held(self, search_id)
+                yield held
             except BaseException:
-                self.drop(search_id)
+                if held.was_used:
+                    self.drop(search_id)
                 raise
 
     def drop(self, search_id: str) -> None:
@@ -174,9 +176,11 @@ class Held:
     def __init__(self, studies: Studies, search_id: str) -> None:
         self._studies = studies
         self._search_id = search_id
+        self.was_used = False
 
     @property
     def live(self) -> LiveStudy | None:
+        self.was_used = True
         return self._studies._live.get(self._search_id)
 
     def get(self, rebuild: Callable[[], LiveStudy]) -> LiveStudy:

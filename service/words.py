@@ -1,6 +1,4 @@
-"""What attempts say: reports, the last word, silence. Each becomes a decision."""
-
-from collections.abc import Sequence
+"""What attempts say: signs of life, the last word, silence. Each becomes a decision."""
 
 from search_space.contract import (
     FailureClass,
@@ -8,25 +6,20 @@ from search_space.contract import (
     HeartbeatReply,
     Outcome,
     OutcomeKind,
-    Report,
     TrialKind,
     Verdict,
     test_metric,
 )
 from search_space.search import metric_in
-from service import spending
 from service.core import Core
-from service.documents import document_of
 from service.entry import summary
 from service.errors import Fault, Invalid, LeaseLost
 from service.life import SEARCH_CANCELLED, fail, plan, settle, stop_for_a_while
 from service.objectives import unmeasured, values
-from service.proposals import study_of, tell, tell_stop
-from service.stops import runs_on
+from service.proposals import tell
 from service.store import attempts, events, searches, trials, workers
 from service.store.database import now
 from service.store.models import ENDING, Attempt, Bench, Search, Trial, TrialState, Wanted
-from service.store.models import Report as ReportRow
 from service.turn import Turn, take_turn
 
 WENT_SILENT = Outcome(
@@ -35,33 +28,9 @@ WENT_SILENT = Outcome(
     message="the worker fell silent and its lease ran out",
 )
 
-
 RETRIES_WITH_LESS_MEMORY = 1
 
 KILLED = Outcome(outcome=OutcomeKind.RELEASED, message="told to end, since the search was killed")
-
-
-def report(core: Core, lease: str, reports: Sequence[Report]) -> Verdict:
-    """Take in a batch of reports and return the verdict on the last, or the first to stop.
-
-    Raises:
-        LeaseLost: If the attempt has ended or was superseded; then nothing changes.
-        Invalid: If a report lacks the search's metric.
-    """
-    with core.database.read() as session:
-        search_id = attempts.search_of(session, lease)
-    with take_turn(core, search_id, makes_work=False) as turn:
-        attempt, trial = attempts.current(turn.session, lease)
-        if turn.search.wanted == Wanted.KILL:
-            end_attempt(turn, trial, attempt, KILLED)
-            return Verdict.CANCEL
-        for one in reports:
-            verdict = _take_in(turn, trial, one)
-            if verdict == Verdict.STOP:
-                # What it trained while it could not be told does not count.
-                break
-        attempts.spoke(turn.session, attempt, seconds=core.settings.lease_seconds)
-    return verdict
 
 
 def heartbeat(core: Core, worker_id: str, beat: Heartbeat) -> HeartbeatReply:
@@ -161,91 +130,6 @@ def _check(outcome: Outcome) -> None:
     if not failed and outcome.failure is not None:
         message = f"only a failed attempt has a class, this one {outcome.outcome.value}"
         raise Invalid([Fault("failure", message, outcome.failure.value)])
-
-
-def _take_in(turn: Turn, trial: Trial, one: Report) -> Verdict:
-    """Store one report with its verdict, or repeat the verdict that is stored."""
-    session, search = turn.session, turn.search
-    known = session.get(ReportRow, (trial.id, one.step, trial.attempt))
-    if known is not None:
-        return known.verdict
-    reported = [goal.metric for goal in document_of(search).objectives if not goal.is_ratio]
-    for metric in reported:
-        if metric not in one.metrics:
-            there = ", ".join(one.metrics)
-            raise Invalid([Fault("reports.metrics", f"{metric!r} is missing; there are {there}")])
-    row = ReportRow(
-        trial_id=trial.id,
-        step=one.step,
-        attempt=trial.attempt,
-        value=one.metrics[reported[0]],
-        metrics=dict(one.metrics),
-        step_seconds=one.step_seconds,
-        verdict=Verdict.RELEASE if search.wanted == Wanted.PAUSE else Verdict.CONTINUE,
-        created_at=now(),
-    )
-    earlier = trials.first_report(session, trial.id, one.step)
-    if earlier is None:
-        _show_the_study(turn, trial, row)
-        _show_followers(turn, trial, row)
-    elif earlier.verdict == Verdict.STOP:
-        # A resumed attempt says again what the sampler has seen; a stop stays a stop.
-        row.verdict = Verdict.STOP
-    if row.verdict == Verdict.CONTINUE and not _is_last(search, trial, row):
-        _stop_when_hours_are_spent(turn, trial, row)
-    session.add(row)
-    session.flush()
-    return row.verdict
-
-
-def _show_the_study(turn: Turn, trial: Trial, row: ReportRow) -> None:
-    """Enter a report that the sampler has not seen; the pruner may stop a proposed trial.
-
-    After the last epoch there is nothing left to save, and the pruner is not asked. What comes
-    after a stop that was not carried out is not shown: the sampler takes the trial for stopped.
-    """
-    live = study_of(turn.core, turn.held, turn.search)
-    if trial.optuna_number is None or trial.told is not None or live.has_several_objectives:
-        return
-    may_stop = not _is_last(turn.search, trial, row)
-    prune = live.report(trial.optuna_number, row.step, row.value, may_stop=may_stop)
-    turn.search.tells += 1
-    row.told = turn.search.tells
-    trial.optuna_attrs = live.attrs(trial.optuna_number)
-    if not prune or trial.kind != TrialKind.PROPOSED:
-        return
-    if runs_on(turn.search, trial):
-        tell_stop(turn, trial, row.step)
-    else:
-        row.verdict = Verdict.STOP
-
-
-def _is_last(search: Search, trial: Trial, row: ReportRow) -> bool:
-    """Whether a report is of the last epoch, where the number of epochs is known."""
-    epochs = search.pinned["epochs"]
-    if trial.kind == TrialKind.CONFIRMATION:
-        epochs = search.document["confirm"]["epochs"] or epochs
-    return epochs is not None and row.step >= epochs
-
-
-def _stop_when_hours_are_spent(turn: Turn, trial: Trial, row: ReportRow) -> None:
-    """Stop what runs at its next report, so that no slot overruns the hours by more."""
-    confirming = trial.kind == TrialKind.CONFIRMATION
-    over = spending.overrun(turn.session, turn.search, confirming=confirming)
-    if over is not None:
-        row.verdict = Verdict.STOP
-        trial.reason = over
-
-
-def _show_followers(turn: Turn, trial: Trial, row: ReportRow) -> None:
-    """Bring the trial up to its newest report, and say so."""
-    trial.value = row.value
-    trial.step = row.step
-    times = [seconds for seconds in (trial.step_seconds, row.step_seconds) if seconds is not None]
-    # The fastest epoch: what else ran on the machine can only slow a step down.
-    trial.step_seconds = min(times, default=None)
-    data = {"trial": trial.id, "number": trial.number, "step": row.step, "value": row.value}
-    events.add(turn.session, turn.search, "report", data)
 
 
 def _failed(turn: Turn, trial: Trial, attempt: Attempt, failure: FailureClass) -> None:

@@ -32,7 +32,7 @@ from workers.logs import LogStream
 from workers.presence import is_alone, present
 from workers.scratch import folder_of, sweep
 from workers.tasks.base import CommandTask, Task
-from workers.wire import Wire
+from workers.wire import LONGEST_PAUSE, Wire
 
 logger = logging.getLogger(__name__)
 
@@ -220,16 +220,19 @@ class Agent:
     def _beat(self, wire: Wire, lease_seconds: float) -> None:
         while not self._stop.wait(lease_seconds / _BEATS_PER_LEASE):
             try:
-                self._beat_once(wire)
+                self._beat_once(wire, lease_seconds)
             except NotKnown:
                 lease_seconds = self._register_again(wire)
 
-    def _beat_once(self, wire: Wire) -> None:
+    def _beat_once(self, wire: Wire, lease_seconds: float) -> None:
         with self._changed:
             leases = list(self._working)
             waiting = [lease for lease, work in self._working.items() if not work.is_placed]
         beat = Heartbeat(boot_id=self._manifest.boot_id, leases=leases, waiting=waiting)
-        answer = wire.call("POST", f"/workers/{self._worker}/heartbeat", beat)
+        # A service that comes back takes nothing from a worker within one lease.
+        longest = min(LONGEST_PAUSE, lease_seconds / _BEATS_PER_LEASE)
+        path = f"/workers/{self._worker}/heartbeat"
+        answer = wire.call("POST", path, beat, longest_pause=longest)
         for lease, verdict in HeartbeatReply.model_validate_json(answer.content).leases.items():
             if verdict is Verdict.CANCEL:
                 self._cancel(lease)

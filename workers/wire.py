@@ -21,7 +21,7 @@ _REFUSALS: dict[int, type[Refused]] = {
     426: NotWelcome,
 }
 _TOO_MANY_REQUESTS = 429
-_LONGEST_PAUSE = 10.0
+LONGEST_PAUSE = 10.0
 
 
 class Wire:
@@ -61,11 +61,13 @@ class Wire:
         *,
         timeout: float = 30,
         patience: float | None = None,
+        longest_pause: float = LONGEST_PAUSE,
         token: str | None = None,
     ) -> httpx2.Response:
         """Return the answer, or raise a `ServiceError`.
 
         Args:
+            longest_pause: Seconds between two tries at most.
             token: Of an attempt that speaks through the wire of its worker.
         """
         content, headers = _encode(body)
@@ -74,7 +76,7 @@ class Wire:
         patience = self._patience if patience is None else patience
         began = time.monotonic()
         reason = ""
-        for pause in pauses():
+        for pause in pauses(longest_pause):
             try:
                 response = self._client.request(
                     method, path, content=content, headers=headers, timeout=timeout
@@ -108,12 +110,12 @@ def _encode(body: BaseModel | bytes | None) -> tuple[bytes, dict[str, str]]:
     return content, {"content-type": "application/json"}
 
 
-def pauses() -> Iterator[float]:
+def pauses(longest: float = LONGEST_PAUSE) -> Iterator[float]:
     """Yield seconds, doubling up to a bound; jittered, so that workers do not return in step."""
     pause = 0.1
     while True:
         yield pause * random.uniform(0.5, 1.0)
-        pause = min(pause * 2, _LONGEST_PAUSE)
+        pause = min(pause * 2, longest)
 
 
 def _accepted(response: httpx2.Response) -> httpx2.Response:

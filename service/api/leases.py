@@ -19,8 +19,9 @@ from service.artifacts import Received, check_name
 from service.core import Core
 from service.logs import MAX_PIECE_BYTES, append
 from service.measurements import measured
+from service.reports import report
 from service.store import attempts, trials
-from service.words import conclude, report
+from service.words import conclude
 
 Digest = Annotated[
     str | None,
@@ -100,11 +101,11 @@ def _keep(core: Core, lease: str, name: str, received: Received) -> Stored:
             # Before the transaction: a store far away may take its time, and nobody waits then.
             core.artifacts.keep(received)
             with core.database.write() as session:
-                attempt, trial = attempts.current(session, lease)
+                _, trial = attempts.current(session, lease)
                 unused = trials.put_artifact(
                     session, trial, name, sha256=received.sha256, size=received.size
                 )
-                attempts.spoke(session, attempt, seconds=core.settings.lease_seconds)
+                attempts.spoke(session, [lease], seconds=core.settings.lease_seconds)
             if unused is not None:
                 core.artifacts.discard(unused)
     finally:

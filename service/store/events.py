@@ -10,11 +10,20 @@ from service.store.database import now
 from service.store.models import Event, Search
 
 
-def add(session: Session, search: Search, kind: str, data: dict[str, Any]) -> None:
-    """Append an event. The caller holds the search's row, under which it is numbered."""
+def add(
+    session: Session, search: Search, kind: str, data: dict[str, Any], *, at: float | None = None
+) -> None:
+    """Append an event. The caller holds the search's row, under which it is numbered.
+
+    Args:
+        at: By the database's clock, where it is known: many events are then stored in one go.
+    """
     search.events += 1
+    created_at = now() if at is None else at
     session.add(
-        Event(search_id=search.id, number=search.events, kind=kind, data=data, created_at=now())
+        Event(
+            search_id=search.id, number=search.events, kind=kind, data=data, created_at=created_at
+        )
     )
 
 

@@ -1,10 +1,10 @@
 """Reads and writes of trials. Every function takes the session of an open transaction."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from sqlalchemy import ColumnElement, and_, case, func, or_, select, update
+from sqlalchemy import ColumnElement, and_, case, func, or_, select, tuple_, update
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from search_space.contract import START, TrialKind
@@ -282,6 +282,21 @@ def first_report(session: Session, trial_id: str, step: int) -> Report | None:
         .order_by(Report.attempt)
         .limit(1)
     ).first()
+
+
+def reports_of_steps(
+    session: Session, steps: Collection[tuple[str, int]]
+) -> dict[tuple[str, int], list[Report]]:
+    """Return the reports of some steps of trials, by trial and step; the first comes first."""
+    found = session.scalars(
+        select(Report)
+        .where(tuple_(Report.trial_id, Report.step).in_(steps))
+        .order_by(Report.attempt)
+    )
+    by_step: dict[tuple[str, int], list[Report]] = {}
+    for report in found:
+        by_step.setdefault((report.trial_id, report.step), []).append(report)
+    return by_step
 
 
 def artifact(session: Session, trial_id: str, name: str) -> Artifact | None:

@@ -24,8 +24,8 @@ from tests.support.player import Player
 from tests.support.postgres import running_postgres
 from tests.system.machine import Machine
 
-PAUSE_SECONDS = 1.0
-"""Between two reports of an attempt: 256 of them ask for 256 a second at most."""
+PAUSE_SECONDS = 1.2
+"""Between two reports of an attempt: 256 of them ask for 213 a second at most."""
 
 
 class Service:

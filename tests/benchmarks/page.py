@@ -22,7 +22,7 @@ from pathlib import Path
 from statistics import median
 
 import httpx2
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, Request, sync_playwright
 
 from service.store.database import Database
 from service.store.place import store_url
@@ -133,12 +133,13 @@ def opened(browser: Browser, url: str, useful: str) -> tuple[float, int]:
     """Return the seconds until a fresh browser shows what is `useful`, and the bytes until then."""
     with browser.new_context(bypass_csp=True) as context:
         page: Page = context.new_page()
-        sizes: list[int] = []
-        page.on("requestfinished", lambda done: sizes.append(done.sizes()["responseBodySize"]))
+        finished: list[Request] = []
+        page.on("requestfinished", finished.append)
         started = time.perf_counter()
         page.goto(url, wait_until="commit")
         page.locator(useful).first.wait_for(timeout=WAITS_MS)
-        return time.perf_counter() - started, sum(sizes)
+        seconds = time.perf_counter() - started
+        return seconds, sum(one.sizes()["responseBodySize"] for one in finished)
 
 
 @contextmanager

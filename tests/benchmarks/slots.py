@@ -161,6 +161,7 @@ def search(
         "pruner": {"name": "none"},
         "baselines": {"original_seeds": 1, "uniform": False},
         "budget": {"trials": len(candidates)},
+        "replicates": {"share": 0},
         "parallel": parallel,
         "confirm": None,
     }

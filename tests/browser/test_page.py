@@ -30,7 +30,7 @@ def test_a_search_appears_and_grows_without_a_reload(service: ServiceProcess, pa
     player = Player(service)
     service.submit(name="overnight")
     page.get_by_role("link", name="overnight").click()
-    expect(page.get_by_role("main").get_by_text("preparing")).to_be_visible()
+    expect(page.locator("span.state", has_text="preparing")).to_be_visible()
     page.get_by_role("link", name="Trials", exact=True).click()
 
     player.inspect(SMALL_CNN)

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
@@ -181,7 +182,8 @@ def has_ended(process: psutil.Process) -> bool:
 def kill_all(process: subprocess.Popen[str]) -> None:
     """Kill a process with everything that it started, as a machine that loses power does."""
     for child in _children(process.pid):
-        child.kill()
+        with suppress(psutil.NoSuchProcess):
+            child.kill()
     process.kill()
     process.wait()
 

@@ -62,7 +62,8 @@ def test_weights_are_tuned_and_the_winner_comes_as_onnx(machine: Machine) -> Non
         for trial in winners
         if "model.onnx" in {file.name for file in machine.client.artifacts(trial["id"])}
     ]
-    assert exported == [winners[0]["number"]], winners[0]["reason"]
+    # A second one, too, where it began before the first had completed.
+    assert winners[0]["number"] in exported, winners[0]["reason"]
     again = [*ACTSEARCH, "rerun", winners[0]["id"], "--url", machine.client.url]
     same = subprocess.run(again, capture_output=True, text=True, cwd=machine.folder, timeout=120)
     assert same.returncode == 0, same.stderr + same.stdout

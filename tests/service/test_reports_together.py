@@ -1,0 +1,168 @@
+"""Reports of a search that come at once are taken in together, and answered each by itself."""
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+import httpx2
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sqlalchemy import event, text
+
+from service.pile import Pile, Word
+from service.studies import LiveStudy
+from tests.service.test_leases import until
+from tests.support.player import Player
+from tests.support.serving import Served
+
+Said = list[tuple[dict[str, Any], dict[str, float]]]
+
+
+@pytest.fixture
+def served(serve: Callable[..., Served]) -> Served:
+    return serve(lease_seconds=60)
+
+
+def running(player: Player, trials: int, **changes: Any) -> list[dict[str, Any]]:
+    """Return the assignments of a search's first trials."""
+    player.submit(budget={"trials": trials}, parallel=trials, **changes)
+    player.inspect()
+    return [player.work() for _ in range(trials)]
+
+
+def say(player: Player, assignment: dict[str, Any], metrics: dict[str, float]) -> httpx2.Response:
+    url = f"/leases/{assignment['lease']}/reports"
+    return player.http.post(url, json={"reports": [{"step": 1, "metrics": metrics}]})
+
+
+def at_once(served: Served, player: Player, said: Said) -> list[httpx2.Response]:
+    """Say things while the search's turn is taken, so that they wait; return the answers."""
+    search = said[0][0]["search"]
+    with ThreadPoolExecutor(len(said)) as pool:
+        answers: list[Future[httpx2.Response]] = []
+        with served.core.studies.hold(search):
+            for number, (assignment, metrics) in enumerate(said):
+                answers.append(pool.submit(say, player, assignment, metrics))
+                # The first is on its way to take its turn; all others lie on the pile.
+                until(partial(lies, served.core.pile, number))
+        return [answer.result() for answer in answers]
+
+
+def lies(pile: Pile, words: int) -> bool:
+    return pile.taken and pile.size == words
+
+
+@contextmanager
+def commits_of_reports(served: Served) -> Iterator[list[int]]:
+    """Count how many reports each transaction stores."""
+    stored, counts = [0], []
+
+    def count(_c: Any, _cursor: Any, statement: str, parameters: Any, _x: Any, many: bool) -> None:
+        if statement.startswith("INSERT INTO reports"):
+            stored[0] += len(parameters) if many else 1
+
+    def note(_connection: Any) -> None:
+        if stored[0]:
+            counts.append(stored[0])
+        stored[0] = 0
+
+    engine = served.core.database.engine
+    event.listen(engine, "before_cursor_execute", count)
+    event.listen(engine, "commit", note)
+    yield counts
+    event.remove(engine, "before_cursor_execute", count)
+    event.remove(engine, "commit", note)
+
+
+def test_what_waits_is_one_transaction(served: Served, player: Player) -> None:
+    attempts = running(player, 6)
+    with commits_of_reports(served) as commits:
+        said = [(attempt, {attempt["metric"]: 0.1 * i}) for i, attempt in enumerate(attempts)]
+        answers = at_once(served, player, said)
+    assert [answer.json()["verdict"] for answer in answers] == ["continue"] * 6
+    assert commits == [1, 5]
+    trials = {trial["id"]: trial for trial in player.trials(attempts[0]["search"])}
+    for i, attempt in enumerate(attempts):
+        assert trials[attempt["trial"]]["value"] == pytest.approx(0.1 * i)
+        assert trials[attempt["trial"]]["step"] == 1
+    with served.core.database.read() as session:
+        numbers = session.execute(text("SELECT number FROM events ORDER BY number")).scalars().all()
+        told = session.execute(text("SELECT told FROM reports WHERE told IS NOT NULL")).scalars()
+        assert list(numbers) == list(range(1, len(numbers) + 1))
+        assert len(set(told)) == len({t["id"] for t in trials.values() if t["kind"] == "proposed"})
+
+
+def test_each_is_answered_by_itself(served: Served, player: Player) -> None:
+    attempts = running(player, 5)
+    first, fine, twice, ended, blind = attempts
+    assert player.end(ended, "failed", failure="preempted").status_code == 204
+    value = {first["metric"]: 0.5}
+    said = [(first, value), (fine, value), (twice, value), (ended, value), (twice, value)]
+    answers = at_once(served, player, [*said, (blind, {"validation_loss": 1.0})])
+    assert [answer.status_code for answer in answers] == [200, 200, 200, 409, 200, 422]
+    assert answers[5].json()["errors"][0]["field"] == "reports.metrics"
+    with served.core.database.read() as session:
+        rows = session.execute(text("SELECT trial_id FROM reports")).scalars().all()
+    assert sorted(rows) == sorted(one["trial"] for one in (first, fine, twice))
+
+
+def test_one_that_breaks_takes_none_along(
+    served: Served, player: Player, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    attempts = running(player, 4, sampler={"name": "random"})
+    learned = LiveStudy.report
+
+    def breaks(self: LiveStudy, number: int, step: int, value: float, *, may_stop: bool) -> bool:
+        if value == 0.666:
+            raise ValueError("a sampler that breaks")
+        return learned(self, number, step, value, may_stop=may_stop)
+
+    monkeypatch.setattr(LiveStudy, "report", breaks)
+    metric = attempts[0]["metric"]
+    values = [0.5, 0.5, 0.666, 0.5]
+    said = [(one, {metric: value}) for one, value in zip(attempts, values, strict=True)]
+    answers = at_once(served, player, said)
+    assert [answer.status_code for answer in answers] == [200, 200, 500, 200]
+    # Said again, it is heard: nothing of it was left half-way.
+    assert say(player, attempts[2], {metric: 0.6}).status_code == 200
+    shown = {trial["id"]: trial["value"] for trial in player.trials(attempts[0]["search"])}
+    assert [shown[one["trial"]] for one in attempts] == [0.5, 0.5, 0.6, 0.5]
+
+
+def test_of_a_killed_search_each_attempt_ends_once(served: Served, player: Player) -> None:
+    attempts = running(player, 3)
+    search = attempts[0]["search"]
+    with served.core.database.write() as session:
+        session.execute(text("UPDATE searches SET wanted = 'kill'"))
+    said = [(one, {one["metric"]: 0.5}) for one in (*attempts, attempts[2])]
+    answers = at_once(served, player, said)
+    assert [answer.status_code for answer in answers] == [200, 200, 200, 409]
+    assert {answer.json().get("verdict") for answer in answers[:3]} == {"cancel"}
+    assert player.search(search)["state"] == "cancelled"
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.sampled_from("abc"), min_size=1, max_size=30))
+def test_every_word_is_taken_by_one_only(searches: list[str]) -> None:
+    pile, batches = Pile(), []
+
+    def put(search: str) -> Word:
+        word = Word("lease", [])
+        with pile.put(search, word) as words:
+            assert not words or word in words
+            if words:
+                batches.append((search, words))
+            for one in words:
+                one.answer.set_exception(KeyError(search))  # Raises if it was answered before.
+        return word
+
+    with ThreadPoolExecutor(8) as pool:
+        words = list(zip(searches, pool.map(put, searches), strict=True))
+    for search, word in words:
+        assert word.answer.exception(timeout=0).args == (search,)
+    assert sum(len(words) for _, words in batches) == len(searches)
+    assert pile.size == 0
+    assert not pile.taken
