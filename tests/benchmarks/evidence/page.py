@@ -16,7 +16,7 @@ from statistics import mean, stdev
 from typing import Any
 
 from service.verdict import Sample, compare
-from tests.benchmarks.evidence import progress, transferring
+from tests.benchmarks.evidence import progress, searching, transferring
 from tests.benchmarks.evidence.plan import EDITIONS, Run
 from tests.benchmarks.evidence.published import agreement, controls
 from tests.benchmarks.evidence.result import Result
@@ -26,6 +26,8 @@ PAGE = Path(__file__).parents[3] / "docs" / "evidence.md"
 STORE = PAGE.with_suffix("")
 PARTS = ("trainings", "searches", "transfer", "times")
 MISSING = "Not measured yet.\n"
+_SIZES = ("segments", "reduction")
+"""Parameters of an activation that its name is followed by."""
 
 
 def main() -> None:
@@ -84,35 +86,40 @@ def searches(done: Mapping[str, Any]) -> str:
     if len(done) < 2:
         return MISSING
     original = Sample("original", tuple(done["original"]["test"]))
+    ran = {name: done[name] for name in sorted(done, key=_place) if name != "original"}
     rows = [
         "| search | trainings | epochs | seconds | test accuracy of its best, % "
         "| against the original, points | its best |",
         "|---|---:|---:|---:|---:|---:|---|",
         f"| the original | | | | {_accuracy(original)} | - | |",
     ]
-    for name, value in done.items():
-        if name != "original":
-            found = value["search"]
-            best = Sample(name, tuple(value["test"]))
-            rows.append(
-                f"| {name} | {found['trainings']} | {found['epochs']} | {found['seconds']:.0f} "
-                f"| {_accuracy(best)} | {_difference(best, original)} | {_named(found['best'])} |"
-            )
+    for name, value in ran.items():
+        found = value["search"]
+        best = Sample(name, tuple(value["test"]))
+        rows.append(
+            f"| {name} | {found['trainings']} | {found['epochs']} | {found['seconds']:.0f} "
+            f"| {_accuracy(best)} | {_difference(best, original)} | {_named(found['best'])} |"
+        )
     spread = detectable([value["test"] for value in done.values()])
     note = (
         f"\nMeans and standard deviations over {len(original.values)} seeds that no search has "
         f"seen. A true difference of {100 * spread:.2f} points is found in four cases of five.\n"
     )
-    return "\n".join(rows) + "\n" + note + _by_way(done, original)
+    return "\n".join(rows) + "\n" + note + _by_way(ran, original)
 
 
-def _by_way(done: Mapping[str, Any], original: Sample) -> str:
+def _place(name: str) -> int:
+    """Return where a search stands among all: by its way, then by its repetition."""
+    way, _, repetition = name.partition(" ")
+    return 0 if not repetition else list(searching.WAYS).index(way) * 100 + int(repetition)
+
+
+def _by_way(ran: Mapping[str, Any], original: Sample) -> str:
     """Say what each way to search comes to over its repetitions."""
     gains: dict[str, list[float]] = {}
-    for name, value in done.items():
-        if name != "original":
-            gain = 100 * (mean(value["test"]) - original.mean)
-            gains.setdefault(name.split()[0], []).append(gain)
+    for name, value in ran.items():
+        gain = 100 * (mean(value["test"]) - original.mean)
+        gains.setdefault(name.split()[0], []).append(gain)
     said = [
         f"- {way}: {', '.join(f'{gain:+.2f}' for gain in found)}; mean {mean(found):+.2f}"
         for way, found in gains.items()
@@ -185,7 +192,8 @@ def _named(candidate: Mapping[str, Any]) -> str:
     """Return a candidate in a line; equal neighbours are counted."""
     names: list[list[Any]] = []
     for spec in candidate["sites"].values():
-        name = " ".join(map(str, (spec["name"], *spec["params"].values())))
+        size = [str(spec["params"][key]) for key in _SIZES if key in spec["params"]]
+        name = "-".join([spec["name"], *size])
         if names and names[-1][0] == name:
             names[-1][1] += 1
         else:
