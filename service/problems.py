@@ -10,14 +10,13 @@ from typing import Any
 import structlog
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
-from sqlalchemy.exc import InterfaceError, InternalError, OperationalError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from search_space.search import BRANCHES
 from service.errors import DiskFull, Fault, Invalid, ServiceError, StoreAway
+from service.store.database import STORE_FAILS
 
 _POSTGRESQL_DISK_FULL = "53100"
 MEDIA_TYPE = "application/problem+json"
@@ -60,7 +59,7 @@ def add_problem_handlers(app: FastAPI) -> None:
     app.add_exception_handler(RequestValidationError, _validation_error)
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(OSError, _disk_error)
-    for lost in (OperationalError, InternalError, InterfaceError, PoolTimeout):
+    for lost in STORE_FAILS:
         app.add_exception_handler(lost, _store_error)
 
 

@@ -11,6 +11,7 @@ from service.pile import Word
 from service.proposals import study_of, tell_stop
 from service.stops import runs_on
 from service.store import attempts, events, searches, trials
+from service.store.database import STORE_FAILS
 from service.store.models import Attempt, Search, Trial, Wanted
 from service.store.models import Report as ReportRow
 from service.turn import Turn, take_turn
@@ -50,16 +51,16 @@ def _search_of(core: Core, lease: str) -> str:
 
 
 def _answer(core: Core, search_id: str, words: Sequence[Word]) -> None:
-    """Answer every word; where they fail together, each by itself."""
+    """Answer every word; where one of them breaks the others, each by itself."""
     try:
-        answers = _take_in_all(core, search_id, words)
-    except Exception as error:
-        if len(words) == 1:
-            words[0].answer.set_exception(error)
-        else:
+        answers: Sequence[Verdict | BaseException] = _take_in_all(core, search_id, words)
+    except BaseException as error:
+        # What no word has caused answers all of them.
+        if len(words) > 1 and not isinstance(error, (ServiceError, *STORE_FAILS)):
             for word in words:
                 _answer(core, search_id, [word])
-        return
+            return
+        answers = [error] * len(words)
     for word, answer in zip(words, answers, strict=True):
         if isinstance(answer, Verdict):
             word.answer.set_result(answer)

@@ -6,6 +6,8 @@ from copy import copy
 from typing import Any
 
 from sqlalchemy import URL, Connection, Engine, Float, create_engine, event, make_url, select
+from sqlalchemy.exc import InterfaceError, InternalError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import Session, sessionmaker
 from sqlalchemy.sql.compiler import SQLCompiler
@@ -15,6 +17,9 @@ from service.errors import ServiceError, StandingBy
 from service.store.models import Owner
 
 BUSY_SECONDS = 30
+
+STORE_FAILS = (OperationalError, InternalError, InterfaceError, PoolTimeout)
+"""Errors of the store itself, as one that is away or full, not of what it was told."""
 
 
 class now(FunctionElement[float]):

@@ -11,7 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import event, text
+from sqlalchemy.exc import OperationalError
 
+from service import reports
 from service.pile import Pile, Word
 from service.studies import LiveStudy
 from tests.service.test_leases import until
@@ -130,6 +132,25 @@ def test_one_that_breaks_takes_none_along(
     assert say(player, attempts[2], {metric: 0.6}).status_code == 200
     shown = {trial["id"]: trial["value"] for trial in player.trials(attempts[0]["search"])}
     assert [shown[one["trial"]] for one in attempts] == [0.5, 0.5, 0.6, 0.5]
+
+
+def test_a_store_that_is_away_answers_all_at_once(
+    served: Served, player: Player, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    attempts = running(player, 5)
+    calls = []
+
+    def away(*_: Any, **__: Any) -> None:
+        calls.append(1)
+        raise OperationalError("UPDATE", {}, Exception("the store is away"))
+
+    said = [(one, {one["metric"]: 0.5}) for one in attempts]
+    with monkeypatch.context() as patch:
+        patch.setattr(reports.attempts, "spoke", away)
+        answers = at_once(served, player, said)
+    assert [answer.status_code for answer in answers] == [503] * 5
+    assert len(calls) == 2, "once for the first, once for all others"
+    assert {one.status_code for one in at_once(served, player, said)} == {200}
 
 
 def test_of_a_killed_search_each_attempt_ends_once(served: Served, player: Player) -> None:
