@@ -84,7 +84,7 @@ def _window(study: Study, asking: FrozenTrial) -> Study:
     trials = study._get_trials(deepcopy=False)
     if len(trials) <= MOST_SEEN:
         return study
-    others = [trial for trial in trials if trial.number != asking.number]
+    others = [*trials[: asking.number], *trials[asking.number + 1 :]]
     return Window(study, [*seen(others, study.directions, MOST_SEEN - 1), asking])
 
 
@@ -100,9 +100,8 @@ def seen(
     ended = [t for t in trials if t.state in (TrialState.COMPLETE, TrialState.PRUNED)]
     room = most - len(running)
     best = _best(ended, directions, room // 2)
-    chosen = {trial.number for trial in best}
-    others = [trial for trial in ended if trial.number not in chosen]
-    recent = others[len(others) - min(len(others), room - len(best)) :]
+    chosen = set(map(id, best))
+    recent = islice((t for t in reversed(ended) if id(t) not in chosen), room - len(best))
     return sorted([*running, *best, *recent], key=lambda trial: trial.number)
 
 

@@ -6,7 +6,7 @@ What decides is not under test here; what reads must meet searches of this size.
 import random
 from typing import Any
 
-from sqlalchemy import insert, select
+from sqlalchemy import insert, select, text
 from sqlalchemy.orm import Session
 
 from search_space.contract import TrialKind, Verdict
@@ -32,6 +32,9 @@ def crowd(database: Database, search_id: str, count: int, seed: int = 0) -> None
         rows = _trials(search, range(start, start + count), random.Random(seed))
         _insert(session, rows)
         search.started_at = STARTED
+    with database.write() as session:
+        # What a store knows of its tables that has grown in its own time.
+        session.execute(text("ANALYZE"))
 
 
 def _trials(search: Search, numbers: range, rng: random.Random) -> list[dict[str, Any]]:
