@@ -134,6 +134,19 @@ def test_one_that_breaks_takes_none_along(
     assert [shown[one["trial"]] for one in attempts] == [0.5, 0.5, 0.6, 0.5]
 
 
+def test_a_stale_word_does_not_cost_the_study(served: Served, player: Player) -> None:
+    fresh, stale = running(player, 2)
+    value = {fresh["metric"]: 0.5}
+    assert say(player, fresh, value).status_code == 200
+    assert player.end(stale, "failed", failure="preempted").status_code == 204
+    with served.core.studies.hold(fresh["search"]) as held:
+        before = held.live
+    assert say(player, stale, value).status_code == 409
+    assert player.end(stale).status_code == 409
+    with served.core.studies.hold(fresh["search"]) as held:
+        assert held.live is before is not None
+
+
 def test_a_store_that_is_away_answers_all_at_once(
     served: Served, player: Player, monkeypatch: pytest.MonkeyPatch
 ) -> None:
