@@ -20,6 +20,8 @@ pytestmark = pytest.mark.slow
 ENDED = {"completed", "cancelled", "failed"}
 LIVE = {"preparing", "queued", "running"}
 MOST_ROUNDS = 200
+MOST_LOSSES = 2
+"""In a row without a report; then a trial is given up."""
 FAILURES = ("lost", "preempted", "environment", "out_of_memory", "diverged", "user_error")
 ALLOWED = {
     "pause": lambda one: one["state"] in LIVE and one["wanted"] == "run",
@@ -42,6 +44,7 @@ class Life(RuleBasedStateMachine):
         self.most: dict[str, int] = {}
         self.open: list[dict[str, Any]] = []
         self.closed: list[dict[str, Any]] = []
+        self.losses: Counter[str] = Counter()
 
     def teardown(self) -> None:
         try:
@@ -79,7 +82,7 @@ class Life(RuleBasedStateMachine):
     @rule(trials=st.integers(1, 3), parallel=st.integers(1, 3), seeds=st.integers(0, 2))
     def submit(self, trials: int, parallel: int, seeds: int) -> None:
         baselines = {"original_seeds": seeds, "uniform": False}
-        budget = {"trials": trials, "failures": 2}
+        budget = {"trials": trials, "failures": MOST_LOSSES}
         # Four candidates: repeats, and searches that have tried all, come up by themselves.
         space = {"choices": ["relu", "silu"], "sites": {"per": "layer"}}
         document = {"budget": budget, "parallel": parallel, "baselines": baselines} | space
@@ -116,6 +119,7 @@ class Life(RuleBasedStateMachine):
         if how == "completed":
             self.finish(assignment, value)
             return
+        self.losses[assignment["trial"]] += how == "lost"
         answer = self.player.end(assignment, "failed", failure=how, message=how)
         assert answer.status_code == 204
 
@@ -220,6 +224,7 @@ class Life(RuleBasedStateMachine):
             self.comes_back(assignment)
             return
         assert taken["attempt"] == assignment["attempt"] + 1
+        self.losses[assignment["trial"]] += 1
         self.open.remove(assignment)
         self.closed.append(assignment)
         before = self.player.trials(assignment["search"])
@@ -233,13 +238,21 @@ class Life(RuleBasedStateMachine):
             session.execute(text(statement), {"id": assignment["lease"]})
 
     def comes_back(self, assignment: dict[str, Any]) -> None:
-        """Renew a lease, which ends the attempt only where its search does not go on."""
+        """Renew a lease, which ends the attempt only where its search does not go on, or where
+        the trial was lost too often.
+        """
         wanted = self.read(assignment["search"])["wanted"]
         answer = self.player.beat(assignment)[assignment["lease"]]
         if answer == "cancel":
-            assert wanted != "run"
+            assert wanted != "run" or self.was_given_up(assignment["trial"])
             self.open.remove(assignment)
             self.closed.append(assignment)
+
+    def was_given_up(self, trial: str) -> bool:
+        shown = self.player.http.get(f"/trials/{trial}").json()
+        is_given_up = (shown["state"], shown["failure"]) == ("failed", "lost")
+        assert not is_given_up or self.losses[trial] + 1 >= MOST_LOSSES
+        return is_given_up
 
     @precondition(lambda self: self.most)
     @rule(data=st.data())
@@ -254,6 +267,7 @@ class Life(RuleBasedStateMachine):
         for assignment in gone:
             assert self.player.report(assignment, 1, 0.5).status_code == 409
 
+    @precondition(lambda self: self.most)
     @rule()
     def restart(self) -> None:
         self.served.restart()
