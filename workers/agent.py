@@ -24,7 +24,7 @@ from search_space.contract import (
 from workers.code import code_of
 from workers.deadline import Deadline
 from workers.errors import LeaseLost, NotKnown, ServiceError, WorkerError
-from workers.executors.base import Executor, Order, Running
+from workers.executors.base import Executor, Order
 from workers.files import Files
 from workers.health import Health
 from workers.last_words import failed, left_behind, outcome_of, preempted
@@ -33,6 +33,7 @@ from workers.presence import is_alone, present
 from workers.scratch import folder_of, sweep
 from workers.tasks.base import CommandTask, Task
 from workers.wire import LONGEST_PAUSE, Wire
+from workers.work import Work
 
 logger = logging.getLogger(__name__)
 
@@ -42,8 +43,6 @@ _LAST_WORDS_SECONDS = 5.0
 # Two beats may be lost before a lease runs out.
 _BEATS_PER_LEASE = 3
 _LEASES_OF_PATIENCE = 10
-# What a script does after its last word, as closing files and drawing, is its own; not for ever.
-_AFTERWORD_SECONDS = 300.0
 _DRAINING = "draining: it finishes what it runs, and leaves"
 
 
@@ -68,28 +67,6 @@ class Habits:
 
 class _Stopping(Exception):
     """The agent was told to stop while it waited for the service."""
-
-
-@dataclass(slots=True)
-class _Work:
-    """One attempt in a slot, and its process once there is one."""
-
-    assignment: Assignment
-    files: Files
-    running: Running | None = None
-    cancelled: bool = False
-    spoke_at: float | None = None
-
-    @property
-    def is_placed(self) -> bool:
-        return self.running is not None and self.running.is_placed
-
-    def is_in_afterword(self) -> bool:
-        """Say whether the process has said its last word, and still has time to end by itself."""
-        if self.files.lease.exists():
-            return False
-        self.spoke_at = self.spoke_at or time.monotonic()
-        return time.monotonic() < self.spoke_at + _AFTERWORD_SECONDS
 
 
 class Agent:
@@ -131,7 +108,7 @@ class Agent:
         self._stop = threading.Event()
         self._resting = threading.Event()
         self._slots_left = executor.slots
-        self._working: dict[str, _Work] = {}
+        self._working: dict[str, Work] = {}
         self._changed = threading.Condition()
         self._fatal: Exception | None = None
 
@@ -290,7 +267,7 @@ class Agent:
         # A file name of our own: an id comes from outside.
         name = uuid.uuid4().hex
         files = Files(self._home / "leases" / f"{name}.json", self._home / "logs" / name)
-        work = _Work(assignment, files)
+        work = Work(assignment, files)
         began = time.time()
         with self._changed:
             self._working[assignment.lease] = work
@@ -312,7 +289,7 @@ class Agent:
                 del self._working[assignment.lease]
                 self._changed.notify_all()
 
-    def _run_process(self, work: _Work, slot: int) -> Outcome:
+    def _run_process(self, work: Work, slot: int) -> Outcome:
         """Return what is to be said should the process have said nothing."""
         files = work.files
         settings = dict(work.assignment.task)
@@ -338,7 +315,7 @@ class Agent:
         with LogStream(told, files.log):
             return self._wait_for_process(work, slot, Order(task, settings, files.lease, files.log))
 
-    def _wait_for_process(self, work: _Work, slot: int, order: Order) -> Outcome:
+    def _wait_for_process(self, work: Work, slot: int, order: Order) -> Outcome:
         try:
             running = self._executor.start(order, slot=slot)
         except (OSError, WorkerError) as error:
