@@ -272,6 +272,7 @@ class Agent:
         with self._changed:
             self._working[assignment.lease] = work
         try:
+            self._end_earlier_of(assignment)
             outcome = self._run_process(work, slot)
             # The process removes the lease file when it has said its last word itself.
             is_owed = files.lease.exists() or work.running is None
@@ -288,6 +289,24 @@ class Agent:
             with self._changed:
                 del self._working[assignment.lease]
                 self._changed.notify_all()
+
+    def _end_earlier_of(self, assignment: Assignment) -> None:
+        """End what still runs of a trial that was given anew while the service was out of reach:
+        it has nothing to say any more, and would use the trial's folder too.
+        """
+        with self._changed:
+            earlier = {
+                lease: work
+                for lease, work in self._working.items()
+                if work.assignment.trial == assignment.trial
+                and work.assignment.attempt < assignment.attempt
+            }
+        for work in earlier.values():
+            work.cancelled = True
+            if work.running is not None:
+                work.running.kill()
+        with self._changed:
+            self._changed.wait_for(lambda: earlier.keys().isdisjoint(self._working))
 
     def _run_process(self, work: Work, slot: int) -> Outcome:
         """Return what is to be said should the process have said nothing."""

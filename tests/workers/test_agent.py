@@ -290,6 +290,19 @@ def test_a_cancelled_lease_ends_its_process_without_a_word(stub: Stub) -> None:
     assert not stub.refused
 
 
+def test_an_attempt_that_was_followed_is_ended_before_the_next_one_begins(
+    stub: Stub, tmp_path: Path
+) -> None:
+    with running(make_agent(stub, tmp_path, slots=2)):
+        first = give(stub, "hang")
+        pid = pid_of_trial(stub)
+        second = give(stub, attempt=2)
+        stub.wait(lambda: len(stub.reports) == 2)
+        assert not psutil.pid_exists(pid)
+        assert stub.outcome(second).outcome is OutcomeKind.COMPLETED
+    assert first not in stub.outcomes
+
+
 @pytest.mark.usefixtures("agent")
 def test_leases_are_renewed_while_their_trials_run(stub: Stub) -> None:
     lease = give(stub, "hang")
