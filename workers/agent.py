@@ -302,6 +302,9 @@ class Agent:
                 and work.assignment.attempt < assignment.attempt
             }
         for work in earlier.values():
+            logger.info(
+                "trial %s: attempt %d was followed", assignment.trial, work.assignment.attempt
+            )
             work.cancelled = True
             if work.running is not None:
                 work.running.kill()

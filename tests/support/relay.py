@@ -38,6 +38,8 @@ class Relay:
         self._open = threading.Event()
         self._open.set()
         self._pairs: list[_Pair] = []
+        self._lock = threading.Lock()
+        self._is_closed = False
         self._to_break_off: dict[bytes, deque[bool]] = {}
         self._listening = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listening.getsockname()[1]
@@ -64,6 +66,8 @@ class Relay:
 
     def close(self) -> None:
         self._listening.close()
+        with self._lock:
+            self._is_closed = True
         for pair in self._pairs:
             pair.break_off()
             pair.near.close()
@@ -76,10 +80,26 @@ class Relay:
             except OSError:
                 return
             self._open.wait()
-            pair = _Pair(near, self._connect())
-            self._pairs.append(pair)
+            pair = self._pair(near)
+            if pair is None:
+                continue
             for pass_on in (self._pass_on_requests, self._pass_on_answers):
                 threading.Thread(target=pass_on, args=(pair,), daemon=True).start()
+
+    def _pair(self, near: socket.socket) -> _Pair | None:
+        """Connect a client to the server; hang up where that, or the relay, is no more."""
+        try:
+            pair = _Pair(near, self._connect())
+        except OSError:
+            near.close()
+            return None
+        with self._lock:
+            if not self._is_closed:
+                self._pairs.append(pair)
+                return pair
+        near.close()
+        pair.far.close()
+        return None
 
     def _connect(self) -> socket.socket:
         if isinstance(self._target, int):
