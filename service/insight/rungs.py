@@ -20,6 +20,7 @@ def rungs(session: Session, search: Search) -> Figure:
             Trial.step > 0,
         )
         .group_by(Trial.step, Trial.state)
+        .order_by(Trial.step, Trial.state)
     ).all()
     last = [(step, state, number) for step, state, number in rows if step is not None]
     steps = sorted({step for step, _, _ in last})
