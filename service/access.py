@@ -3,7 +3,6 @@
 import hashlib
 import hmac
 import secrets
-import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
@@ -12,6 +11,7 @@ from sqlalchemy.orm import Session
 
 from service.store import tokens
 from service.store.models import Token
+from service.store.searches import clock
 
 SESSION_COOKIE = "actsearch_session"
 SESSION_SECONDS = 12 * 3600
@@ -85,16 +85,17 @@ class Access:
         token_id, _, rest = cookie.partition(".")
         expires, _, signature = rest.partition(".")
         caller = self._by_id(session, token_id)
-        if caller is None or not hmac.compare_digest(_sign(key, caller, expires), signature):
+        if caller is None or not same(signature, _sign(key, caller, expires)):
             return None
-        return caller if int(expires) > time.time() else None
+        return caller if int(expires) > clock(session) else None
 
-    def sign_in(self, caller: Caller, key: bytes) -> tuple[str, int]:
+    def sign_in(self, session: Session, caller: Caller, key: bytes) -> tuple[str, int]:
         """Return the cookie of a caller who showed a token, and the seconds that it lasts."""
-        ends = time.time() + SESSION_SECONDS
+        began = clock(session)
+        ends = began + SESSION_SECONDS
         expires = int(min(ends, caller.expires_at or ends))
         cookie = f"{caller.id}.{expires}.{_sign(key, caller, str(expires))}"
-        return cookie, max(0, expires - int(time.time()))
+        return cookie, max(0, expires - int(began))
 
     def everyone(self) -> Caller:
         """Return who calls a service that asks for no token."""
@@ -126,6 +127,11 @@ def new_token(
         lasts=lasts,
     )
     return row, token
+
+
+def same(given: str, expected: str) -> bool:
+    """Whether two secrets are equal; how long it takes tells nothing."""
+    return hmac.compare_digest(given.encode(), expected.encode())
 
 
 def digest_of(token: str) -> str:

@@ -1,7 +1,6 @@
 """What a route may ask for."""
 
 import asyncio
-import hmac
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated, cast
@@ -10,7 +9,7 @@ from fastapi import Depends, FastAPI, Query, Request, Security
 from fastapi.security import APIKeyCookie, HTTPAuthorizationCredentials, HTTPBearer
 from sqlalchemy.orm import Session
 
-from service.access import SESSION_COOKIE, Access, Caller, Scope
+from service.access import SESSION_COOKIE, Access, Caller, Scope, same
 from service.core import Core
 from service.errors import Forbidden, Starting, Unauthorized
 from service.insight.studio import Studio
@@ -106,7 +105,7 @@ administers = Depends(Allowed(Scope.ADMIN))
 
 async def attempt(request: Request, core: Parts, lease: str, bearer: Bearer, cookie: Cookie) -> str:
     """Let pass the attempt itself, by its own token, and the admin; return the lease."""
-    if not _same(_token(bearer), core.attempt_token(lease)):
+    if not same(_token(bearer), core.attempt_token(lease)):
         await Allowed(Scope.ADMIN)(await identify(request, core, bearer, cookie))
     return lease
 
@@ -117,7 +116,7 @@ async def reader_of_trial(
     """Let pass an attempt at this trial, which resumes from its files, and who may read."""
     token = _token(bearer)
     lease = token.split("-")[1] if token.startswith("attempt-") else ""
-    known = bool(lease) and _same(token, core.attempt_token(lease))
+    known = bool(lease) and same(token, core.attempt_token(lease))
     if not known or await asyncio.to_thread(_trial_of, core, lease) != id:
         await Allowed(Scope.READ)(await identify(request, core, bearer, cookie))
     return id
@@ -144,7 +143,3 @@ def _caller(core: Core, access: Access, token: str, cookie: str | None) -> Calle
 
 def _token(bearer: HTTPAuthorizationCredentials | None) -> str:
     return "" if bearer is None else bearer.credentials.strip()
-
-
-def _same(given: str, expected: str) -> bool:
-    return hmac.compare_digest(given.encode(), expected.encode())

@@ -64,7 +64,8 @@ def sign_in(
     if access.is_open:
         return _answer(access, access.everyone())
     caller = _who(core, access, body.token)
-    cookie, seconds = access.sign_in(caller, core.key)
+    with core.database.read() as session:
+        cookie, seconds = access.sign_in(session, caller, core.key)
     response.set_cookie(
         SESSION_COOKIE,
         cookie,

@@ -12,6 +12,7 @@ import httpx2
 import pytest
 from sqlalchemy import text
 
+from service.access import SESSION_COOKIE
 from service.openapi import EXAMPLES_FILE
 from tests.support.player import Player
 from tests.support.serving import Served
@@ -43,6 +44,42 @@ ASKED: dict[str, Any] = {
     if "request" in example
 }
 TEXTS = [b"[" * 100_000, b'{"a":' * 100_000, b"1" * 5000, b"\xff\xfe", b"\0", b'"\\ud800"']
+HEADERS = (
+    *("authorization", "cookie", "host", "origin", "content-type", "accept", "accept-encoding"),
+    *("idempotency-key", "last-event-id", "if-none-match", "traceparent", "x-request-id"),
+    *("x-forwarded-for", "x-forwarded-proto", "range", "content-encoding", "expect"),
+)
+VALUES = [
+    b"",
+    b"\xe9",
+    b"\xff\xfe",
+    b"Bearer \xe9",
+    b"Bearer",
+    b"Bearer attempt-",
+    b"-1",
+    b"a=b; \xe9",
+]
+VALUES += [
+    b"9" * 400,
+    b"x" * 5000,
+    b"%00",
+    b"<b>",
+    b"a;" * 500,
+    b'"',
+    b",",
+    b"application/json;\xe9",
+]
+VALUES += [
+    f"{SESSION_COOKIE}={value}".encode("latin-1")
+    for value in (
+        "admin.1.\xe9",
+        "admin.\xe9.x",
+        "\xe9",
+        "admin",
+        "admin..",
+        "admin.1e9." + "0" * 64,
+    )
+]
 QUERIES = ["\0", "\ud800", "nan", "-1", "1e999", "9" * 400, "x" * 5000, "<b>", "../..", "", "💥"]
 
 
@@ -178,6 +215,24 @@ def test_no_query_or_id_breaks_a_read(guarded: Served, at_work: dict[str, str]) 
                 check(guarded.http.get(path), path)
                 asked += 1
     assert asked > 200
+
+
+@pytest.mark.parametrize("admin", [True, False])
+def test_no_header_breaks_a_call(guarded: Served, at_work: dict[str, str], *, admin: bool) -> None:
+    if not admin:
+        del guarded.http.headers["authorization"]
+    search = f"/searches/{at_work['search']}"
+    token = json.dumps({"token": "somebody's"}).encode()
+    for header in HEADERS:
+        for value in VALUES:
+            headers = {header.encode(): value}
+            with guarded.http.stream("GET", f"{search}/events", headers=headers) as events:
+                answers = [events]
+            answers.append(guarded.http.get(f"{search}/plots/rungs", headers=headers))
+            answers.append(guarded.http.post("/session", content=token, headers=headers))
+            assert all(answer.status_code < 500 for answer in answers), (header, value, answers)
+    guarded.http.headers["authorization"] = f"Bearer {ADMIN}"
+    assert_whole(guarded)
 
 
 @pytest.mark.parametrize(
