@@ -1,5 +1,6 @@
 """Handing out work: from a slot's request to an attempt."""
 
+import logging
 from collections.abc import Mapping
 from typing import Any
 
@@ -20,7 +21,7 @@ from service.confirmation import may_stand_for_the_winner
 from service.core import Core, new_id
 from service.documents import document_of
 from service.entry import summary
-from service.errors import Invalid
+from service.errors import Invalid, ServiceError
 from service.life import fail, set_state, settle
 from service.measurements import known, measuring
 from service.offers import check_against_offers
@@ -39,6 +40,8 @@ from service.store.models import (
 from service.turn import Turn, take_turn
 from service.words import WENT_SILENT, lost
 
+log = logging.getLogger(__name__)
+
 CPU = "cpu"
 """Begins the name of a device that is none of the dear ones, as in `cpu, 8 cores`."""
 
@@ -46,11 +49,13 @@ CPU = "cpu"
 def find_work(core: Core, request: LeaseRequest, nothing: set[str]) -> Assignment | None:
     """Return the attempt that a slot shall run, or None when nothing waits for it.
 
-    A repeated request gets the attempt that it was given before.
+    A repeated request gets the attempt that it was given before. A search that breaks keeps no
+    other from its work; its error is raised where none of them has any.
 
     Args:
         nothing: Searches that have nothing to give at the moment; those found so are added.
     """
+    broken: Exception | None = None
     with core.database.read() as session:
         repeated = attempts.of_request(session, request)
         if repeated is not None:
@@ -68,10 +73,18 @@ def find_work(core: Core, request: LeaseRequest, nothing: set[str]) -> Assignmen
             and not searches.benched(session, search.id, request.boot_id)
         ]
     for search_id in wanting:
-        assignment = _work_of(core, search_id, request)
+        try:
+            assignment = _work_of(core, search_id, request)
+        except Exception as error:
+            if not isinstance(error, ServiceError):
+                log.exception("could not ask search %s for work", search_id)
+            broken = error
+            continue
         if assignment is not None:
             return assignment
         nothing.add(search_id)
+    if broken is not None:
+        raise broken
     return None
 
 

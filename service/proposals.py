@@ -135,8 +135,10 @@ def unseen(session: Session, search: Search, space: Space, number: int) -> dict[
 
 def _next_of_grid(session: Session, search: Search, space: Space) -> dict[str, Any]:
     """Return the first candidate of the enumeration that has not been tried."""
-    candidates = space.enumerate()
-    return next(p for p, candidate in candidates if _is_new(session, search, space.key(candidate)))
+    for params, candidate in space.enumerate():
+        if _is_new(session, search, space.key(candidate)):
+            return params
+    raise RuntimeError("every candidate has been tried, and the search was not ended for it")
 
 
 def _is_new(session: Session, search: Search, key: str) -> bool:

@@ -146,10 +146,18 @@ def distinct_keys(session: Session, search_id: str) -> int:
 
 
 def first_with_key(session: Session, search_id: str, key: str) -> Trial | None:
-    """Return the trial that stands for a candidate: the first that trained it."""
+    """Return the trial that stands for a candidate: the first that trained it.
+
+    A confirmation's does not: its value is of another seed and length, and no study is told of it.
+    """
     return session.scalars(
         select(Trial)
-        .where(Trial.search_id == search_id, Trial.key == key, Trial.repeat_of.is_(None))
+        .where(
+            Trial.search_id == search_id,
+            Trial.key == key,
+            Trial.repeat_of.is_(None),
+            Trial.kind != TrialKind.CONFIRMATION,
+        )
         .order_by(Trial.number)
         .limit(1)
     ).first()

@@ -10,7 +10,9 @@ import httpx2
 import pytest
 
 from search_space.contract import LeaseRequest
-from service import scheduler
+from service import handout, scheduler
+from service.core import Core
+from service.studies import Held
 from tests.support.player import TASK, Player
 from tests.support.serving import Served
 
@@ -446,3 +448,26 @@ def test_a_slot_whose_time_is_over_is_answered_though_others_are_being_served(
         for _ in range(100):
             permits.release()
     assert third.id not in asked
+
+
+def test_a_search_that_breaks_keeps_no_other_from_its_work(
+    served: Served, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    player = Player(served)
+    broken = player.submit()
+    player.inspect()
+    player.train(player.work(), 0.5)
+    propose = handout.propose
+
+    def breaks(core: Core, held: Held, search_id: str, *rest: Any) -> Any:
+        if search_id == broken["id"]:
+            raise StopIteration
+        return propose(core, held, search_id, *rest)
+
+    monkeypatch.setattr(handout, "propose", breaks)
+    sound = player.submit()
+    player.inspect()
+    for _ in range(5):
+        player.train(player.work(), 0.5)
+    assert player.search(sound["id"])["state"] == "completed"
+    assert f"could not ask search {broken['id']} for work" in caplog.text
