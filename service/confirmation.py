@@ -17,6 +17,7 @@ from search_space.sample import Space
 from search_space.search import Confirm, metric_in
 from search_space.spec import Candidate
 from service import results
+from service.documents import space_of
 from service.entry import enter_trial
 from service.objectives import means
 from service.store import trials
@@ -99,9 +100,12 @@ def agreement(session: Session, search: Search) -> Agreement | None:
 
 
 def samples(session: Session, search: Search) -> dict[str, Sample]:
-    """Return the test results of each confirmed network; empty until all of them have ended."""
+    """Return the test results of each confirmed network; empty until all of them have ended.
+
+    And empty for good once some were cancelled: the number of seeds was fixed beforehand.
+    """
     done = [t for t in trials.confirmations(session, search) if t.label not in _FIRST_STAGE]
-    if any(trial.state not in FINISHED for trial in done):
+    if was_cut_off(session, search) or any(trial.state not in FINISHED for trial in done):
         return {}
     metric = test_metric(metric_in(search.document))
     values: dict[str, list[float]] = {}
@@ -111,6 +115,11 @@ def samples(session: Session, search: Search) -> dict[str, Sample]:
     return {label: Sample(label, tuple(found)) for label, found in values.items()}
 
 
+def was_cut_off(session: Session, search: Search) -> bool:
+    """Whether some of what should confirm the winner was cancelled."""
+    return any(t.state == TrialState.CANCELLED for t in trials.confirmations(session, search))
+
+
 def comparisons(session: Session, search: Search) -> list[Comparison]:
     """Return the winner's comparisons, that with the original first; empty where none stands."""
     found = {
@@ -118,8 +127,13 @@ def comparisons(session: Session, search: Search) -> list[Comparison]:
         for label, sample in samples(session, search).items()
         if len(sample.values) > 1
     }
+    if WINNER not in found:
+        return []
     originals = [found[label] for label in (ORIGINAL, TUNED) if label in found]
-    if WINNER not in found or not originals:
+    if _winner_is_an_original(session, search):
+        # No activation of it is new, and nothing is gained over what it is.
+        originals.append(replace(found[WINNER], label=TUNED))
+    if not originals:
         return []
     return judge(
         found[WINNER],
@@ -187,10 +201,7 @@ def _rivals(
 ) -> Mapping[str, Candidate]:
     """Return what is trained on every seed, each network once."""
     chosen = read_candidate(winner.candidate)
-    original = space.original
-    rate = chosen.training.learning_rate_factor
-    tuned = replace(original, training=replace(original.training, learning_rate_factor=rate))
-    wanted = {WINNER: chosen, ORIGINAL: original, TUNED: tuned}
+    wanted = {WINNER: chosen, ORIGINAL: space.original, TUNED: _tuned(space, chosen)}
     uniform = results.best_uniform(session, search)
     if uniform is not None:
         wanted[UNIFORM] = read_candidate(uniform.trial.candidate)
@@ -199,6 +210,20 @@ def _rivals(
         for place, (label, candidate) in enumerate(wanted.items())
         if space.key(candidate) not in {space.key(c) for c in list(wanted.values())[:place]}
     }
+
+
+def _tuned(space: Space, winner: Candidate) -> Candidate:
+    """Return the original with the winner's hyperparameters, as far as it has them."""
+    rate = winner.training.learning_rate_factor
+    training = replace(space.original.training, learning_rate_factor=rate)
+    return replace(space.original, training=training)
+
+
+def _winner_is_an_original(session: Session, search: Search) -> bool:
+    done = trials.confirmations(session, search)
+    winner = next(read_candidate(trial.candidate) for trial in done if trial.label == WINNER)
+    space = space_of(search)
+    return space.key(winner) in {space.key(space.original), space.key(_tuned(space, winner))}
 
 
 def _winner(shortlist: Sequence[Trial], maximize: bool) -> Trial | None:

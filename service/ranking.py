@@ -36,6 +36,7 @@ from service.verdict import Comparison
 from service.warm_start import COLD
 
 NOT_CONFIRMED = "not confirmed yet: single trainings on validation data, chosen among many"
+CUT_OFF = "not confirmed: some of the trainings that should confirm the winner were cancelled"
 NO_WINNER = "several objectives have a front and no single winner; nothing of it is confirmed"
 RANKED = 100
 """The ranking lists at most this many candidates."""
@@ -55,8 +56,10 @@ def find(session: Session, search: Search) -> Finding:
     """Return what may be claimed of a search's winner."""
     comparisons = confirmation.comparisons(session, search)
     if not comparisons:
-        is_single = len(objectives_in(search.document)) == 1
-        return Finding("not_confirmed", NOT_CONFIRMED if is_single else NO_WINNER)
+        if len(objectives_in(search.document)) > 1:
+            return Finding("not_confirmed", NO_WINNER)
+        cut_off = confirmation.was_cut_off(session, search)
+        return Finding("not_confirmed", CUT_OFF if cut_off else NOT_CONFIRMED)
     over_original = comparisons[0]
     seeds, looks = confirmation.seeds(session, search), confirmation.looks(session, search)
     claim = claims.say(search, comparisons, seeds=seeds, looks=looks)

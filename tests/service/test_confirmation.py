@@ -5,9 +5,11 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
 from search_space.contract import read_config
 from tests.support.player import Player
+from tests.support.serving import Served
 
 CONFIRM: dict[str, Any] = {
     "baselines": {"original_seeds": 3, "uniform": True},
@@ -229,6 +231,95 @@ def test_what_too_few_seeds_survived_is_not_confirmed(player: Player) -> None:
         else:
             player.end(assignment)
     assert player.http.get(f"/searches/{search['id']}/best").json()["status"] == "not_confirmed"
+
+
+def test_a_winner_that_is_the_original_gains_nothing_over_it(player: Player) -> None:
+    def fast(assignment: dict[str, Any]) -> float:
+        is_relu = names(assignment["candidate"]) == {"relu"}
+        rate = assignment["candidate"]["training"]["learning_rate_factor"]
+        return 0.9 if is_relu and rate == 0.5 else 0.5
+
+    per_network = {"sites": {"per": "network"}, "choices": ["relu", "silu"]}
+    search = player.submit(**CONFIRM | per_network | {"budget": {"trials": 4}})
+    player.inspect()
+    run(player, search["id"], fast, noisy(fast))
+    best = player.http.get(f"/searches/{search['id']}/best").json()
+    assert best["status"] == "noise"
+    over = best["comparisons"][0]
+    assert (over["against"], over["difference"]) == ("tuned original", 0)
+    config = read_config(player.http.get(f"/searches/{search['id']}/best/config").json())
+    assert config.candidate.training.learning_rate_factor == 1, "the network as it came"
+
+
+@pytest.mark.parametrize("by", ["a kill", "spent hours"])
+def test_what_is_left_of_a_confirmation_confirms_nothing(
+    player: Player, served: Served, by: str
+) -> None:
+    """The seeds of the winner come first, and rivals that were never trained cannot win."""
+    search = player.submit(**CONFIRM | {"budget": {"trials": 3, "hours": 100}})
+    player.inspect()
+    ended = 0
+    while player.search(search["id"])["state"] not in ("completed", "cancelled"):
+        assignment = player.work()
+        player.report(assignment, 1, silu_is_better(assignment))
+        ended += labels(player, search["id"])[assignment["trial"]] in ("winner", "original network")
+        if ended == 6 and by == "a kill":
+            player.http.post(f"/searches/{search['id']}/kill").raise_for_status()
+            break
+        if ended == 6:
+            pass_time(served, 200 * 3600)
+        confirms = assignment["kind"] == "confirmation"
+        test = {"test_accuracy": noisy(silu_is_better)(assignment)} if confirms else {}
+        player.end(assignment, test=test)
+    trained = [t["label"] for t in player.trials(search["id"]) if t["test"]]
+    assert trained.count("winner") == 4, "enough for a claim"
+    assert "original network" in trained
+    best = player.http.get(f"/searches/{search['id']}/best").json()
+    assert (best["status"], best["comparisons"]) == ("not_confirmed", [])
+    assert "were cancelled" in best["claim"]
+    assert best["looks"] == 1
+
+
+def labels(player: Player, search_id: str) -> dict[str, Any]:
+    return {trial["id"]: trial["label"] for trial in player.trials(search_id)}
+
+
+def pass_time(served: Served, seconds: float) -> None:
+    """Let the search have run for so much longer."""
+    with served.core.database.write() as session:
+        session.execute(sa.text(f"UPDATE searches SET running_since = running_since - {seconds}"))
+
+
+@pytest.mark.parametrize("sampler", ["grid", "random"])
+def test_what_only_a_confirmation_has_trained_is_a_candidate_like_others(
+    player: Player, sampler: str
+) -> None:
+    """An extended search comes upon the tuned original, which no proposal was before."""
+
+    def value(assignment: dict[str, Any]) -> float:
+        rate = assignment["candidate"]["training"]["learning_rate_factor"]
+        return 0.6 if rate == 0.5 and "silu" in names(assignment["candidate"]) else 0.5
+
+    changes = {
+        "choices": ["silu", "relu", "gelu"] if sampler == "grid" else ["relu", "silu", "gelu"],
+        "budget": {"trials": 2},
+        "sampler": {"name": sampler, "seed": 1},
+        "replicates": {"share": 0},
+    }
+    search = player.submit(**CONFIRM | changes)
+    player.inspect()
+    run(player, search["id"], value, noisy(value))
+    tuned = next(t for t in player.trials(search["id"]) if t["label"] == "tuned original")
+    body = {"budget": {"trials": 60}}
+    player.http.patch(f"/searches/{search['id']}", json=body).raise_for_status()
+    run(player, search["id"], value, noisy(value))
+
+    ended = player.search(search["id"])
+    assert "every candidate of the space has been tried" in ended["reason"]
+    trials = player.trials(search["id"])
+    assert {trial["state"] for trial in trials} == {"completed"}
+    same = [t for t in trials if t["candidate"] == tuned["candidate"] and t["repeat_of"] is None]
+    assert [t["kind"] for t in same].count("proposed") == 1
 
 
 LONGER = {
