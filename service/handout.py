@@ -1,7 +1,6 @@
 """Handing out work: from a slot's request to an attempt."""
 
 import logging
-from collections.abc import Mapping
 from typing import Any
 
 from sqlalchemy.orm import Session
@@ -69,7 +68,7 @@ def find_work(core: Core, request: LeaseRequest, nothing: set[str]) -> Assignmen
             for search in searches.in_turn(session)
             if search.id not in nothing
             and search.document["task"]["name"] in codes
-            and has_its_code(search, codes)
+            and workers.has_its_code(search, codes)
             and not searches.benched(session, search.id, request.boot_id)
         ]
     for search_id in wanting:
@@ -166,15 +165,6 @@ def _lease(turn: Turn, trial: Trial, request: LeaseRequest) -> Assignment:
             set_state(turn, SearchState.RUNNING)
         events.add(turn.session, turn.search, "trial", summary(trial))
     return _assignment(turn.core, turn.session, attempt)
-
-
-def has_its_code(search: Search, codes: Mapping[str, str | None]) -> bool:
-    """Whether a worker has the code that a search began with, as far as both are known.
-
-    Numbers of different code must not be compared.
-    """
-    began, has = search.pinned.get("code"), codes[search.document["task"]["name"]]
-    return search.plan is None or began is None or has is None or began == has
 
 
 def _gpus(manifest: WorkerManifest) -> float:

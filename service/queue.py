@@ -7,7 +7,6 @@ from typing import Literal
 from sqlalchemy.orm import Session
 
 from search_space.contract import OutcomeKind, TrialKind
-from service.handout import has_its_code
 from service.life import nothing_more_to_propose
 from service.schemas.searches import QueuedAnswer, WaitingTrialAnswer
 from service.store import queue, searches, trials, workers
@@ -165,7 +164,7 @@ def _whom_for(
     everyone = [crew for crew in crews if task in crew.codes]
     if not everyone:
         return Why("no_worker", f"no living worker offers the task {task!r}")
-    offering = [crew for crew in everyone if has_its_code(search, crew.codes)]
+    offering = [crew for crew in everyone if workers.has_its_code(search, crew.codes)]
     if not offering:
         found = ", ".join(sorted({str(crew.codes[task]) for crew in everyone}))
         said = f"it began with the code {search.pinned['code']!r}, and its workers have {found!r}"

@@ -166,12 +166,13 @@ def _environment(turn: Turn, trial: Trial, attempt: Attempt) -> None:
 
 
 def _others(turn: Turn) -> bool:
-    """Whether a living worker offers the search's task and is not benched."""
+    """Whether a living worker offers the search's task, with its code, and is not benched."""
     search, lease_seconds = turn.search, turn.core.settings.lease_seconds
     return any(
         manifest.resting is None
         and not searches.benched(turn.session, search.id, worker.boot_id)
-        and any(offer.name == search.document["task"]["name"] for offer in manifest.tasks)
+        and search.document["task"]["name"] in (codes := workers.codes(manifest))
+        and workers.has_its_code(search, codes)
         for worker in workers.alive(turn.session, seconds=2 * lease_seconds)
         for manifest in [workers.manifest_of(worker)]
     )

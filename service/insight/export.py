@@ -32,7 +32,7 @@ _FINITE = "FINITE"
 def export(session: Session, search: Search, path: Path) -> None:
     """Write the trials that Optuna was told of; the file appears when it is whole.
 
-    Their numbers are those of the study; `number` among a trial's attributes is the search's.
+    Optuna numbers them without gaps; `number` among a trial's attributes is the search's.
     """
     partial = path.with_suffix(".partial")
     partial.unlink(missing_ok=True)

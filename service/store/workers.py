@@ -1,6 +1,6 @@
 """Reads and writes of workers and what they offer."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 from search_space.contract import TaskOffer, WorkerManifest
 from service.errors import NotFound
 from service.store.database import now
-from service.store.models import Worker
+from service.store.models import Search, Worker
 
 
 def register(session: Session, worker_id: str, manifest: WorkerManifest) -> None:
@@ -72,3 +72,12 @@ def offers(session: Session, task: str | None = None) -> Sequence[TaskOffer]:
 def codes(manifest: WorkerManifest) -> dict[str, str | None]:
     """Return the code of each task that a worker offers; None where it does not say."""
     return {offer.name: offer.code for offer in manifest.tasks}
+
+
+def has_its_code(search: Search, codes: Mapping[str, str | None]) -> bool:
+    """Whether a worker has the code that a search began with, as far as both are known.
+
+    Numbers of different code must not be compared.
+    """
+    began, has = search.pinned.get("code"), codes[search.document["task"]["name"]]
+    return search.plan is None or began is None or has is None or began == has

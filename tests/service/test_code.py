@@ -44,3 +44,16 @@ def test_an_inspection_may_be_done_by_any_code(served: Served) -> None:
     other.inspect()
     assert other.search(search["id"])["pinned"]["code"] == "git 2"
     assert player.lease(wait=0) is None
+
+
+def test_a_worker_with_other_code_cannot_take_over_where_an_environment_fails(
+    served: Served,
+) -> None:
+    first = Player(served, TASK | {"code": "git 1"})
+    search = first.submit()
+    first.inspect()
+    Player(served, TASK | {"code": "git 2"})
+    first.end(first.work(), "failed", failure="environment", message="the disk is gone")
+    paused = first.search(search["id"])
+    assert paused["state"] == "paused"
+    assert paused["reason"] == "the disk is gone; mend it, then resume the search"
