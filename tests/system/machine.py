@@ -6,7 +6,7 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -40,14 +40,19 @@ class Machine:
         self._port = port
         self.client = Client(f"http://127.0.0.1:{port or 1}")
 
-    def serve(self, *, ready: bool = True) -> subprocess.Popen[str]:
+    def serve(
+        self, *, ready: bool = True, mortal: Sequence[str] = (), skew: float = 0
+    ) -> subprocess.Popen[str]:
         """Start the service; again on the same home and port after the first time.
 
         Args:
             ready: Wait until it says so; one that stands by does not.
+            mortal: At what write and moment it dies, as `mortal` has it.
+            skew: So many seconds its clock is ahead.
         """
         options = ["--home", str(self.folder / "service"), "--port", str(self._port), "--json"]
-        process = self._start("service", [*ACTSEARCH, "serve", *options])
+        actsearch = _script("mortal", *mortal) if mortal else _actsearch(skew)
+        process = self._start("service", [*actsearch, "serve", *options])
         if self._port == 0:
             address = until(lambda: re.search(r"127\.0\.0\.1:(\d+)", self.log("service")))
             self._port = int(address.group(1))
@@ -57,11 +62,11 @@ class Machine:
             until(self.is_ready)
         return process
 
-    def worker(self, *options: str, slots: int = 2) -> subprocess.Popen[str]:
+    def worker(self, *options: str, slots: int = 2, skew: float = 0) -> subprocess.Popen[str]:
         """Start a worker; two slots, because two threads of one trial wait for each other."""
         name = f"worker-{len(self._processes)}"
         home = ["--home", str(self.folder / name), "--slots", str(slots)]
-        command = [*ACTSEARCH, "worker", "--url", self.client.url, *home, *options]
+        command = [*_actsearch(skew), "worker", "--url", self.client.url, *home, *options]
         return self._start(name, command)
 
     def simulate(self, table: Path, *options: str, workers: int) -> subprocess.Popen[str]:
@@ -154,6 +159,14 @@ class Machine:
         except OSError:
             return False
         return True
+
+
+def _actsearch(skew: float) -> list[str]:
+    return _script("skewed", str(skew)) if skew else ACTSEARCH
+
+
+def _script(name: str, *arguments: str) -> list[str]:
+    return [sys.executable, str(Path(__file__).with_name(f"{name}.py")), *arguments]
 
 
 def get_text(url: str) -> str:

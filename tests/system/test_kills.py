@@ -31,16 +31,20 @@ def kill_agent_alone(worker: subprocess.Popen[str]) -> None:
     worker.wait()
 
 
-@pytest.mark.parametrize("kill", [kill_all, kill_agent_alone])
+@pytest.mark.parametrize(
+    ("kill", "leases"), [(kill_all, 0), (kill_agent_alone, 0), (kill_all, 1), (kill_all, 3)]
+)
 def test_a_killed_worker_loses_nothing_and_its_trial_goes_on_from_the_checkpoint(
-    machine: Machine, twin: Curves, kill: Callable[[subprocess.Popen[str]], None]
+    machine: Machine, twin: Curves, kill: Callable[[subprocess.Popen[str]], None], leases: int
 ) -> None:
+    """However long nobody is there: until the next worker comes, so many leases pass."""
     machine.serve()
     worker = machine.worker()
     search = machine.client.submit(SEARCH)
     trial = machine.until_reported(search.id, 5)
     children = psutil.Process(worker.pid).children(recursive=True)
     kill(worker)
+    rest(leases * LEASE_SECONDS)
     machine.worker()
     machine.wait(search.id)
 
