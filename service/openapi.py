@@ -12,12 +12,18 @@ from service.access import Scope
 from service.errors import (
     BadContentType,
     BadHost,
+    BadProtocol,
+    DiskFull,
     Fault,
     Forbidden,
     Invalid,
+    KeyReused,
     LeaseLost,
     NotFound,
+    NotReady,
     ServiceError,
+    StandingBy,
+    Starting,
     StoreAway,
     TooLarge,
     TooManyRequests,
@@ -37,11 +43,6 @@ what was given. Lists are pages `{items, next}`: give `next` as `cursor` for the
 Every answer carries `X-Request-ID`, which a client may choose. Writes need the content type
 `application/json`, also with an empty body.
 """
-
-EVERYWHERE = {
-    "4XX": "The request is at fault; the problem says where.",
-    "5XX": "The service cannot answer now; 503 says when to ask again (`Retry-After`).",
-}
 
 
 def problem_types() -> dict[str, str]:
@@ -86,16 +87,20 @@ def _add_examples(operation: dict[str, Any], example: dict[str, Any]) -> None:
 
 
 def _add_problems(operation: dict[str, Any], method: str, path: str) -> None:
-    """Name every status that the call may be refused with, each with an example."""
+    """Name every status that the call may be refused with, each with examples."""
+    responses = operation["responses"]
+    del responses["4XX"]  # Which made FastAPI leave out errors of its own.
     schema = {"$ref": "#/components/schemas/Problem"}
     for error in _errors(operation, method, path):
-        operation["responses"][str(int(error.status))] = {
-            "description": _first_line(type(error)),
-            "content": {MEDIA_TYPE: {"schema": schema, "example": document_of(error, path)}},
-        }
-    for status, description in EVERYWHERE.items():
-        content = {MEDIA_TYPE: {"schema": schema}}
-        operation["responses"][status] = {"description": description, "content": content}
+        status, kind = str(int(error.status)), type(error)
+        said = responses.setdefault(status, {"description": "", "content": {}})
+        said["description"] = f"{said['description']} {_first_line(kind)}".strip()
+        content = said["content"].setdefault(MEDIA_TYPE, {"schema": schema, "examples": {}})
+        content["examples"][kind.__name__] = {"value": document_of(error, path)}
+    plain = {"500": "InternalError"} | ({"400": "BadRequest"} if "requestBody" in operation else {})
+    for status, name in plain.items():
+        meaning = PLAIN_PROBLEMS[type_of(name)]
+        responses[status] = {"description": meaning, "content": {MEDIA_TYPE: {"schema": schema}}}
 
 
 def _errors(operation: dict[str, Any], method: str, path: str) -> Iterator[ServiceError]:
@@ -103,7 +108,8 @@ def _errors(operation: dict[str, Any], method: str, path: str) -> Iterator[Servi
     yield BadHost("elsewhere.example")
     if path.startswith("/v1/"):
         yield TooManyRequests(3)
-        yield StoreAway()
+    if path.startswith("/v1/") or path in ("/readyz", "/metrics"):
+        yield from (Starting(), StandingBy(), StoreAway())
     if operation.get("security") or path == "/v1/session":
         yield Unauthorized()
     if operation.get("security"):
@@ -111,16 +117,30 @@ def _errors(operation: dict[str, Any], method: str, path: str) -> Iterator[Servi
     if method in WRITES:
         yield TooLarge(8 * 1024**2)
         yield BadContentType("text/plain", "application/json")
+        yield DiskFull()
     if "requestBody" in operation or operation.get("parameters"):
         yield Invalid([Fault("budget.trials", "Input should be greater than or equal to 1", 0)])
     if path.startswith("/v1/leases/"):
         yield LeaseLost("l0123456789abcdef")
-    elif path.startswith("/v1/searches/{id}") and method in ("POST", "PATCH"):
+    if path.startswith("/v1/searches/{id}") and method in ("POST", "PATCH"):
         yield WrongState("pause", "completed", ["running", "queued"])
-    if "{id}" in path and not path.startswith("/v1/workers"):
+    if path.startswith(_MAY_BE_TOO_EARLY):
+        yield NotReady("config", "the network has not been inspected")
+    if path in _ONCE:
+        yield KeyReused("my-key")
+    if path in ("/v1/leases", "/v1/workers/{id}"):
+        yield BadProtocol(3, 4, 1)
+    if path == "/v1/leases" or ("{id}" in path and method != "PUT"):
         yield NotFound("search", "s0123456789abcdef")
 
 
+_MAY_BE_TOO_EARLY = (
+    "/v1/searches/{id}/best/",
+    "/v1/searches/{id}/trials",
+    "/v1/searches/{id}/shapes",
+    "/v1/trials/{id}/shapes",
+)
+_ONCE = ("/v1/searches", "/v1/searches/{id}/fork")
 _TEXTS: dict[str, dict[str, Any]] = {
     "/v1/searches/{id}/events": {
         "response": 'id: 1\nevent: search\ndata: {"state": "running"}\n\n'

@@ -40,7 +40,7 @@ def test_whatever_is_asked_is_answered_as_documented(
             *("--checks", "all", "--exclude-checks", ",".join(sorted(LEFT_OUT))),
             *("-H", f"Authorization: Bearer {TOKEN}", "-H", "Content-Type: application/json"),
             # These wait for what happens: for ever, or for half a minute.
-            *("--exclude-path-regex", "/events$|/leases$|/logs$"),
+            *("--exclude-path-regex", r"/events$|^/v1/leases$|^/v1/trials/\{id\}/logs$"),
             *("--phases", "examples,coverage,fuzzing", "--max-examples", "5"),
             *("--suppress-health-check", "all", "--seed", "1", "--request-timeout", "60"),
         ],
@@ -50,4 +50,4 @@ def test_whatever_is_asked_is_answered_as_documented(
         timeout=280,
         check=False,
     )
-    assert done.returncode == 0, done.stdout[-6000:] + done.stderr
+    assert done.returncode == 0, done.stdout[-30000:] + done.stderr
