@@ -8,14 +8,32 @@ from tests.support.player import Player
 from tests.support.postgres import Postgres
 from tests.support.serving import Served
 
+DATABASES = ["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)]
+"""Every test of the service runs on both."""
 
-@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])
-def new_store(request: pytest.FixtureRequest) -> Callable[[], dict[str, str]]:
-    """Return the settings of a new store: every test of the service runs on both databases."""
+
+def _settings(request: pytest.FixtureRequest) -> dict[str, str]:
+    """Return the settings of a new store on the database that is asked for."""
     if request.param == "sqlite":
-        return dict
+        return {}
     postgres: Postgres = request.getfixturevalue("postgres")
-    return lambda: {"database_url": postgres.migrated()}
+    return {"database_url": postgres.migrated()}
+
+
+@pytest.fixture(params=DATABASES)
+def new_store(request: pytest.FixtureRequest) -> Callable[[], dict[str, str]]:
+    """Return what makes the settings of a new store."""
+    return lambda: _settings(request)
+
+
+@pytest.fixture(scope="module", params=DATABASES)
+def shared(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Served]:
+    """A service for all tests of a module."""
+    served = Served(tmp_path_factory.mktemp("home"), **_settings(request))
+    yield served
+    served.close()
 
 
 @pytest.fixture

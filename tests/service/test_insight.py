@@ -1,6 +1,5 @@
 """Figures and exports, over HTTP: what they say of a search, and that they stay small."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +20,8 @@ FIRST, SECOND = "block0.act", "block1.act"
 
 
 @pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    served = Served(tmp_path_factory.mktemp("home"))
-    yield served
-    served.close()
+def served(shared: Served) -> Served:
+    return shared
 
 
 @pytest.fixture(scope="module")

@@ -3,13 +3,20 @@
 import shutil
 import tempfile
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 from sqlalchemy import text
 
 from tests.support.player import Player, plan
@@ -36,10 +43,10 @@ AFTERWARDS["kill"] = AFTERWARDS["cancel"]
 class Life(RuleBasedStateMachine):
     """Plays users and a worker; knows of every search what its budget may have paid for."""
 
-    def __init__(self) -> None:
+    def __init__(self, new_store: Callable[[], dict[str, str]]) -> None:
         super().__init__()
         self.home = Path(tempfile.mkdtemp())
-        self.served = Served(self.home)
+        self.served = Served(self.home, **new_store())
         self.player = Player(self.served)
         self.most: dict[str, int] = {}
         self.open: list[dict[str, Any]] = []
@@ -318,11 +325,16 @@ class Life(RuleBasedStateMachine):
                 assert count == last == self.read(id)["events"]
 
 
-Life.TestCase.settings = settings(
-    max_examples=8,
-    stateful_step_count=30,
-    deadline=None,
-    derandomize=True,
-    suppress_health_check=list(HealthCheck),
-)
-TestLife = Life.TestCase
+def test_whatever_is_said_searches_live_as_they_should(
+    new_store: Callable[[], dict[str, str]],
+) -> None:
+    run_state_machine_as_test(
+        lambda: Life(new_store),
+        settings=settings(
+            max_examples=8,
+            stateful_step_count=30,
+            deadline=None,
+            derandomize=True,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )

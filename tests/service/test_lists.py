@@ -1,7 +1,6 @@
 """Lists that are filtered and sorted, trials as a table, searches that are being written."""
 
 import csv
-from collections.abc import Iterator
 from io import StringIO
 from typing import Any
 
@@ -12,10 +11,8 @@ from tests.support.serving import Served
 
 
 @pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    served = Served(tmp_path_factory.mktemp("home"))
-    yield served
-    served.close()
+def served(shared: Served) -> Served:
+    return shared
 
 
 @pytest.fixture(scope="module")
