@@ -1,5 +1,6 @@
 """The Python client: submits searches, follows them, fetches what they found."""
 
+import hashlib
 import json
 import threading
 import time
@@ -297,13 +298,17 @@ class Client:
 
     def upload(self, file: Path | str) -> str:
         """Store a file, such as weights to start a search from, and return its sha256."""
+        path = Path(file)
         try:
-            content = Path(file).read_bytes()
+            with path.open("rb") as content:
+                sha256 = hashlib.file_digest(content, "sha256").hexdigest()
+            answer = self._wire.call("PUT", "/artifacts", _BINARY, content=path)
         except OSError as error:
             raise ClientError(None, f"cannot read {file}: {error}") from None
-        return _one(
-            UploadAnswer, self._wire.call("PUT", "/artifacts", _BINARY, content=content)
-        ).sha256
+        stored = _one(UploadAnswer, answer).sha256
+        if stored != sha256:
+            raise ClientError(None, f"{file} did not arrive as it is; upload it again")
+        return stored
 
     def __enter__(self) -> Self:
         return self

@@ -5,9 +5,11 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Any
+from pathlib import Path
+from typing import Any, BinaryIO
 
 import httpx2
 
@@ -85,19 +87,20 @@ class Wire:
         headers: Mapping[str, str] | None = None,
         *,
         params: Mapping[str, str] | None = None,
-        content: bytes | None = None,
+        content: bytes | Path | None = None,
         repeatable: bool = True,
     ) -> httpx2.Response:
-        """Return the answer of a success, or raise `ClientError`.
+        """Return the answer of a success, or raise `ClientError`. A file is sent as it is read.
 
         What may pass is tried again a few times: a call that is not repeatable only where
         nothing can have arrived or been done.
         """
         for pause in (*_PAUSES, None):
             try:
-                answer = self._http.request(
-                    method, path, headers=headers, params=params, content=content
-                )
+                with _opened(content) as body:
+                    answer = self._http.request(
+                        method, path, headers=headers, params=params, content=body
+                    )
             except httpx2.TransportError as error:
                 unsent = isinstance(error, httpx2.ConnectError | httpx2.ConnectTimeout)
                 if pause is None or not (repeatable or unsent):
@@ -185,6 +188,10 @@ class Bell:
         except Exception as error:  # Belongs to whoever waits, and is raised there.
             self._error = error
             self._rung.set()
+
+
+def _opened(content: bytes | Path | None) -> AbstractContextManager[bytes | BinaryIO | None]:
+    return content.open("rb") if isinstance(content, Path) else nullcontext(content)
 
 
 def _event(fields: Mapping[str, str]) -> Event | None:

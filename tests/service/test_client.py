@@ -1,7 +1,7 @@
 """The Python client against a real service."""
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import islice
@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from service.artifacts import Received
 from service.client import Client, ClientError
 from service.store.models import SearchState, TrialState
 from tests.support.player import SEARCH, Player
@@ -299,3 +300,25 @@ def test_what_is_keyed_is_asked_again_whatever_happened(
     with Client(url) as client, pytest.raises(ClientError) as refused:
         client.submit(SEARCH)
     assert (len(heard), refused.value.status) == (3, 404)
+
+
+def test_a_file_is_sent_in_pieces_and_what_arrives_is_compared(
+    client: Client, served: Served, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "weights.safetensors"
+    file.write_bytes(bytes(range(256)) * 20_000)
+    monkeypatch.setattr(Path, "read_bytes", lambda _: pytest.fail("it was read whole"))
+    assert client.upload(file) == client.upload(file)
+
+    receive = served.core.artifacts.receive
+
+    async def cut(pieces: AsyncIterator[bytes], **limits: int) -> Received:
+        async def fewer() -> AsyncIterator[bytes]:
+            async for piece in pieces:
+                yield piece[1:]
+
+        return await receive(fewer(), **limits)
+
+    monkeypatch.setattr(served.core.artifacts, "receive", cut)
+    with pytest.raises(ClientError, match="did not arrive as it is"):
+        client.upload(file)
