@@ -355,6 +355,14 @@ def test_metric(metric: str) -> str:
     return f"test_{metric.removeprefix('validation_')}"
 
 
+def is_fraction(metric: str) -> bool:
+    """Whether people read a metric in percent, and its differences in points: a share of hits.
+
+    Every other metric is a plain number, in a unit of its own.
+    """
+    return metric.endswith(("accuracy", "iou"))
+
+
 def read_plan(data: Any) -> SitePlan:
     """Read a site plan from plain JSON data."""
     return _PLAN.validate_python(data)

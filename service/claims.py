@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from search_space.contract import test_metric
+from search_space.contract import is_fraction, test_metric
 from search_space.search import metric_in, weights_in
 from service.store.models import Search
 from service.verdict import Comparison, level_of
@@ -37,10 +37,11 @@ def _clause(one: Comparison, metric: str) -> str:
 
 
 def _difference(one: Comparison, metric: str) -> str:
-    """Write a difference with its interval; accuracies in points."""
-    scale, unit = (100, " points") if metric.endswith("accuracy") else (1, "")
-    low, middle, high = (scale * value for value in (one.low, one.difference, one.high))
-    return f"{middle:+.2f}{unit} [{low:.2f}, {high:.2f}]"
+    """Write a difference with its interval; that of fractions in points."""
+    low, middle, high = one.low, one.difference, one.high
+    if is_fraction(metric):
+        return f"{100 * middle:+.2f} points [{100 * low:.2f}, {100 * high:.2f}]"
+    return f"{middle:+.4g} [{low:.4g}, {high:.4g}]"
 
 
 def _cost(search: Search, seeds: int) -> str:

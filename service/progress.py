@@ -10,6 +10,7 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
+from search_space.contract import is_fraction
 from search_space.search import metric_in
 from service.client import Client, Search, has_stopped
 from service.schemas.searches import SearchAnswer
@@ -42,13 +43,13 @@ def watch(client: Client, id: str, console: Console) -> Search:
 
 
 def value_text(metric: str, value: float) -> str:
-    """Write a value of the metric: accuracies in percent."""
+    """Write a value of the metric: fractions in percent."""
     return f"{100 * value:.2f} %" if is_fraction(metric) else f"{value:.4g}"
 
 
-def is_fraction(metric: str) -> bool:
-    """Whether people read the metric in percent."""
-    return metric.endswith("accuracy")
+def difference_text(metric: str, value: float) -> str:
+    """Write a difference of two values of the metric: of fractions in points."""
+    return f"{100 * value:+.2f} points" if is_fraction(metric) else f"{value:+.4g}"
 
 
 def trial_name(number: int, label: str | None) -> str:

@@ -8,7 +8,7 @@ from typing import Any, Literal
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from search_space.contract import TrialKind
+from search_space.contract import TrialKind, is_fraction
 from search_space.search import Confirm, metric_in, objectives_in
 from service import claims, confirmation, results, spending
 from service.schemas.results import (
@@ -85,6 +85,7 @@ def best(session: Session, search: Search) -> BestAnswer:
         comparisons=[ComparisonAnswer.model_validate(one) for one in finding.comparisons],
         looks=confirmation.looks(session, search),
         metric=metric_in(search.document),
+        is_fraction=is_fraction(metric_in(search.document)),
         direction=objectives_in(search.document)[0]["direction"],
         original=OriginalAnswer(
             mean=original.mean,
@@ -144,7 +145,7 @@ def answers(session: Session, found: Sequence[Search]) -> list[SearchAnswer]:
 def _finding(
     session: Session, search: Search, top: results.Ranked | None, original: results.Original
 ) -> FindingAnswer:
-    finding = find(session, search)
+    finding, in_points = find(session, search), is_fraction(metric_in(search.document))
     if finding.comparisons:
         over = finding.comparisons[0]
         return FindingAnswer(
@@ -153,11 +154,19 @@ def _finding(
             gain=over.difference,
             low=over.low,
             high=over.high,
+            is_fraction=in_points,
         )
     gain = None
     if top is not None and original.mean is not None:
         gain = (top.value - original.mean) * (1 if results.maximizes(search) else -1)
-    return FindingAnswer(status=finding.status, claim=finding.claim, gain=gain, low=None, high=None)
+    return FindingAnswer(
+        status=finding.status,
+        claim=finding.claim,
+        gain=gain,
+        low=None,
+        high=None,
+        is_fraction=in_points,
+    )
 
 
 def _ranked_answer(

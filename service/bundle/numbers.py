@@ -2,13 +2,14 @@
 
 from statistics import stdev
 
+from search_space.contract import is_fraction
 from service.schemas.results import ComparisonAnswer
 from service.verdict import Sample
 
 
 def scale(metric: str) -> tuple[float, str]:
-    """Return by what a metric is multiplied to be read, and the unit: accuracies in percent."""
-    return (100.0, "%") if metric.endswith("accuracy") else (1.0, "")
+    """Return by what a metric is multiplied to be read, and the unit: fractions in percent."""
+    return (100.0, "%") if is_fraction(metric) else (1.0, "")
 
 
 def one(value: float | None, metric: str) -> str:

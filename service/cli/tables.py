@@ -11,8 +11,9 @@ from rich.table import Table
 from rich.text import Text
 
 from search_space.catalog import CATALOG
+from search_space.contract import is_fraction
 from search_space.search import metric_in
-from service.progress import is_fraction, value_text
+from service.progress import difference_text, value_text
 from service.schemas.offers import ActivationAnswer, ParameterAnswer
 from service.schemas.results import BestAnswer
 from service.schemas.searches import SearchAnswer
@@ -34,7 +35,7 @@ def ranking_table(best: BestAnswer, sites: Sequence[str]) -> Table:
             str(line.rank),
             f"{line.number}" if line.label is None else f"{line.number}  {line.label}",
             value_text(best.metric, line.value),
-            _gain_text(best.metric, line.gain),
+            "" if line.gain is None else difference_text(best.metric, line.gain),
             "" if line.step_ratio is None else f"{line.step_ratio:.2f}x",
             activations_text(line.candidate, sites),
         )
@@ -166,12 +167,6 @@ def _mean_text(best: BestAnswer) -> str:
         return text
     spread = 100 * original.spread if is_fraction(best.metric) else original.spread
     return f"{text} ± {spread:.2g} (n={len(original.values)})"
-
-
-def _gain_text(metric: str, gain: float | None) -> str:
-    if gain is None:
-        return ""
-    return f"{100 * gain:+.2f} points" if is_fraction(metric) else f"{gain:+.4g}"
 
 
 def _spec_text(spec: Mapping[str, Any]) -> str:

@@ -92,6 +92,7 @@ class BestAnswer(Answer):
     weights `best/config` answers, null while that is the original network. `looks` is how often
     test data was looked at for a verdict: once more with every extension. With several
     objectives the ranking is by the first, and `pareto` has the front; else it is empty.
+    `is_fraction` says whether people read the metric in percent, and its differences in points.
     """
 
     status: Literal["not_confirmed", "confirmed", "noise"]
@@ -100,6 +101,7 @@ class BestAnswer(Answer):
     comparisons: list[ComparisonAnswer]
     looks: int
     metric: str
+    is_fraction: bool
     direction: str
     original: OriginalAnswer
     luck: float | None

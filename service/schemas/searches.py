@@ -49,6 +49,7 @@ class FindingAnswer(Answer):
 
     Once confirmed, or found to be noise, the gain is on test data and `low` and `high` are its
     95 % interval; until then it is one training on validation data, and has none.
+    `is_fraction` says whether people read the gain in points.
     """
 
     status: Literal["not_confirmed", "confirmed", "noise"]
@@ -56,6 +57,7 @@ class FindingAnswer(Answer):
     gain: float | None
     low: float | None
     high: float | None
+    is_fraction: bool
 
 
 class WarmStartAnswer(Answer):

@@ -7,7 +7,7 @@ import pytest
 from playwright.sync_api import Locator, Page, expect
 
 from tests.browser.conftest import ServiceProcess, Watched
-from tests.support.player import Player, plan
+from tests.support.player import TASK, Player, plan
 
 pytestmark = pytest.mark.browser
 
@@ -67,6 +67,24 @@ def test_the_best_stands_beside_what_luck_would_show(service: ServiceProcess, pa
     ranking = page.get_by_role("region", name="Ranking").get_by_role("row")
     expect(ranking.nth(1)).to_contain_text("0.9000+9.00")
     expect(page.get_by_role("row", name="original, mean of 3 seeds")).to_contain_text("0.8100")
+
+
+def test_a_metric_that_is_no_fraction_is_told_without_points(
+    service: ServiceProcess, page: Page
+) -> None:
+    player = Player(service, TASK | {"metrics": {"validation_psnr": "maximize"}})
+    search = service.submit(name="decibels", objective={"metric": "validation_psnr"})
+    player.inspect(SMALL_CNN)
+    for value in (30.0, 30.1, 30.2, 30.5, 30.9, 31.3):
+        player.train(player.work(), 20.0, value)
+    page.goto(f"{service.url}/#/search/{search}")
+    result = page.get_by_role("region", name="Result so far")
+    expect(result).to_contain_text("+1.2000 on the original")
+    expect(result).to_contain_text("± 0.1000 over 3 seeds")
+    expect(page.get_by_role("columnheader", name="Gain", exact=True)).to_be_visible()
+    expect(page.get_by_role("main")).not_to_contain_text("points")
+    page.goto(service.url)
+    expect(page.get_by_role("listitem").filter(has_text="decibels")).to_contain_text("+1.2000")
 
 
 def test_several_objectives_have_a_front_and_no_winner(service: ServiceProcess, page: Page) -> None:

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from search_space.contract import read_config
 from tests.support.invariants import broken
-from tests.support.player import Player
+from tests.support.player import TASK, Player
 from tests.support.serving import Served
 
 CONFIRM: dict[str, Any] = {
@@ -39,7 +39,8 @@ def run(
         if assignment["kind"] == "confirmation":
             confirmations.append(assignment)
             assert "test_accuracy" not in str(assignment)
-            player.end(assignment, test={"test_accuracy": test(assignment)})
+            metric = assignment["metric"].removeprefix("validation_")
+            player.end(assignment, test={f"test_{metric}": test(assignment)})
         else:
             player.end(assignment)
     return confirmations
@@ -142,6 +143,22 @@ def test_a_real_gain_is_confirmed_with_its_interval(player: Player) -> None:
     assert config.provenance["verdict"] == "confirmed"
     assert config.provenance["trial"] == best["trial"]
     assert config.provenance["metrics"]["test_accuracy"] > 0.7
+
+
+@pytest.mark.parametrize(
+    ("metric", "is_fraction"),
+    [("validation_mean_iou", True), ("validation_psnr", False), ("my_score", False)],
+)
+def test_only_fractions_are_told_in_points(served: Served, metric: str, is_fraction: bool) -> None:
+    player = Player(served, TASK | {"metrics": {metric: "maximize"}})
+    search = player.submit(**CONFIRM, objective={"metric": metric})
+    player.inspect()
+    run(player, search["id"], silu_is_better, noisy(silu_is_better))
+    best = player.http.get(f"/searches/{search['id']}/best").json()
+    finding = player.search(search["id"])["finding"]
+    assert best["is_fraction"] == finding["is_fraction"] == is_fraction
+    assert ("points [" in best["claim"]) == is_fraction
+    assert float(best["claim"].split()[0]) == pytest.approx(30 if is_fraction else 0.3, rel=0.1)
 
 
 def test_luck_is_not_confirmed_and_the_config_stays_the_originals(player: Player) -> None:

@@ -23,7 +23,7 @@ export function ranking(search, best, showAll) {
 }
 
 function table(search, best, showAll) {
-  const gain = words.isFraction(best.metric) ? "Gain (points)" : "Gain";
+  const gain = best.is_fraction ? "Gain (points)" : "Gain";
   return h(
     "div",
     { class: "scroll", tabindex: "0", role: "region", "aria-labelledby": "ranking-title", "data-key": "table" },
@@ -72,7 +72,7 @@ function ranked(search, best, row) {
     h("td", { class: "number" }, row.rank),
     h("td", {}, parts.network(row, search.plan)),
     h("td", { class: "number strong" }, words.value(row.value)),
-    h("td", { class: "number" }, words.difference(row.gain, best.metric, { unit: false })),
+    h("td", { class: "number" }, words.difference(row.gain, best.is_fraction, { unit: false })),
     time(row.step_seconds, row.step_ratio),
     h("td", { class: "number soft" }, row.number),
   );
@@ -87,7 +87,7 @@ function originalRow(best) {
     h("td", { class: "number" }, "\u2013"),
     h("td", {}, what),
     h("td", { class: "number" }, words.value(mean)),
-    h("td", { class: "number" }, words.difference(0, best.metric, { unit: false })),
+    h("td", { class: "number" }, words.difference(0, best.is_fraction, { unit: false })),
     time(seconds, seconds === null ? null : 1),
     h("td", {}),
   );

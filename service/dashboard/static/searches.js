@@ -107,16 +107,15 @@ function row(search) {
 function result(search) {
   const { best, finding, luck } = search;
   if (!best) return h("p", { class: "result soft" }, words.hasEnded(search) ? "no result" : "no result yet");
-  const metric = [search.document.objective].flat()[0].metric;
   const isNoise = finding.status === "noise";
-  const interval = finding.low === null ? null : ` [${words.difference(finding.low, metric, { unit: false })}, ${words.difference(finding.high, metric, { unit: false })}]`;
+  const interval = finding.low === null ? null : ` [${words.difference(finding.low, finding.is_fraction, { unit: false })}, ${words.difference(finding.high, finding.is_fraction, { unit: false })}]`;
   const standing = { confirmed: "confirmed gain", noise: "cannot be told from noise", not_confirmed: "best gain, unconfirmed" }[finding.status];
   return h(
     "dl",
     { class: "result" },
     finding.gain === null
       ? h("div", {}, h("dt", {}, "best so far"), h("dd", { class: "number" }, words.value(best.value)))
-      : h("div", {}, h("dt", {}, standing), h("dd", { class: `number ${isNoise ? "soft" : finding.status}` }, words.difference(finding.gain, metric), interval ? h("span", { class: "interval" }, interval) : null)),
+      : h("div", {}, h("dt", {}, standing), h("dd", { class: `number ${isNoise ? "soft" : finding.status}` }, words.difference(finding.gain, finding.is_fraction), interval ? h("span", { class: "interval" }, interval) : null)),
     luck === null || finding.status !== "not_confirmed" ? null : h("div", {}, h("dt", {}, "by luck"), h("dd", { class: "number luck" }, words.value(luck))),
   );
 }

@@ -19,7 +19,7 @@ export function verdict(search, best) {
 // The first words are those that somebody reads who looks for five seconds.
 function said(search, best) {
   const [first] = best.comparisons;
-  if (best.status === "confirmed") return { kind: "confirmed", mark: "\u2713", head: `${words.difference(first.difference, best.metric)} ${interval(first, best.metric)} on test data over the ${first.against}`, more: `Confirmed: ${how(search)}.` };
+  if (best.status === "confirmed") return { kind: "confirmed", mark: "\u2713", head: `${words.difference(first.difference, best.is_fraction)} ${interval(first, best.is_fraction)} on test data over the ${first.against}`, more: `Confirmed: ${how(search)}.` };
   if (best.status === "noise") return { kind: "noise", mark: "\u2248", head: "The gain cannot be told from noise", more: `On test data, ${how(search)}. Keep the original network, or confirm with more seeds.` };
   if (!search.best) return { kind: "none", mark: "\u25cb", head: words.hasEnded(search) ? "No candidate has finished" : "Nothing can be said yet", more: words.hasEnded(search) ? "There is no result." : "No candidate has finished." };
   if (best.pareto.length) return { kind: "open", mark: "\u25c7", ...front(best.pareto) };
@@ -35,7 +35,7 @@ function front(pareto) {
 function unconfirmed(search, best) {
   const top = `Best so far ${words.value(search.best.value)}`;
   const gain = best.ranking[0]?.gain ?? null;
-  const head = gain === null ? `${top}, unconfirmed` : `${words.difference(gain, best.metric)} on the original so far, unconfirmed`;
+  const head = gain === null ? `${top}, unconfirmed` : `${words.difference(gain, best.is_fraction)} on the original so far, unconfirmed`;
   if (best.luck === null) return { head, more: `${top} (unconfirmed). ${capital(luckMissing(best))}.` };
   const sign = best.direction === "minimize" ? -1 : 1;
   const isBeyond = sign * (search.best.value - best.luck) > 0;
@@ -50,7 +50,7 @@ function how({ document, pinned }) {
   return [document.confirm ? `${words.count(document.confirm.seeds, "fresh seed")} for each network` : null, epochs ? words.count(epochs, "epoch") : null, "95 % intervals"].filter(Boolean).join(", ");
 }
 
-const interval = ({ low, high }, metric) => `[${words.difference(low, metric, { unit: false })}, ${words.difference(high, metric, { unit: false })}]`;
+const interval = ({ low, high }, points) => `[${words.difference(low, points, { unit: false })}, ${words.difference(high, points, { unit: false })}]`;
 
 // Each difference on test data with its interval, over one line of no difference.
 function comparisons(best) {
@@ -64,7 +64,7 @@ function comparisons(best) {
         { class: one.holds ? "holds" : null },
         h("span", { class: "against" }, `over the ${one.against}`),
         drawn(one, reach),
-        h("span", { class: "number" }, words.difference(one.difference, best.metric), h("span", { class: "soft" }, ` ${interval(one, best.metric)}`)),
+        h("span", { class: "number" }, words.difference(one.difference, best.is_fraction), h("span", { class: "soft" }, ` ${interval(one, best.is_fraction)}`)),
       ),
     ),
   );
@@ -84,14 +84,14 @@ function drawn({ difference, low, high }, reach) {
 function facts(search, best) {
   const { original, luck } = best;
   const top = best.ranking[0];
-  const gain = top?.gain == null ? null : `${words.difference(top.gain, best.metric)} on the original`;
+  const gain = top?.gain == null ? null : `${words.difference(top.gain, best.is_fraction)} on the original`;
   const times = top?.step_seconds == null ? null : original.step_seconds === null ? words.stepTime(top.step_seconds) : `${words.stepTime(top.step_seconds)}; original ${words.stepTime(original.step_seconds)}`;
   return h(
     "dl",
     { "data-key": "facts" },
     fact(best.comparisons.length ? "Best on validation data" : "Best so far", words.value(search.best?.value), gain, "best"),
     luck === null ? fact("By luck", words.value(null), luckMissing(best)) : fact("By luck", words.value(luck), words.equalNetworks(best.luck_of), "luck"),
-    fact("Original", words.value(original.mean), spread(original, best.metric)),
+    fact("Original", words.value(original.mean), spread(original, best.is_fraction)),
     fact("Step time of the best", words.ratio(top?.step_ratio), times),
   );
 }
@@ -100,11 +100,11 @@ function fact(name, number, more, kind = "") {
   return h("div", { class: kind }, h("dt", {}, name), h("dd", { class: "number" }, number), more ? h("dd", { class: "soft" }, more) : null);
 }
 
-function spread(original, metric) {
+function spread(original, points) {
   const seeds = words.count(original.values.length, "seed");
   if (original.mean === null) return "not trained yet";
   if (original.spread === null) return seeds;
-  return `\u00b1 ${words.difference(original.spread, metric).replace(/^[+\u00b1]/, "")} over ${seeds}`;
+  return `\u00b1 ${words.difference(original.spread, points).replace(/^[+\u00b1]/, "")} over ${seeds}`;
 }
 
 function luckMissing(best) {

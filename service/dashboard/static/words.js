@@ -8,18 +8,15 @@ const second = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "shor
 const grouped = new Intl.NumberFormat();
 const full = new Intl.DateTimeFormat(undefined, { dateStyle: "full", timeStyle: "long" });
 
-export const isFraction = (metric) => !/loss|perplexity|error$/i.test(metric);
-
 export function value(number) {
   if (number === null || number === undefined) return NONE;
   const text = Math.abs(number) >= 100 ? number.toPrecision(6) : number.toFixed(4);
   return text.replace("-", MINUS);
 }
 
-// A difference of two values: points for fractions, else the metric's own unit.
-export function difference(number, metric, { unit = true } = {}) {
+// A difference of two values: `points` for fractions, else the metric's own unit.
+export function difference(number, points, { unit = true } = {}) {
   if (number === null || number === undefined) return NONE;
-  const points = isFraction(metric);
   const shown = Math.abs(points ? number * 100 : number).toFixed(points ? 2 : 4);
   const sign = Number(shown) === 0 ? "\u00b1" : number > 0 ? "+" : MINUS;
   return `${sign}${shown}${points && unit ? " points" : ""}`;
