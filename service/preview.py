@@ -10,10 +10,10 @@ import numpy as np
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from search_space.contract import OutcomeKind, TrialKind
+from search_space.contract import OutcomeKind, TrialKind, is_fraction
 from search_space.sample import TRIALS_PER_LAYER, Space, make_space
-from search_space.search import Confirm
 from search_space.search import Search as Document
+from search_space.search import metric_in
 from search_space.spec import to_data
 from service import confirmation, results
 from service.dice import Dice
@@ -32,7 +32,7 @@ from service.warm_start import check_warm_start
 
 SAMPLES = 5
 POWER = 0.8
-"""In so many of the cases the smallest gain is confirmed."""
+"""In about so many of the cases the smallest gain is confirmed."""
 
 COMPARISONS = 2
 """Holm's correction holds the first of so many comparisons to the strictest level."""
@@ -61,7 +61,7 @@ def preview(session: Session, document: Document) -> PreviewAnswer:
     space = None if plan is None else make_space(document, plan)
     trainings = _trainings(document, space)
     like = searches.like(session, document.task.model_dump(mode="json"))
-    gain = None if document.confirm is None else _smallest_gain(session, document.confirm, like)
+    gain = None if document.confirm is None else _smallest_gain(session, document, like)
     return PreviewAnswer(
         document=document.model_dump(mode="json"),
         sites=None if space is None else list(space.original.sites),
@@ -168,36 +168,46 @@ def _pace(session: Session, like: Sequence[Search]) -> _Pace | None:
 
 
 def _smallest_gain(
-    session: Session, confirm: Confirm, like: Sequence[Search]
+    session: Session, document: Document, like: Sequence[Search]
 ) -> SmallestGainAnswer:
     """Return the smallest true difference of two means that Welch's test finds with `POWER`.
 
     With n seeds each and a spread s: (t(1 - a/2) + t(POWER)) * s * sqrt(2/n), the quantiles of
     Student's t with 2n - 2 degrees of freedom, and a the strictest level of Holm's correction.
+    The gain is over the better of two originals where one is tuned too, and is found less often:
+    in 62 to 76 % of simulated cases with 4 to 16 seeds and originals that are equally good.
     """
+    assert document.confirm is not None
+    seeds = document.confirm.seeds
     # scipy takes a while to import and is needed here alone.
     from scipy.stats import t
 
-    degrees = 2 * confirm.seeds - 2
+    degrees = 2 * seeds - 2
     level = LEVEL / COMPARISONS
     quantiles = float(t.ppf(1 - level / 2, degrees) + t.ppf(POWER, degrees))
-    spreads = quantiles * math.sqrt(2 / confirm.seeds)
-    spread, seeds = _spread(session, like)
-    basis = f"{confirm.seeds} seeds each, found in {POWER:.0%} of such cases"
+    spreads = quantiles * math.sqrt(2 / seeds)
+    spread, known = _spread(session, like, document.metric)
+    basis = f"{seeds} seeds each, found in about {100 * POWER:.0f} % of such cases"
+    if "learning_rate_factor" in document.hyperparameters:
+        basis += ", in about 70 % over a tuned original that is as good"
     if spread is not None:
-        basis += f"; spread of the original over {seeds} seeds of earlier searches of this task"
+        basis += f"; spread of the original over {known} seeds of earlier searches of this task"
     return SmallestGainAnswer(
         spreads=spreads,
         spread=spread,
         gain=None if spread is None else spreads * spread,
+        is_fraction=is_fraction(document.metric),
         basis=basis,
     )
 
 
-def _spread(session: Session, like: Sequence[Search]) -> tuple[float | None, int]:
-    """Return the original's spread over seeds, pooled over searches, and the number of seeds."""
+def _spread(session: Session, like: Sequence[Search], metric: str) -> tuple[float | None, int]:
+    """Return the original's spread in a metric over seeds, and the number of seeds.
+
+    It is pooled over the searches whose first objective is that metric.
+    """
     groups = []
-    for search in like:
+    for search in (one for one in like if metric_in(one.document) == metric):
         tested = confirmation.samples(session, search).get(confirmation.ORIGINAL)
         values = trials.values_of(trials.originals(session, search.id)).values
         group = tested.values if tested is not None else values

@@ -10,10 +10,11 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
+from search_space.search import metric_in
 from service.cli.common import Json, Token, Url, console, print_json, say
 from service.cli.tables import activations_text
 from service.client import Client
-from service.progress import duration_text, value_text
+from service.progress import difference_text, duration_text
 from service.schemas.searches import PreviewAnswer, QueuedAnswer
 
 
@@ -62,10 +63,9 @@ def _preview_lines(found: PreviewAnswer) -> Iterator[str]:
         yield f"about {duration_text(found.duration.seconds)}: {found.duration.basis}"
     smallest = found.smallest_gain
     if smallest is not None:
-        metric = found.document["objective"]
         size = f"{smallest.spreads:.2f} standard deviations over seeds"
-        if smallest.gain is not None and isinstance(metric, dict):
-            size = value_text(metric["metric"], smallest.gain)
+        if smallest.gain is not None:
+            size = difference_text(metric_in(found.document), smallest.gain)
         yield f"smallest gain that the confirmation finds: {size} ({smallest.basis})"
     for warning in found.warnings:
         yield f"note: {warning}"

@@ -160,15 +160,17 @@ class TrainingsAnswer(Answer):
 
 
 class SmallestGainAnswer(Answer):
-    """The smallest true gain that the confirmation finds in four cases of five.
+    """The smallest true gain that the confirmation finds in about four cases of five.
 
     `spreads` is in standard deviations over seeds of the original; `gain` in the metric, where
-    the spread of a like search is known.
+    the spread of a search of the same task and metric is known. `is_fraction` says whether people
+    read it in points; `basis` says how often it is found, and by which seeds.
     """
 
     spreads: float
     spread: float | None
     gain: float | None
+    is_fraction: bool
     basis: str
 
 

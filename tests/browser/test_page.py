@@ -73,7 +73,9 @@ def test_a_metric_that_is_no_fraction_is_told_without_points(
     service: ServiceProcess, page: Page
 ) -> None:
     player = Player(service, TASK | {"metrics": {"validation_psnr": "maximize"}})
-    search = service.submit(name="decibels", objective={"metric": "validation_psnr"})
+    search = service.submit(
+        name="decibels", objective={"metric": "validation_psnr"}, confirm={"seeds": 4}
+    )
     player.inspect(SMALL_CNN)
     for value in (30.0, 30.1, 30.2, 30.5, 30.9, 31.3):
         player.train(player.work(), 20.0, value)
@@ -85,6 +87,9 @@ def test_a_metric_that_is_no_fraction_is_told_without_points(
     expect(page.get_by_role("main")).not_to_contain_text("points")
     page.goto(service.url)
     expect(page.get_by_role("listitem").filter(has_text="decibels")).to_contain_text("+1.2000")
+    page.goto(f"{service.url}/#/new?from={search}")
+    preview = page.get_by_role("complementary", name="What it would be")
+    expect(preview).to_contain_text("+0.2740: 4 seeds each, found in about 80 % of such cases")
 
 
 def test_several_objectives_have_a_front_and_no_winner(service: ServiceProcess, page: Page) -> None:

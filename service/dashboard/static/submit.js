@@ -255,7 +255,7 @@ function facts({ sites, groups, size, trainings, duration, smallest_gain: gain, 
     sites ? ["different candidates", size === null ? "without end" : words.whole(size)] : null,
     ["trainings at most", `${words.whole(trainings.total)}: ${trainings.baselines} baselines, ${trainings.proposed} candidates, ${trainings.confirmation} to confirm`],
     duration ? ["time", `about ${words.duration(duration.seconds)}; ${words.hours(duration.slot_seconds / 3600)} of slot time`] : ["time", "not known before a trial of this task has run"],
-    gain ? ["smallest gain it can confirm", gain.gain === null ? `${gain.spreads.toFixed(2)} standard deviations over seeds` : words.difference(gain.gain, "validation_accuracy")] : null,
+    gain ? ["smallest gain it can confirm", `${gain.gain === null ? `${gain.spreads.toFixed(2)} standard deviations over seeds` : words.difference(gain.gain, gain.is_fraction)}: ${gain.basis}`] : null,
   ].filter(Boolean);
   return [
     h("dl", { class: "facts" }, rows.map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, value)))),
