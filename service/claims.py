@@ -1,9 +1,11 @@
-"""The words of a verdict."""
+"""The words of a verdict, and of how far it can be trusted."""
 
 from collections.abc import Sequence
 
 from search_space.contract import is_fraction, test_metric
 from search_space.search import metric_in, weights_in
+from service.confirmation import Agreement
+from service.stops import Stops
 from service.store.models import Search
 from service.verdict import Comparison, level_of
 
@@ -24,6 +26,49 @@ def word(comparisons: Sequence[Comparison], metric: str, cost: str) -> str:
     parts = [f"{_clause(over_original, metric)} on test data, {cost}"]
     parts += [_clause(other, metric) for other in others]
     return "; ".join(parts)
+
+
+def notes(stops: Stops, agreement: Agreement | None, looks: int) -> list[str]:
+    """Say, a sentence each, what is known of how far the search's own numbers can be trusted."""
+    found = []
+    if stops.stopped:
+        found.append(_stopped(stops))
+    if agreement is not None:
+        found.append(_alike(agreement))
+    if looks:
+        times = "once" if looks == 1 else f"{looks} times"
+        found.append(f"Test data was looked at {times} for a verdict.")
+    return found
+
+
+def _stopped(stops: Stops) -> str:
+    said = "1 trial was" if stops.stopped == 1 else f"{stops.stopped} trials were"
+    if not stops.ran_on:
+        return (
+            f"{said} stopped early; none of them has been trained to its end, so it is not known "
+            "how often that was wrong."
+        )
+    whose = "its end" if stops.ran_on == 1 else "their end"
+    return (
+        f"{said} stopped early; {stops.ran_on} of them {'was' if stops.ran_on == 1 else 'were'} "
+        f"trained to {whose} to see whether that was right: {stops.beat_median} came out better "
+        f"than the median of those that were not stopped, {stops.beat_best} better than the best "
+        "of them."
+    )
+
+
+def _alike(agreement: Agreement) -> str:
+    epochs = "the search's" if agreement.epochs is None else f"of {agreement.epochs}"
+    said = (
+        f"Trainings {epochs} and of {agreement.confirm_epochs} epochs rank "
+        f"{agreement.candidates} candidates"
+    )
+    if agreement.tau is None:
+        return f"{said}, but all values of one length are equal."
+    return (
+        f"{said} with Kendall's tau of {agreement.tau:.2f} (1: in the same order, -1: in the "
+        "opposite one)."
+    )
 
 
 def _again(looks: int) -> str:

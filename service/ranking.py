@@ -78,12 +78,14 @@ def best(session: Session, search: Search) -> BestAnswer:
     )
     finding = find(session, search)
     agreement = confirmation.agreement(session, search)
+    looks, stopped = confirmation.looks(session, search), stops(session, search)
     return BestAnswer(
         status=finding.status,
         claim=finding.claim,
+        notes=claims.notes(stopped, agreement, looks),
         trial=None if finding.trial is None else finding.trial.id,
         comparisons=[ComparisonAnswer.model_validate(one) for one in finding.comparisons],
-        looks=confirmation.looks(session, search),
+        looks=looks,
         metric=metric_in(search.document),
         is_fraction=is_fraction(metric_in(search.document)),
         direction=objectives_in(search.document)[0]["direction"],
@@ -95,7 +97,7 @@ def best(session: Session, search: Search) -> BestAnswer:
         ),
         luck=results.luck(original, equals, maximize=maximize),
         luck_of=equals,
-        stops=StopsAnswer.model_validate(stops(session, search)),
+        stops=StopsAnswer.model_validate(stopped),
         agreement=(None if agreement is None else AgreementAnswer.model_validate(agreement)),
         pareto=[
             _on_front(search, trial, values) for trial, values in results.front(session, search)

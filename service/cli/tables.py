@@ -43,14 +43,14 @@ def ranking_table(best: BestAnswer, sites: Sequence[str]) -> Table:
 
 
 def claim_text(best: BestAnswer) -> str:
-    """Say what may be claimed, and what luck alone would show."""
+    """Say what may be claimed, what luck alone would show, and how far to trust the numbers."""
     lines = [f"{best.claim[:1].upper()}{best.claim[1:]}."]
     if best.status != "confirmed" and best.luck is not None:
         lines.append(
             f"Luck line: {value_text(best.metric, best.luck)} is what the best of as many networks "
             "no better than the original would show."
         )
-    return "\n".join(lines)
+    return "\n".join([*lines, *best.notes])
 
 
 def shapes_table(found: ShapesAnswer) -> Table:

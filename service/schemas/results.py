@@ -89,14 +89,16 @@ class BestAnswer(Answer):
     """The ranking, and what may be claimed.
 
     `status` is `not_confirmed`, `confirmed` or `noise`; `trial` is the one whose config and
-    weights `best/config` answers, null while that is the original network. `looks` is how often
-    test data was looked at for a verdict: once more with every extension. With several
+    weights `best/config` answers, null while that is the original network. `claim` is to be shown
+    as it is; `notes` say in sentences what `stops`, `agreement` and `looks` tell. `looks` is how
+    often test data was looked at for a verdict: once more with every extension. With several
     objectives the ranking is by the first, and `pareto` has the front; else it is empty.
     `is_fraction` says whether people read the metric in percent, and its differences in points.
     """
 
     status: Literal["not_confirmed", "confirmed", "noise"]
     claim: str
+    notes: list[str]
     trial: str | None
     comparisons: list[ComparisonAnswer]
     looks: int

@@ -61,12 +61,46 @@ def test_the_best_stands_beside_what_luck_would_show(service: ServiceProcess, pa
     result = page.get_by_role("region", name="Result so far")
     expect(result).to_contain_text("± 1.00 points over 3 seeds")
     expect(result).to_contain_text("+9.00 points on the original")
+    expect(result).to_contain_text("Not confirmed yet: single trainings on validation data")
 
     player.train(player.work(), 0.8, 0.7)
     expect(page.get_by_text("the best of 2 equal networks would show").first).to_be_visible()
     ranking = page.get_by_role("region", name="Ranking").get_by_role("row")
     expect(ranking.nth(1)).to_contain_text("0.9000+9.00")
     expect(page.get_by_role("row", name="original, mean of 3 seeds")).to_contain_text("0.8100")
+
+
+def test_a_verdict_is_told_in_the_words_of_the_service(service: ServiceProcess, page: Page) -> None:
+    search = service.submit(
+        choices=["relu", "silu"],
+        baselines={"original_seeds": 3, "uniform": False},
+        budget={"trials": 2},
+        pruner={"name": "asha", "run_on": 1.0},
+        confirm={"shortlist": 1, "seeds": 4},
+    )
+    player = Player(service)
+    player.inspect(SMALL_CNN)
+    tested = {"winner": [0.9, 0.91, 0.92], "original network": [0.8, 0.81, 0.82, 0.83]}
+    while player.search(search)["state"] != "completed":
+        assignment = player.work()
+        trial = service.http.get(f"/trials/{assignment['trial']}").json()
+        player.report(assignment, 1, 0.8 + assignment["number"] / 100)
+        if trial["kind"] != "confirmation":
+            player.end(assignment)
+        elif left := tested[trial["label"]]:
+            player.end(assignment, test={"test_accuracy": left.pop()})
+        else:
+            player.end(assignment, "failed", failure="diverged", message="the loss is NaN")
+    best = service.http.get(f"/searches/{search}/best").json()
+    assert (best["status"], best["looks"]) == ("confirmed", 1)
+    assert "on test data, 3 seeds, 2 epochs" in best["claim"]
+    page.goto(f"{service.url}/#/search/{search}")
+    result = page.get_by_role("region", name="Result so far")
+    expect(result.locator(".headline")).to_contain_text(best["claim"])
+    expect(result).not_to_contain_text("4 fresh seeds")
+    trust = page.get_by_role("region", name="How far to trust it")
+    expect(trust.get_by_role("listitem")).to_have_text(best["notes"])
+    expect(trust).to_contain_text("Test data was looked at once for a verdict.")
 
 
 def test_a_metric_that_is_no_fraction_is_told_without_points(
@@ -111,6 +145,7 @@ def test_several_objectives_have_a_front_and_no_winner(service: ServiceProcess, 
     result = page.get_by_role("region", name="Result so far")
     expect(result).to_contain_text("3 networks beaten by no other")
     expect(result).to_contain_text("all of validation accuracy, validation loss")
+    expect(result).to_contain_text("Several objectives have a front and no single winner")
 
 
 def test_the_plot_is_drawn(service: ServiceProcess, page: Page) -> None:

@@ -181,6 +181,21 @@ def test_the_ranking_starts_with_the_original_and_claims_nothing(run: Run, finis
     assert "Luck line: 62.0" in out
 
 
+def test_the_ranking_tells_how_often_stopping_early_was_wrong(run: Run, player: Player) -> None:
+    search = player.submit(
+        baselines={"original_seeds": 0, "uniform": False},
+        pruner={"name": "asha", "run_on": 1.0},
+        budget={"trials": 2},
+    )
+    player.inspect()
+    good, late = player.work(), player.work()
+    player.train(good, 0.5, 0.5, 0.5, 0.5)
+    player.train(late, 0.1, 0.2, 0.3, 0.9)
+    code, out, _ = run("best", search["id"])
+    assert code == 0
+    assert "1 came out better than the median of those that were not stopped" in out
+
+
 def test_the_unconfirmed_best_is_saved_with_its_picture(
     run: Run, finished: str, tmp_path: Path
 ) -> None:

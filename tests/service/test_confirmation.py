@@ -379,6 +379,10 @@ def test_two_lengths_are_compared_by_candidates_from_the_best_to_the_worst(
     assert (found["candidates"], found["epochs"], found["confirm_epochs"]) == (len(first), 4, 30)
     # Candidates of one set of activations are equal at both lengths, which costs some of tau.
     assert sign * found["tau"] > 0.6
+    ranked, looked = best["notes"]
+    assert ranked.startswith(f"Trainings of 4 and of 30 epochs rank {len(first)} candidates with")
+    assert f"tau of {found['tau']:.2f} (1: in the same order, -1: in the opposite one)" in ranked
+    assert looked == "Test data was looked at once for a verdict."
 
 
 def test_a_spread_candidate_is_not_the_winner(player: Player) -> None:
@@ -419,6 +423,7 @@ def test_an_extended_search_is_judged_the_harder_the_more_often_it_looks(player:
     first = player.http.get(f"/searches/{search['id']}/best").json()
     second = extend(4)
     assert (first["looks"], second["looks"]) == (1, 2)
+    assert second["notes"] == ["Test data was looked at 2 times for a verdict."]
     p_values = [best["comparisons"][0]["p"] for best in (first, second)]
     assert p_values == pytest.approx([p_values[0]] * 2)
     assert 0.025 < p_values[0] <= 0.05

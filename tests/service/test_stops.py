@@ -40,6 +40,11 @@ def test_a_stopped_trial_that_runs_on_is_a_stopped_one_to_the_sampler(served: Se
     best = player.http.get(f"/searches/{search['id']}/best").json()
     assert best["stops"] == {"stopped": 1, "ran_on": 1, "beat_median": 1, "beat_best": 1}
     assert best["ranking"][0]["trial"] == late["trial"], "what it came to counts all the same"
+    assert best["notes"] == [
+        "1 trial was stopped early; 1 of them was trained to its end to see whether that was "
+        "right: 1 came out better than the median of those that were not stopped, 1 better than "
+        "the best of them."
+    ]
 
 
 def test_a_stop_that_was_right_is_counted_too(player: Player) -> None:
@@ -57,9 +62,14 @@ def test_without_running_on_a_stop_is_a_stop(player: Player) -> None:
     player.inspect()
     good, bad = player.work(), player.work()
     player.train(good, 0.5, 0.5, 0.5, 0.5)
+    assert player.http.get(f"/searches/{search['id']}/best").json()["notes"] == []
     assert player.train(bad, 0.1, 0.1) == "stop"
-    stops = player.http.get(f"/searches/{search['id']}/best").json()["stops"]
-    assert stops == {"stopped": 1, "ran_on": 0, "beat_median": 0, "beat_best": 0}
+    best = player.http.get(f"/searches/{search['id']}/best").json()
+    assert best["stops"] == {"stopped": 1, "ran_on": 0, "beat_median": 0, "beat_best": 0}
+    assert best["notes"] == [
+        "1 trial was stopped early; none of them has been trained to its end, so it is not known "
+        "how often that was wrong."
+    ]
 
 
 @pytest.mark.parametrize("share", [0.05, 0.5])

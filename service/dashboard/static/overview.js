@@ -1,4 +1,4 @@
-// How the search went: values in order, curves, rungs, the ranking.
+// How the search went: values in order, curves, rungs, the ranking, and how far to trust them.
 
 import { Figures } from "./figures.js";
 import { h } from "./dom.js";
@@ -43,6 +43,16 @@ export class Overview {
         this.figures.card("rungs", { title: "How many trained on", label: "How many trials reached each epoch, and how many were stopped there.", nothing: "The first proposed trial appears here." }),
       ),
       ranking(search, best, this.showAll),
+      best.notes.length ? trust(best.notes) : null,
     ];
   }
+}
+
+function trust(notes) {
+  return h(
+    "section",
+    { class: "card", "data-key": "trust", "aria-labelledby": "trust-title" },
+    h("h2", { id: "trust-title" }, "How far to trust it"),
+    h("ul", { class: "sentences" }, notes.map((text) => h("li", {}, text))),
+  );
 }

@@ -1,4 +1,4 @@
-// What may be said of a search so far: in a few words, in a sentence, in numbers.
+// What may be said of a search so far: in the service's own words, and in numbers.
 
 import { h, svg } from "./dom.js";
 import * as words from "./words.js";
@@ -18,36 +18,30 @@ export function verdict(search, best) {
 
 // The first words are those that somebody reads who looks for five seconds.
 function said(search, best) {
-  const [first] = best.comparisons;
-  if (best.status === "confirmed") return { kind: "confirmed", mark: "\u2713", head: `${words.difference(first.difference, best.is_fraction)} ${interval(first, best.is_fraction)} on test data over the ${first.against}`, more: `Confirmed: ${how(search)}.` };
-  if (best.status === "noise") return { kind: "noise", mark: "\u2248", head: "The gain cannot be told from noise", more: `On test data, ${how(search)}. Keep the original network, or confirm with more seeds.` };
+  if (best.status === "confirmed") return { kind: "confirmed", mark: "\u2713", head: capital(best.claim), more: "Confirmed on fresh seeds; the brackets are 95 % intervals." };
+  if (best.status === "noise") return { kind: "noise", mark: "\u2248", head: capital(best.claim), more: "Keep the original network, or confirm with more seeds; the brackets are 95 % intervals." };
   if (!search.best) return { kind: "none", mark: "\u25cb", head: words.hasEnded(search) ? "No candidate has finished" : "Nothing can be said yet", more: words.hasEnded(search) ? "There is no result." : "No candidate has finished." };
-  if (best.pareto.length) return { kind: "open", mark: "\u25c7", ...front(best.pareto) };
+  if (best.pareto.length) return { kind: "open", mark: "\u25c7", ...front(best) };
   return { kind: "open", mark: "\u25d4", ...unconfirmed(search, best) };
 }
 
 // Several objectives have no winner, so nothing of it is confirmed.
-function front(pareto) {
+function front({ claim, pareto }) {
   const goals = Object.keys(pareto[0].values).map(readable).join(", ");
-  return { head: `${words.count(pareto.length, "network")} beaten by no other`, more: `Not in all of ${goals} at once; the numbers below are of the first of these. Which one is best is yours to choose, so none is confirmed.` };
+  return { head: `${words.count(pareto.length, "network")} beaten by no other`, more: `Not in all of ${goals} at once; the numbers below are of the first of these. Which one is best is yours to choose. ${capital(claim)}.` };
 }
 
 function unconfirmed(search, best) {
   const top = `Best so far ${words.value(search.best.value)}`;
   const gain = best.ranking[0]?.gain ?? null;
   const head = gain === null ? `${top}, unconfirmed` : `${words.difference(gain, best.is_fraction)} on the original so far, unconfirmed`;
-  if (best.luck === null) return { head, more: `${top} (unconfirmed). ${capital(luckMissing(best))}.` };
+  const claim = `${capital(best.claim)}.`;
+  if (best.luck === null) return { head, more: `${top} (unconfirmed). ${claim} ${capital(luckMissing(best))}.` };
   const sign = best.direction === "minimize" ? -1 : 1;
   const isBeyond = sign * (search.best.value - best.luck) > 0;
   const next = search.document.confirm && !words.hasEnded(search) ? "; the search confirms it when its trials have ended" : "";
   const reading = isBeyond ? `It lies beyond what luck alone would show, but only fresh seeds can confirm it${next}.` : "It cannot be told from luck.";
-  return { head, more: `${top} (unconfirmed; ${words.luckWords(best.luck, best.luck_of)}). ${reading}` };
-}
-
-// How it was tested.
-function how({ document, pinned }) {
-  const epochs = document.confirm?.epochs ?? pinned.epochs;
-  return [document.confirm ? `${words.count(document.confirm.seeds, "fresh seed")} for each network` : null, epochs ? words.count(epochs, "epoch") : null, "95 % intervals"].filter(Boolean).join(", ");
+  return { head, more: `${top} (unconfirmed; ${words.luckWords(best.luck, best.luck_of)}). ${claim} ${reading}` };
 }
 
 const interval = ({ low, high }, points) => `[${words.difference(low, points, { unit: false })}, ${words.difference(high, points, { unit: false })}]`;
