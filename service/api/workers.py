@@ -84,7 +84,7 @@ async def _disconnection(request: Request) -> None:
 
 @router.get("/workers", dependencies=[reads])
 def list_workers(core: Parts, session: Reader) -> list[WorkerAnswer]:
-    """List the workers, those seen last first."""
+    """List the workers, those seen last first, at most 1,000."""
     since = searches.clock(session) - 2 * core.settings.lease_seconds
     return [
         WorkerAnswer(

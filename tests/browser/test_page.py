@@ -265,6 +265,17 @@ def test_long_lists_come_in_pages(service: ServiceProcess, page: Page) -> None:
     expect(page.get_by_role("link", name="search 0", exact=True)).to_be_visible()
 
 
+def test_a_long_queue_comes_in_pages_too(service: ServiceProcess, page: Page) -> None:
+    for number in range(51):
+        service.submit(name=f"search {number}")
+    page.goto(f"{service.url}/#/workers")
+    expect(page.get_by_role("link", name="search 49", exact=True)).to_be_visible()
+    assert page.get_by_role("link", name="search 50", exact=True).count() == 0
+    page.get_by_role("button", name="Show more").click()
+    expect(page.get_by_role("link", name="search 50", exact=True)).to_be_visible()
+    expect(page.get_by_role("button", name="Show more")).to_have_count(0)
+
+
 def test_with_a_token_it_signs_in_first(
     start: Callable[..., ServiceProcess], watched: Watched, page: Page
 ) -> None:

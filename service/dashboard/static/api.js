@@ -3,6 +3,7 @@
 const SILENCE_MS = 45_000; // The service says something at least every 15 s.
 const FIRST_WAIT_MS = 500;
 const LONGEST_WAIT_MS = 8_000;
+const MOST_LISTED = 500; // By one call.
 
 // What the service says against a request; `faults` names the fields that are wrong.
 export class Problem extends Error {
@@ -20,6 +21,19 @@ export class Unreachable extends Error {}
 export async function get(path, signal, cache = "no-store") {
   const answer = await request("GET", path, { signal, cache });
   return reach(answer.json(), signal);
+}
+
+// The first `wanted` of a list, page by page, and the cursor of what follows them.
+export async function list(path, given, wanted, signal) {
+  const found = { items: [], next: null };
+  do {
+    const limit = Math.min(wanted - found.items.length, MOST_LISTED);
+    const asked = Object.entries({ ...given, limit, cursor: found.next }).filter(([, value]) => value);
+    const page = await get(`${path}?${new URLSearchParams(asked)}`, signal);
+    found.items.push(...page.items);
+    found.next = page.next;
+  } while (found.next && found.items.length < wanted);
+  return found;
 }
 
 export async function file(path, signal) {

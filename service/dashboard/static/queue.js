@@ -1,6 +1,6 @@
 // Who does what, and why something waits.
 
-import { Problem, get } from "./api.js";
+import { Problem, get, list } from "./api.js";
 import { h } from "./dom.js";
 import { poll } from "./pace.js";
 import * as parts from "./parts.js";
@@ -8,19 +8,31 @@ import * as words from "./words.js";
 import { lookUp, work } from "./workers.js";
 
 const EVERY_MS = 2_000;
+const PAGE = 50;
 
 export function showQueue(shell) {
   const { signal } = shell;
+  let wanted = PAGE;
   shell.title("Workers and queue");
   shell.draw(h("h1", {}, "Workers and queue"), h("p", { class: "soft" }, "Loading\u2026"));
   const look = () =>
     shell.attempt(async () => {
-      const [workers, queue] = await Promise.all([get("/workers", signal), get("/queue", signal)]);
+      const [workers, queue] = await Promise.all([get("/workers", signal), list("/queue", {}, wanted, signal)]);
       await lookUp(workers.filter((one) => one.alive).flatMap((one) => one.running), signal);
       shell.connected(true);
-      shell.draw(h("h1", {}, "Workers and queue"), workersCard(workers), queueCard(queue.items ?? queue));
+      shell.draw(h("h1", {}, "Workers and queue"), workersCard(workers), queueCard(queue));
     });
-  poll(EVERY_MS, () => look().catch((problem) => problem instanceof Problem && shell.draw(h("h1", {}, "Workers and queue"), h("p", { role: "alert", class: "error" }, problem.message))), signal);
+  const draw = () => look().catch((problem) => problem instanceof Problem && shell.draw(h("h1", {}, "Workers and queue"), h("p", { role: "alert", class: "error" }, problem.message)));
+  document.getElementById("main").addEventListener(
+    "click",
+    (event) => {
+      if (!event.target.closest("[data-action=more]")) return;
+      wanted += PAGE;
+      draw();
+    },
+    { signal },
+  );
+  poll(EVERY_MS, draw, signal);
 }
 
 function workersCard(workers) {
@@ -61,12 +73,13 @@ function row(worker) {
   );
 }
 
-function queueCard(items) {
+function queueCard({ items, next }) {
   return h(
     "section",
     { class: "card", "data-key": "queue", "aria-labelledby": "queue-title" },
     h("h2", { id: "queue-title" }, "What waits, and why"),
     items.length ? h("ol", { class: "queue" }, items.map(waiting)) : h("p", { class: "soft" }, "Nothing waits."),
+    next ? h("button", { type: "button", class: "more", "data-action": "more", "data-key": "more" }, "Show more") : null,
   );
 }
 

@@ -1,6 +1,6 @@
 // The list of searches.
 
-import { get } from "./api.js";
+import { list } from "./api.js";
 import { here, keep } from "./address.js";
 import { h } from "./dom.js";
 import { poll } from "./pace.js";
@@ -10,7 +10,6 @@ import * as words from "./words.js";
 
 const EVERY_MS = 5_000;
 const PAGE = 25;
-const MOST = 500;
 const STATES = ["preparing", "queued", "running", "paused", "completed", "cancelled", "failed"];
 const ORDERS = { newest: "newest first", oldest: "oldest first", name: "by name" };
 
@@ -20,22 +19,15 @@ export function showSearches(shell) {
   shell.title(null);
   shell.draw(h("h1", {}, "Searches"), h("p", { class: "soft" }, "Loading\u2026"));
 
-  const list = () =>
+  const show = () =>
     shell.attempt(async () => {
       const given = asked();
-      const path = `/searches?${new URLSearchParams(Object.entries(given).filter(([, value]) => value))}`;
-      const [page] = await Promise.all([get(`${path}&limit=${Math.min(wanted, MOST)}`, signal), known()]);
-      // Beyond what one call may list, the pages that follow are fetched too.
-      while (page.next && page.items.length < wanted) {
-        const more = await get(`${path}&limit=${MOST}&cursor=${encodeURIComponent(page.next)}`, signal);
-        page.items.push(...more.items);
-        page.next = more.next;
-      }
+      const [page] = await Promise.all([list("/searches", given, wanted, signal), known()]);
       shell.connected(true);
       shell.draw(...view(page, given));
     });
   const look = () =>
-    list().catch((problem) => {
+    show().catch((problem) => {
       shell.draw(h("h1", {}, "Searches"), h("p", { class: "error", role: "alert" }, problem.message));
     });
 
