@@ -7,6 +7,7 @@ from typing import Literal
 from sqlalchemy.orm import Session
 
 from search_space.contract import OutcomeKind, TrialKind
+from service import spending
 from service.life import nothing_more_to_propose
 from service.schemas.searches import QueuedAnswer, WaitingTrialAnswer
 from service.store import queue, searches, trials, workers
@@ -20,6 +21,7 @@ Reason = Literal[
     "outranked",
     "parallel",
     "no_worker",
+    "resting",
     "other_code",
     "benched",
     "paused",
@@ -31,13 +33,18 @@ Reason = Literal[
 
 @dataclass(frozen=True, slots=True)
 class Crew:
-    """A living worker: its tasks with their code, and how many of its slots run something."""
+    """A living worker: its tasks with their code, and how many of its slots run something.
+
+    Attributes:
+        resting: Why it takes no more work; None: it does.
+    """
 
     worker: str
     boot_id: str
     codes: Mapping[str, str | None]
     slots: int
     busy: int
+    resting: str | None
 
     @property
     def free(self) -> int:
@@ -76,6 +83,7 @@ def _crews(session: Session, lease_seconds: float) -> list[Crew]:
             codes=workers.codes(manifest),
             slots=manifest.slots,
             busy=busy.get(worker.boot_id, 0),
+            resting=manifest.resting,
         )
         for worker in workers.alive(session, seconds=2 * lease_seconds)
         for manifest in [workers.manifest_of(worker)]
@@ -92,7 +100,9 @@ def _answer(
     running = queue.running(session, search.id)
     waiting = queue.waiting(session, search.id, limit=SHOWN_TRIALS)
     more = _to_propose(session, search)
-    why = _why(session, search, crews, ahead, running, bool(waiting or more))
+    over = _over(session, search, [*waiting, *(trial for trial, _ in running)])
+    has_work = over is None and bool(waiting or more)
+    why = _why(session, search, crews, ahead, running, has_work=has_work, over=over)
     benches = queue.benches(session, search.id)
     return QueuedAnswer(
         place=place,
@@ -125,7 +135,15 @@ def _to_propose(session: Session, search: Search) -> int:
         return 0
     if nothing_more_to_propose(session, search) is not None:
         return 0
+    if spending.overrun(session, search, confirming=False) is not None:
+        return 0
     return max(0, search.budget - trials.proposed(session, search.id))
+
+
+def _over(session: Session, search: Search, unfinished: Sequence[Trial]) -> str | None:
+    """Return why nothing of the search begins any more, where its hours are spent."""
+    confirming = any(trial.kind == TrialKind.CONFIRMATION for trial in unfinished)
+    return spending.overrun(session, search, confirming=confirming)
 
 
 def _why(
@@ -134,7 +152,9 @@ def _why(
     crews: Sequence[Crew],
     ahead: Sequence[Search],
     running: Sequence[tuple[Trial, str]],
+    *,
     has_work: bool,
+    over: str | None,
 ) -> Why:
     """Return the first thing that is in the way, in the order in which the scheduler looks."""
     on = sorted({worker for _, worker in running})
@@ -143,16 +163,21 @@ def _why(
     if search.state == SearchState.PAUSED:
         return Why("paused", search.reason or "paused", on)
     if not has_work:
-        return _nothing_to_give(running, on)
+        return _nothing_to_give(running, on, over)
     if len(running) >= search.parallel:
         said = f"parallel: {search.parallel} trials of this search run, and no more may at once"
         return Why("parallel", said, on)
     return _whom_for(session, search, crews, ahead)
 
 
-def _nothing_to_give(running: Sequence[tuple[Trial, str]], on: Sequence[str]) -> Why:
+def _nothing_to_give(
+    running: Sequence[tuple[Trial, str]], on: Sequence[str], over: str | None
+) -> Why:
     if any(trial.kind == TrialKind.INSPECTION for trial, _ in running):
         return Why("inspecting", "a worker looks for the sites of the network", on)
+    if over is not None:
+        said = f"{over}; the last {len(running)} trials run, and nothing more begins"
+        return Why("finishing", said, on)
     return Why("finishing", f"the last {len(running)} trials run, nothing else waits", on)
 
 
@@ -164,11 +189,16 @@ def _whom_for(
     everyone = [crew for crew in crews if task in crew.codes]
     if not everyone:
         return Why("no_worker", f"no living worker offers the task {task!r}")
-    offering = [crew for crew in everyone if workers.has_its_code(search, crew.codes)]
+    awake = [crew for crew in everyone if crew.resting is None]
+    if not awake:
+        reasons = "; ".join(sorted({str(crew.resting) for crew in everyone}))
+        said = f"every worker that offers {task!r} takes no more work: {reasons}"
+        return Why("resting", said, _names(everyone))
+    offering = [crew for crew in awake if workers.has_its_code(search, crew.codes)]
     if not offering:
-        found = ", ".join(sorted({str(crew.codes[task]) for crew in everyone}))
+        found = ", ".join(sorted({str(crew.codes[task]) for crew in awake}))
         said = f"it began with the code {search.pinned['code']!r}, and its workers have {found!r}"
-        return Why("other_code", f"{said}; fork it to search with theirs", _names(everyone))
+        return Why("other_code", f"{said}; fork it to search with theirs", _names(awake))
     benches = queue.benches(session, search.id)
     able = [crew for crew in offering if crew.boot_id not in benches]
     if not able:

@@ -138,6 +138,7 @@ class QueuedAnswer(Answer):
         "outranked",
         "parallel",
         "no_worker",
+        "resting",
         "other_code",
         "benched",
         "paused",

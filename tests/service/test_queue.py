@@ -88,6 +88,52 @@ def test_a_benched_worker_is_named_with_its_reason(served: Served) -> None:
     assert "failed here: CUDA driver is gone" in benched["explanation"]
 
 
+def test_a_worker_that_rests_is_named_with_its_reason(player: Player) -> None:
+    search = player.submit(parallel=2)
+    player.inspect()
+    player.work()
+    assert queued(player, search["id"])["reason"] == "next"
+    resting = player.manifest | {"resting": "its batch job ends soon"}
+    player.http.put(f"/workers/{player.id}", json=resting).raise_for_status()
+    assert player.lease(wait=0) is None
+    found = queued(player, search["id"])
+    assert (found["reason"], found["waits_for"]) == ("resting", [player.id])
+    assert found["explanation"].endswith("takes no more work: its batch job ends soon")
+    other = Player(player)
+    again = queued(player, search["id"])
+    assert (again["reason"], again["waits_for"]) == ("next", [other.id])
+
+
+def test_nothing_is_next_where_the_hours_are_spent(player: Player, served: Served) -> None:
+    search = player.submit(budget={"trials": 50, "hours": 2})
+    player.inspect()
+    running = [player.work(), player.work()]
+    assert queued(player, search["id"])["reason"] == "next"
+    with served.core.database.write() as session:
+        session.execute(text("UPDATE searches SET running_since = running_since - 7300"))
+    assert player.lease(wait=0) is None
+    found = queued(player, search["id"])
+    assert (found["reason"], found["waits_for"]) == ("finishing", [player.id])
+    assert (found["running"], found["to_propose"]) == (len(running), 0)
+    said = "the budget of 2 hours is spent; the last 2 trials run, and nothing more begins"
+    assert found["explanation"] == said
+
+
+def test_trials_that_wait_begin_no_more_where_the_hours_are_spent(
+    player: Player, served: Served
+) -> None:
+    search = player.submit(
+        budget={"trials": 9, "hours": 2}, baselines={"original_seeds": 5, "uniform": False}
+    )
+    player.inspect()
+    player.work()
+    with served.core.database.write() as session:
+        session.execute(text("UPDATE searches SET running_since = running_since - 7300"))
+    found = queued(player, search["id"])
+    assert (found["reason"], found["to_propose"]) == ("finishing", 0)
+    assert found["explanation"].startswith("the budget of 2 hours is spent; ")
+
+
 def test_a_search_behind_another_is_outranked(player: Player) -> None:
     first, second = player.submit(), player.submit(priority=1)
     later = queued(player, first["id"])

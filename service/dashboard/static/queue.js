@@ -64,7 +64,7 @@ function row(worker) {
     "tr",
     { "data-key": worker.id },
     h("th", { scope: "row" }, worker.id),
-    h("td", {}, worker.alive ? h("span", { class: "state completed" }, h("span", { "aria-hidden": "true" }, "\u25cf"), " alive") : h("span", { class: "state" }, "\u25cb not seen since ", parts.moment(worker.seen_at))),
+    h("td", {}, worker.alive ? [h("span", { class: "state completed" }, h("span", { "aria-hidden": "true" }, "\u25cf"), " alive"), worker.resting === null ? null : h("p", { class: "soft" }, `takes no more work: ${worker.resting}`)] : h("span", { class: "state" }, "\u25cb not seen since ", parts.moment(worker.seen_at))),
     h("td", {}, [...new Set(worker.devices)].join(", ")),
     h("td", { class: "number" }, worker.slots),
     h("td", {}, worker.alive ? work(worker.running) : "\u2013"),
