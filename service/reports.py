@@ -183,6 +183,7 @@ class _Intake:
             tell_stop(turn, trial, row.step)
         else:
             row.verdict = Verdict.STOP
+            trial.stopped_at = row.step
 
     def _stop_when_hours_are_spent(self, trial: Trial, row: ReportRow) -> None:
         """Stop what runs at its next report, so that no slot overruns the hours by more."""

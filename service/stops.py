@@ -39,9 +39,10 @@ def runs_on(search: Search, trial: Trial) -> bool:
 def stops(session: Session, search: Search) -> Stops:
     """Return what the pruner did, and how often it was wrong as far as that is known."""
     proposed = (Trial.kind == TrialKind.PROPOSED, Trial.repeat_of.is_(None))
-    # What was stopped because the hours were spent says so; the pruner gives no reason.
-    pruned = (Trial.state == TrialState.STOPPED) & Trial.reason.is_(None)
-    would_stop = pruned | Trial.stopped_at.is_not(None)
+    # Rows of earlier versions note the epoch of those alone that ran on. What was stopped since
+    # the hours were spent says so.
+    unnoted = (Trial.state == TrialState.STOPPED) & Trial.reason.is_(None)
+    would_stop = unnoted | Trial.stopped_at.is_not(None)
     rows = session.execute(
         select(Trial.value, Trial.stopped_at).where(
             Trial.search_id == search.id,

@@ -106,7 +106,7 @@ def end_attempt(turn: Turn, trial: Trial, attempt: Attempt, outcome: Outcome) ->
             _fail_trial(turn, trial, FailureClass.USER_ERROR, reason)
         case OutcomeKind.COMPLETED | OutcomeKind.STOPPED:
             trial.test = outcome.test or None
-            trial.reason = outcome.message or trial.reason
+            trial.reason = "\n".join(filter(None, (trial.reason, outcome.message))) or None
             turn.search.failures_in_a_row = 0
             _finish(turn, trial, TrialState(outcome.outcome.value))
         case OutcomeKind.RELEASED:

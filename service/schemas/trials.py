@@ -12,7 +12,8 @@ class TrialAnswer(Answer):
 
     `value` is that of the first objective; where there are several, `values` has all of them.
     A repeat got the value of the trial named; a replicate trains that trial's candidate on another
-    seed. `stopped_at` is the epoch after which a trial that ran on would have been stopped.
+    seed. `stopped_at` is the epoch after which the pruner stopped it, or would have stopped it if
+    it had not run on.
     `measurements` is what the candidate costs, known before its first epoch.
     """
 

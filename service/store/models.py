@@ -149,7 +149,7 @@ class Trial(Base):
     `optuna_number` is its place in the live study and `optuna_attrs` the study's own notes on
     it; `told` is its place among the search's tells. A repeat names the trial it repeats;
     a replicate the one whose candidate it trains on another seed. `stopped_at` is the epoch after
-    which the pruner would have stopped a trial that runs on.
+    which the pruner stopped it, or would have if it did not run on.
 
     `value` is that of the first objective; where there are several, `values` has all of them.
     """

@@ -4,6 +4,7 @@ from typing import Any
 
 import optuna
 import pytest
+from sqlalchemy import text
 
 from service.proposals import memories
 from service.stops import runs_on
@@ -70,6 +71,35 @@ def test_without_running_on_a_stop_is_a_stop(player: Player) -> None:
         "1 trial was stopped early; none of them has been trained to its end, so it is not known "
         "how often that was wrong."
     ]
+
+
+def test_remarks_of_a_worker_do_not_hide_that_the_pruner_stopped_a_trial(player: Player) -> None:
+    search = player.submit(**STOPPING | {"pruner": {"name": "asha", "run_on": 0}})
+    player.inspect()
+    good, bad = player.work(), player.work()
+    player.train(good, 0.5, 0.5, 0.5, 0.5)
+    assert player.report(bad, 1, 0.1).json() == {"verdict": "stop"}
+    remark = "40% of the units are dead"
+    player.end(bad, "stopped", message=remark).raise_for_status()
+    trial = player.http.get(f"/trials/{bad['trial']}").json()
+    assert (trial["state"], trial["reason"], trial["stopped_at"]) == ("stopped", remark, 1)
+    stops = player.http.get(f"/searches/{search['id']}/best").json()["stops"]
+    assert stops == {"stopped": 1, "ran_on": 0, "beat_median": 0, "beat_best": 0}
+
+
+def test_what_the_hours_stop_is_not_counted_for_the_pruner(served: Served) -> None:
+    player = Player(served)
+    search = player.submit(**STOPPING | {"budget": {"trials": 3, "hours": 2}})
+    player.inspect()
+    trial = player.work()
+    with served.core.database.write() as session:
+        session.execute(text("UPDATE searches SET running_since = running_since - 7300"))
+    assert player.report(trial, 1, 0.1).json() == {"verdict": "stop"}
+    player.end(trial, "stopped", message="a remark").raise_for_status()
+    reason = player.http.get(f"/trials/{trial['trial']}").json()["reason"]
+    assert reason.splitlines() == ["the budget of 2 hours is spent", "a remark"]
+    best = player.http.get(f"/searches/{search['id']}/best").json()
+    assert best["stops"]["stopped"] == 0
 
 
 @pytest.mark.parametrize("share", [0.05, 0.5])
