@@ -69,16 +69,27 @@ def luck(original: Original, count: int, *, maximize: bool) -> float | None:
     return middle + reach if maximize else middle - reach
 
 
+_IS_PROPOSAL = (
+    Trial.kind.in_((TrialKind.PROPOSED, TrialKind.EARLIER)),
+    Trial.state == TrialState.COMPLETED,
+    Trial.repeat_of.is_(None),
+    Trial.replicate_of.is_(None),
+)
+
+
 def completed_proposals(session: Session, search: Search) -> int:
     """Return how many networks the luck line stands for."""
-    return trials.count(
-        session,
-        search.id,
-        Trial.kind.in_((TrialKind.PROPOSED, TrialKind.EARLIER)),
-        Trial.state == TrialState.COMPLETED,
-        Trial.repeat_of.is_(None),
-        Trial.replicate_of.is_(None),
+    return trials.count(session, search.id, *_IS_PROPOSAL)
+
+
+def numbers_of_proposals(session: Session, search: Search) -> Sequence[int]:
+    """Return the numbers of the trials that `completed_proposals` counts."""
+    found = session.scalars(
+        select(Trial.number)
+        .where(Trial.search_id == search.id, Trial.number.is_not(None), *_IS_PROPOSAL)
+        .order_by(Trial.number)
     )
+    return [number for number in found if number is not None]
 
 
 def spread(session: Session, search: Search, count: int) -> list[Ranked]:

@@ -29,9 +29,7 @@ def history(session: Session, search: Search) -> Figure:
     candidates = [
         row for row in rows if row.state == TrialState.COMPLETED and row.label != trials.ORIGINAL
     ]
-    proposed = [
-        row for row in candidates if row.kind == TrialKind.PROPOSED and row.replicate_of is None
-    ]
+    proposed = results.numbers_of_proposals(session, search)
     steps = list(_steps(candidates, maximize=maximize))[-_LUCK_POINTS:]
     shown = {row.number for row in sampled(rows, _DOTS)} | {number for number, _ in steps}
     drawn = [row for row in rows if row.number in shown]
@@ -50,10 +48,7 @@ def history(session: Session, search: Search) -> Figure:
 _GROUPS = ("original", "uniform", "candidates", "stopped early")
 
 
-_READ = (
-    *(Trial.number, Trial.kind, Trial.label, Trial.state, Trial.value),
-    *(Trial.key, Trial.replicate_of),
-)
+_READ = (Trial.number, Trial.kind, Trial.label, Trial.state, Trial.value, Trial.key)
 
 
 def _group(row: Any) -> str:
@@ -107,11 +102,11 @@ def _best_so_far(steps: Sequence[tuple[int, float]], rows: Sequence[Any]) -> Fig
     return scatter("best so far", points, "lines", line={"shape": "hv"})
 
 
-def _luck_line(original: results.Original, proposed: Sequence[Any], *, maximize: bool) -> Figure:
+def _luck_line(original: results.Original, proposed: Sequence[int], *, maximize: bool) -> Figure:
     """Draw what the best of as many networks equal to the original would show by luck."""
     points = [
-        (row.number, lucky)
-        for n, row in sampled(list(enumerate(proposed, 1)), _LUCK_POINTS)
+        (number, lucky)
+        for n, number in sampled(list(enumerate(proposed, 1)), _LUCK_POINTS)
         if (lucky := results.luck(original, n, maximize=maximize)) is not None
     ]
     return scatter("best of equal networks, by luck", points, "lines", line={"dash": "dash"})

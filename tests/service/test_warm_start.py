@@ -71,6 +71,25 @@ def test_what_was_found_is_ranked_and_told_and_costs_no_budget(
     assert {t["id"] for t in taken if t["value"]} <= {line["trial"] for line in best["ranking"]}
 
 
+def test_the_luck_line_of_the_history_ends_where_the_ranking_has_it(
+    player: Player, first: dict[str, Any]
+) -> None:
+    three = {"original_seeds": 3, "uniform": False}
+    warm = player.submit(warm_start={"search": first["id"]}, budget={"trials": 2}, baselines=three)
+    player.inspect()
+    while (assignment := player.lease(wait=0.3)) is not None:
+        player.train(assignment, 0.5 + assignment["number"] / 100)
+    best = player.http.get(f"/searches/{warm['id']}/best").json()
+    completed = [t for t in earlier_of(player, warm["id"]) if t["state"] == "completed"]
+    proposed = [t for t in player.trials(warm["id"]) if t["kind"] == TrialKind.PROPOSED]
+    own = [t for t in proposed if not t["repeat_of"] and not t["replicate_of"]]
+    assert best["luck_of"] == len(completed) + len(own) > len(own) > 0
+    figure = player.http.get(f"/searches/{warm['id']}/plots/history").json()
+    luck = next(trace for trace in figure["data"] if "by luck" in trace["name"])
+    assert len(luck["y"]) == best["luck_of"]
+    assert luck["y"][-1] == pytest.approx(best["luck"])
+
+
 def test_a_restart_remembers_what_was_taken_over(
     serve: Callable[..., Served],
 ) -> None:
