@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -53,6 +54,26 @@ def test_containers_run_as_an_ordinary_user_and_what_is_open_is_loopback() -> No
         assert "\nUSER 1000\n" in (ROOT / path).read_text()
     for entry in COMPOSE["services"].values():
         assert all(port.startswith("127.0.0.1:") for port in entry.get("ports", []))
+
+
+def test_a_worker_can_compile_what_triton_and_torch_write() -> None:
+    text = (ROOT / "workers/Dockerfile").read_text()
+    packages = re.search(r"apt-get install [^&]*", text)
+    assert packages is not None
+    assert {"gcc", "g++", "libc6-dev"} <= set(packages[0].split())
+
+
+def test_a_worker_has_every_extra_that_a_task_may_ask_for() -> None:
+    extras = re.search(r"'\.\[([a-z,]+)\]'", (ROOT / "workers/Dockerfile").read_text())
+    assert extras is not None
+    known = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    wanted = {"worker", "triton", "ray", "vision", "onnx"}
+    assert wanted <= set(extras[1].split(",")) <= set(known)
+
+
+def test_the_engine_can_tell_whether_each_container_is_well() -> None:
+    for name, entry in COMPOSE["services"].items():
+        assert entry["healthcheck"]["test"][0] == "CMD", name
 
 
 def test_only_the_service_is_given_the_admins_token() -> None:
