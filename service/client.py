@@ -134,7 +134,19 @@ class Client:
         tail: int | None = None,
         follow: bool = False,
     ) -> Iterator[str]:
-        """Yield what a trial has printed, piece by piece.
+        """Yield what a trial has printed, as `log_pieces` does, as text alone."""
+        for piece in self.log_pieces(trial, attempt=attempt, tail=tail, follow=follow):
+            yield piece.text
+
+    def log_pieces(
+        self,
+        trial: str,
+        *,
+        attempt: int | None = None,
+        tail: int | None = None,
+        follow: bool = False,
+    ) -> Iterator[LogAnswer]:
+        """Yield what a trial has printed, piece by piece, each with where it begins.
 
         Args:
             attempt: None: the last one; followed, those after it too.
@@ -145,7 +157,7 @@ class Client:
         while True:
             page = _one(LogAnswer, self._get("trials", trial, "logs", params=_given(params)))
             if page.text:
-                yield page.text
+                yield page
             elif not follow or (page.ended and page.attempt in (attempt, page.attempts)):
                 return
             # The output of the attempt that follows has a beginning of its own.

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from service.cli.common import Token, Url
+from service.cli.common import Json, Token, Url, print_json
 from service.client import Client
 
 
@@ -22,9 +22,13 @@ def logs(
     ] = None,
     url: Url = None,
     token: Token = None,
+    as_json: Json = False,
 ) -> None:
-    """Print what a trial has printed."""
+    """Print what a trial has printed; as JSON, a line for each piece of it."""
     with Client(url, token) as client:
-        for text in client.log(trial, attempt=attempt, tail=tail, follow=follow):
-            sys.stdout.write(text)
+        for piece in client.log_pieces(trial, attempt=attempt, tail=tail, follow=follow):
+            if as_json:
+                print_json(piece)
+                continue
+            sys.stdout.write(piece.text)
             sys.stdout.flush()

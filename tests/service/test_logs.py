@@ -1,5 +1,6 @@
 """What trials print: taken in by pieces, kept up to a bound, read while it grows."""
 
+import json
 import threading
 import time
 from collections.abc import Callable
@@ -188,3 +189,14 @@ def test_the_command_prints_what_a_trial_has_printed(
             main(["logs", running["trial"], "--url", served.url, *options])
         assert not ended.value.code
         assert capsys.readouterr().out == expected
+
+
+def test_the_command_prints_a_log_as_json_too(
+    served: Served, player: Player, running: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    say(player, running, 0, b"one\ntwo\n")
+    with pytest.raises(SystemExit) as ended:
+        main(["logs", running["trial"], "--url", served.url, "--json"])
+    assert not ended.value.code
+    (piece,) = map(json.loads, capsys.readouterr().out.splitlines())
+    assert (piece["attempt"], piece["offset"], piece["text"]) == (1, 0, "one\ntwo\n")
