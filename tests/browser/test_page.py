@@ -276,6 +276,25 @@ def test_a_long_queue_comes_in_pages_too(service: ServiceProcess, page: Page) ->
     expect(page.get_by_role("button", name="Show more")).to_have_count(0)
 
 
+def test_limits_measurements_and_repeats_are_fields_of_the_form(
+    service: ServiceProcess, page: Page
+) -> None:
+    Player(service)
+    page.goto(f"{service.url}/#/new")
+    fields = {"constraints.latency_ratio": "1.2", "measure.batch": "64", "replicates.share": "0.15"}
+    for name, value in fields.items():
+        page.locator(f"[id='field-{name}']").fill(value)
+    page.locator("[id='field-measure.compiled']").check()
+    preview = page.get_by_role("complementary", name="What it would be")
+    expect(preview).to_contain_text("trainings at most")
+    page.get_by_role("button", name="Submit").click()
+    expect(page.get_by_role("heading", name="Ranking")).to_be_visible()
+    made = service.http.get("/searches").json()["items"][0]["document"]
+    assert made["constraints"]["latency_ratio"] == 1.2
+    assert (made["measure"]["batch"], made["measure"]["compiled"]) == (64, True)
+    assert made["replicates"]["share"] == 0.15
+
+
 def test_with_a_token_it_signs_in_first(
     start: Callable[..., ServiceProcess], watched: Watched, page: Page
 ) -> None:

@@ -3,7 +3,7 @@
 import { h } from "./dom.js";
 
 // What a number that is left out means.
-const EMPTY = { "confirm.epochs": "as in the search" };
+const EMPTY = { "confirm.epochs": "as in the search", "measure.batch": "as the task's example" };
 
 // Returns the fields of `properties`, which lie under `path` in the document.
 export function fields({ document, faults, schema, properties, path, required = [] }) {

@@ -22,6 +22,9 @@ const SECTIONS = [
   ["sampler", "Sampler", "How candidates are proposed"],
   ["pruner", "Pruner", "When a hopeless trial is stopped early"],
   ["baselines", "Baselines", "What candidates are compared with"],
+  ["replicates", "Repeats", "How many of the trials train leaders again, so that the search does not follow luck"],
+  ["constraints", "Limits", "What a candidate may cost at most, over the original network"],
+  ["measure", "Measurements", "What is measured of every candidate before its first epoch, and in which form"],
   ["warm_start", "Warm start", "Begin with what an earlier search of the same task and goal has found"],
   ["confirm", "Confirmation", "How the winner is trained anew before it is called best"],
 ];
@@ -227,7 +230,7 @@ function choices({ document, activations, faults }) {
     "fieldset",
     { class: "card", "data-key": "choices" },
     h("legend", {}, `Choices (${chosen.size})`),
-    h("p", { class: "soft" }, "What may stand at a site. Values of their parameters can be given as text."),
+    h("p", { class: "soft" }, "What may stand at a site. Values of their parameters, and hyperparameters, can be given as text."),
     h("ul", { class: "choices" }, activations.map((one) => h("li", { "data-key": one.name }, h("label", {}, h("input", { type: "checkbox", "data-choice": one.name, checked: chosen.has(one.name) }), " ", glyph(one.name), one.name, about(chosen.get(one.name)) ? h("span", { class: "soft" }, ` ${about(chosen.get(one.name))}`) : null)))),
     wrong.map((one) => h("p", { class: "error" }, one.message)),
   );
