@@ -39,7 +39,12 @@ EXAMPLES_FILE = Path(__file__).parent / "api" / "examples.json"
 DESCRIPTION = """
 Errors are problem documents (RFC 9457); their `type` is one of those listed at the schema
 `Problem`, and stays what it is from version to version. `errors` names every field at fault with
-what was given. Lists are pages `{items, next}`: give `next` as `cursor` for the following one.
+what was given.
+
+Lists of searches, trials, queue and tokens are pages `{items, next}`: give `next` as `cursor` for
+the following one. Lists of workers, tasks, activations, plots, reports and artifacts are arrays: of
+workers the 1,000 that were seen last, the others whole.
+
 Every answer carries `X-Request-ID`, which a client may choose. Writes need the content type
 `application/json`, also with an empty body.
 """

@@ -44,6 +44,23 @@ def shown(content: dict[str, Any]) -> list[Any]:
     return [*named, *([content["example"]] if "example" in content else [])]
 
 
+def test_the_reference_says_which_lists_are_pages(document: dict[str, Any]) -> None:
+    told = re.search(
+        r"Lists of (.+) are pages .+ Lists of (.+) are arrays",
+        document["info"]["description"].replace("\n", " "),
+    )
+    assert told is not None
+    pages, arrays = set(), set()
+    for path, methods in document["paths"].items():
+        json_of = methods.get("get", {}).get("responses", {}).get("200", {}).get("content", {})
+        schema = json_of.get("application/json", {}).get("schema", {})
+        if "Page_" in schema.get("$ref", ""):
+            pages.add(path.rpartition("/")[2])
+        elif schema.get("type") == "array":
+            arrays.add(path.rpartition("/")[2])
+    assert (pages, arrays) == tuple(set(re.split(r", | and ", names)) for names in told.groups())
+
+
 def test_every_call_has_a_summary_its_statuses_and_examples(document: dict[str, Any]) -> None:
     for name, operation in calls(document):
         assert operation["summary"].endswith("."), name
