@@ -191,8 +191,8 @@ def _whom_for(
         return Why("no_worker", f"no living worker offers the task {task!r}")
     awake = [crew for crew in everyone if crew.resting is None]
     if not awake:
-        reasons = "; ".join(sorted({str(crew.resting) for crew in everyone}))
-        said = f"every worker that offers {task!r} takes no more work: {reasons}"
+        reasons = sorted({str(crew.resting) for crew in everyone})
+        said = f"every worker that offers {task!r} takes no more work: {'; '.join(reasons)}"
         return Why("resting", said, _names(everyone))
     offering = [crew for crew in awake if workers.has_its_code(search, crew.codes)]
     if not offering:
