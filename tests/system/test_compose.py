@@ -155,6 +155,7 @@ def free_port() -> int:
 
 
 def test_a_search_runs_on_what_the_compose_file_says(compose: Compose) -> None:
+    assert not compose.is_healthy("worker")
     compose.start("service")
     until(lambda: is_ready(compose.url))
     # The name by which workers in containers know it, and no other.
@@ -163,6 +164,7 @@ def test_a_search_runs_on_what_the_compose_file_says(compose: Compose) -> None:
         assert answer.status_code == status
     assert httpx2.get(f"{compose.url}/v1/searches").status_code == 401
     worker = compose.start("worker")
+    assert compose.is_healthy("worker")
     search(compose)
     assert worker.poll() is None
 
@@ -176,6 +178,7 @@ def test_a_search_runs_on_the_ray_cluster_of_the_compose_file(compose: Compose) 
     until(lambda: is_ready(compose.url))
     node = compose.start("ray-node")
     worker = compose.start("ray-worker")
+    assert all(compose.is_healthy(name) for name in ("ray-node", "ray-worker"))
     search(compose)
     assert "runs on node" in (compose.folder / "ray-worker.log").read_text()
     assert [process.poll() for process in (head, node, worker)] == [None] * 3
