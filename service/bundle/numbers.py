@@ -14,25 +14,33 @@ def scale(metric: str) -> tuple[float, str]:
 
 def one(value: float | None, metric: str) -> str:
     """Write a value, or a dash."""
-    factor, unit = scale(metric)
-    return "-" if value is None else f"{factor * value:.2f}{' ' if unit else ''}{unit}"
+    return "-" if value is None else f"{_digits(value, metric)}{_unit(metric)}"
 
 
 def spread(sample: Sample, metric: str) -> str:
     """Write mean, standard deviation and number of a sample."""
-    factor, unit = scale(metric)
-    deviation = f" ± {factor * stdev(sample.values):.2f}" if len(sample.values) > 1 else ""
-    return f"{factor * sample.mean:.2f}{deviation}{' ' if unit else ''}{unit}"
+    more = len(sample.values) > 1
+    deviation = f" ± {_digits(stdev(sample.values), metric)}" if more else ""
+    return f"{_digits(sample.mean, metric)}{deviation}{_unit(metric)}"
 
 
 def gain(value: float | None, metric: str) -> str:
     """Write a difference, in points where the metric is in percent."""
-    factor, unit = scale(metric)
-    return "-" if value is None else f"{factor * value:+.2f}{' points' if unit else ''}"
+    points = " points" if is_fraction(metric) else ""
+    return "-" if value is None else f"{_digits(value, metric, sign='+')}{points}"
 
 
 def interval(found: ComparisonAnswer, metric: str) -> str:
     """Write a difference with its 95 % interval."""
-    factor, _ = scale(metric)
-    low, high = factor * found.low, factor * found.high
-    return f"{gain(found.difference, metric)} [{low:.2f}, {high:.2f}]"
+    low, high = _digits(found.low, metric), _digits(found.high, metric)
+    return f"{gain(found.difference, metric)} [{low}, {high}]"
+
+
+def _digits(value: float, metric: str, sign: str = "") -> str:
+    # A metric that is no fraction may be of any size.
+    return format(100 * value, f"{sign}.2f") if is_fraction(metric) else format(value, f"{sign}.4g")
+
+
+def _unit(metric: str) -> str:
+    _, unit = scale(metric)
+    return f" {unit}" if unit else ""

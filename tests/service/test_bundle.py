@@ -16,10 +16,12 @@ import yaml
 
 from search_space.contract import NO_ONNX, ONNX, SHAPES, WEIGHTS, read_config
 from search_space.search import Search
+from service.bundle.numbers import gain, spread
 from service.bundle.references import bibtex
 from service.bundle.write import write
 from service.client import Client
 from service.store import searches
+from service.verdict import Sample
 from tests.service.test_confirmation import CONFIRM, noisy, silu_is_better
 from tests.support.player import Player, plan
 from tests.support.serving import Served
@@ -254,3 +256,10 @@ def test_papers_are_cited_with_authors_title_and_place(name: str, expected: tupl
 def test_each_paper_is_cited_once_and_no_paper_not_at_all() -> None:
     text = bibtex(["acon_c", "meta_acon", "identity", "pwlu"])
     assert re.findall(r"@misc\{(.*),", text) == ["actsearch:acon_c", "actsearch:pwlu"]
+
+
+def test_small_metrics_keep_their_digits() -> None:
+    assert gain(0.0031, "validation_mse") == "+0.0031"
+    assert spread(Sample("x", (0.001, 0.003)), "test_mse") == "0.002 ± 0.001414"
+    assert gain(0.0031, "validation_accuracy") == "+0.31 points"
+    assert spread(Sample("x", (0.5, 0.5)), "test_mean_iou") == "50.00 ± 0.00 %"
