@@ -5,6 +5,7 @@ Every word of a worker needs the document or the space; to read them takes milli
 
 import json
 from functools import lru_cache
+from typing import Any
 
 from search_space.contract import read_plan
 from search_space.sample import Space, make_space
@@ -17,6 +18,21 @@ KEPT = 256
 
 def document_of(search: Search) -> Document:
     return _document(json.dumps(search.document))
+
+
+def in_force(search: Search) -> dict[str, Any]:
+    """Return the document of a search with what was changed since it was submitted.
+
+    The name is the submitted one: a generated name would be generated anew.
+    """
+    budget = {
+        "trials": search.budget,
+        "hours": search.budget_hours,
+        "gpu_hours": search.budget_gpu_hours,
+        "failures": search.budget_failures,
+    }
+    changed = {"budget": budget, "parallel": search.parallel, "priority": search.priority}
+    return {**search.document, **changed}
 
 
 def space_of(search: Search) -> Space:

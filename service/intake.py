@@ -15,6 +15,7 @@ from search_space.search import Search as Document
 from search_space.search import Weights
 from search_space.spec import canonical_json
 from service.core import Core, new_id
+from service.documents import in_force
 from service.errors import Fault, Invalid, KeyReused
 from service.offers import check_against_offers, pin
 from service.problems import fault_of
@@ -121,7 +122,7 @@ def fork(core: Core, search_id: str, edits: Mapping[str, Any], *, key: str | Non
     """
     cold = None
     with core.database.read() as session:
-        whole = {**_in_force(searches.get(session, search_id)), WARM_START: {"search": search_id}}
+        whole = {**in_force(searches.get(session, search_id)), WARM_START: {"search": search_id}}
         document = _read(edit(whole, edits))
         if WARM_START not in edits:
             cold = why_cold(session, document)
@@ -148,19 +149,6 @@ def edit(document: Mapping[str, Any], edits: Mapping[str, Any]) -> dict[str, Any
             value = value if is_other else {**before, **value}
         edited[name] = value
     return edited
-
-
-def _in_force(search: Search) -> dict[str, Any]:
-    """Return the document of a search with what was changed since it was submitted."""
-    budget = {
-        "trials": search.budget,
-        "hours": search.budget_hours,
-        "gpu_hours": search.budget_gpu_hours,
-        "failures": search.budget_failures,
-    }
-    changed = {"budget": budget, "parallel": search.parallel, "priority": search.priority}
-    # A generated name is generated anew.
-    return {**search.document, **changed}
 
 
 def _store(

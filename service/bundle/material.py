@@ -11,6 +11,7 @@ from search_space.contract import TrialKind, test_metric
 from search_space.search import metric_in
 from search_space.spec import ActivationConfig
 from service import configs, confirmation, ranking, spending
+from service.documents import in_force
 from service.insight.history import history
 from service.schemas.results import BestAnswer
 from service.store.models import Attempt, Search, Trial, TrialState
@@ -47,6 +48,7 @@ class Material:
     """A search's result, and how it came about. Hours as `spending` counts them.
 
     Attributes:
+        document: As submitted, with what was changed since in force.
         samples: Test results by network, from the confirmation; empty without one.
         history: The Plotly figure of all values in order.
         trial: The one whose weights are in the bundle; None for the original network.
@@ -90,7 +92,7 @@ def gather(session: Session, search: Search, *, unconfirmed: bool) -> Material:
     return Material(
         name=search.name,
         id=search.id,
-        document=search.document,
+        document={**in_force(search), "name": search.name},
         pinned=search.pinned,
         config=chosen.config,
         best=ranking.best(session, search),

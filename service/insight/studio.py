@@ -6,6 +6,7 @@ their own, which starts when it is first needed. One thread waits for it, for ev
 
 import asyncio
 import hashlib
+import json
 import shutil
 import time
 from collections import OrderedDict
@@ -14,6 +15,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from service.documents import in_force
 from service.errors import NotFound
 from service.insight.child import Child, encode
 from service.insight.plots import PLOTS
@@ -24,7 +26,7 @@ from service.store.models import FINISHED, Trial
 MOST_KEPT = 256
 EXPORT_KEPT_SECONDS = 60.0
 """An export is handed out for so long though further trials have finished: else a client that
-fetches one from a fast search would never see it ready."""
+fetches one from a fast search would never see it ready. Not so when the search was changed."""
 
 Key = tuple[str, str, int]
 
@@ -48,10 +50,11 @@ class Work:
 
 @dataclass(frozen=True, slots=True)
 class Export:
-    """A file about a search that had so many finished trials."""
+    """A file about a search that had so many finished trials, and these `terms`."""
 
     path: Path
     finished: int
+    terms: str
     made_at: float
 
 
@@ -97,14 +100,20 @@ class Studio:
 
     async def _written(self, search_id: str, work: Work, *, wait: float) -> Path | None:
         finished = await asyncio.to_thread(self._finished, search_id)
+        terms = await asyncio.to_thread(self._terms, search_id)
         key = search_id, work
         ready = self._exports.get(key)
-        if ready is not None and (
-            ready.finished == finished or time.monotonic() < ready.made_at + EXPORT_KEPT_SECONDS
+        if (
+            ready is not None
+            and ready.terms == terms
+            and (
+                ready.finished == finished or time.monotonic() < ready.made_at + EXPORT_KEPT_SECONDS
+            )
         ):
             return ready.path
         if key not in self._exporting:
-            self._exporting[key] = asyncio.create_task(self._export(search_id, work, finished))
+            making = self._export(search_id, work, finished, terms)
+            self._exporting[key] = asyncio.create_task(making)
         task = self._exporting[key]
         done, _ = await asyncio.wait([task], timeout=wait)
         return task.result().path if done else None
@@ -128,17 +137,17 @@ class Studio:
         finally:
             del self._drawing[key]
 
-    async def _export(self, search_id: str, work: Work, finished: int) -> Export:
+    async def _export(self, search_id: str, work: Work, finished: int, terms: str) -> Export:
         key = search_id, work
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
-            path = self._folder / f"{search_id}-{finished}{work.suffix}"
+            path = self._folder / f"{search_id}-{finished}-{terms}{work.suffix}"
             arguments = {"search": search_id, "path": str(path), **dict(work.arguments)}
             await self._in_child(work.name, **arguments)
             before = self._exports.get(key)
             if before is not None and before.path != path:
                 before.path.unlink(missing_ok=True)
-            self._exports[key] = Export(path, finished, time.monotonic())
+            self._exports[key] = Export(path, finished, terms, time.monotonic())
             return self._exports[key]
         finally:
             del self._exporting[key]
@@ -164,3 +173,10 @@ class Studio:
         with self._database.read() as session:
             searches.get(session, search_id)
             return trials.count(session, search_id, Trial.state.in_(FINISHED))
+
+    def _terms(self, search_id: str) -> str:
+        """Return a digest of what a user may change of a search, and of its state."""
+        with self._database.read() as session:
+            search = searches.get(session, search_id)
+            terms = json.dumps([search.name, search.state.value, in_force(search)])
+        return hashlib.sha256(terms.encode()).hexdigest()[:8]

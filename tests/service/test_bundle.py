@@ -69,11 +69,19 @@ def run(
     """
     search = player.submit(**CONFIRM | {"name": NAME} | changes)
     player.inspect(placed_plan())
-    while player.search(search["id"])["state"] != "completed":
+    run_on(player, search["id"], test=test, onnx=onnx)
+    return str(search["id"])
+
+
+def run_on(
+    player: Player, search: str, *, test: Value = silu_is_better, onnx: str | None = None
+) -> None:
+    """Train whatever there is until the search has ended."""
+    while (found := player.search(search))["state"] != "completed":
         assignment = player.work()
         confirms = assignment["kind"] == "confirmation"
         player.report(assignment, 1, silu_is_better(assignment))
-        if confirms or not search["document"]["confirm"]:
+        if confirms or not found["document"]["confirm"]:
             files = {WEIGHTS: STAMP, SHAPES: shapes(assignment)}
             if assignment["export"] and onnx is None:
                 files[ONNX] = GRAPH
@@ -84,7 +92,6 @@ def run(
         result = {"test": {"test_accuracy": noisy(test)(assignment)}} if confirms else {}
         remark = f"seen\n{NO_ONNX}{onnx}" if assignment["export"] and onnx else ""
         player.end(assignment, message=remark, **result)
-    return str(search["id"])
 
 
 def unpacked(content: bytes) -> dict[str, bytes]:
@@ -183,6 +190,31 @@ def check_report(page: str, best: dict[str, Any]) -> None:
     assert len(drawings) == 3
     for svg in drawings:
         ElementTree.fromstring(svg)
+
+
+def test_the_documents_say_what_was_in_force_after_a_change(player: Player, served: Served) -> None:
+    search = run(player)
+
+    def changed(**changes: Any) -> tuple[dict[str, Any], str]:
+        answer = player.http.patch(f"/searches/{search}", json=changes)
+        assert answer.status_code == 200, answer.text
+        run_on(player, search)
+        with Client(served.url) as client:
+            files = unpacked(client.bundle(search))
+        return yaml.safe_load(files["search.yaml"]), files["report.html"].decode()
+
+    with Client(served.url) as client:
+        first = yaml.safe_load(unpacked(client.bundle(search))["search.yaml"])
+    assert first["budget"]["trials"] == 3
+
+    document, page = changed(budget={"trials": 5, "hours": 9}, parallel=1, priority=4)
+    in_force = {"trials": 5, "hours": 9.0, "gpu_hours": None, "failures": 5}
+    assert (document["budget"], document["parallel"], document["priority"]) == (in_force, 1, 4)
+    assert "trials: 5" in page
+    document, page = changed(name="renamed")
+    assert document["name"] == "renamed", "though no further trial has finished"
+    assert "<h1>renamed</h1>" in page
+    Search.model_validate(document)
 
 
 def test_what_could_not_be_exported_is_left_out_with_the_reason(
