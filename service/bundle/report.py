@@ -26,11 +26,17 @@ pre { overflow-x: auto; padding: 0.75rem; background: #8881; font-size: 0.85rem;
 """
 
 
-def report(material: Material, drawings: Mapping[str, Drawing], left_out: Mapping[str, str]) -> str:
+def report(
+    material: Material,
+    drawings: Mapping[str, Drawing],
+    left_out: Mapping[str, str],
+    run: Mapping[str, Any] | None,
+) -> str:
     """Return the page.
 
     Args:
         left_out: Files that the bundle lacks, with the reason of each.
+        run: What the training of the weights ran on, as a worker stores it; None if unknown.
     """
     parts = [
         f"<h1>{escape(material.name)}</h1>",
@@ -40,7 +46,7 @@ def report(material: Material, drawings: Mapping[str, Drawing], left_out: Mappin
         _ranking(material),
         *(_figure(drawing) for drawing in drawings.values()),
         _cost(material),
-        _environment(material),
+        _environment(material, run),
         _reproduction(material),
         _missing(left_out),
     ]
@@ -123,13 +129,33 @@ def _cost(material: Material) -> str:
     return "<h2>Cost</h2>" + _table(("trials", "state", "count"), rows, numbers={2}) + hours
 
 
-def _environment(material: Material) -> str:
+def _environment(material: Material, run: Mapping[str, Any] | None) -> str:
     versions: Mapping[str, str] = material.config.provenance["versions"]
     pinned = json.dumps(dict(material.pinned), indent=2)
     return (
         "<h2>Environment</h2>"
+        + _trained_on(material, run)
+        + "<p>The service that searched:</p>"
         + _table(("package", "version"), list(versions.items()))
         + f"<pre>{escape(pinned)}</pre>"
+    )
+
+
+def _trained_on(material: Material, run: Mapping[str, Any] | None) -> str:
+    """Say on what the network of the bundle was trained."""
+    if material.trial is None:
+        return "<p>This is the original network's config; no trial stands behind it.</p>"
+    if run is None:
+        return "<p>The trial stored nothing of what its training ran on.</p>"
+    environment = dict(run["environment"])
+    packages = environment.pop("packages", {})
+    found = {**environment, **packages, "resumed after epochs": run.get("resumed_at") or None}
+    rows = [(name, str(value)) for name, value in found.items() if value is not None]
+    return (
+        f"<p>The training of trial {escape(material.trial)}:</p>"
+        + _table(("what", "was"), rows)
+        + f"<p><code>actsearch rerun {escape(material.trial)}</code> trains it again and compares."
+        "</p>"
     )
 
 

@@ -10,7 +10,7 @@ from zipfile import ZIP_DEFLATED, ZipFile, ZipInfo
 import yaml
 from sqlalchemy.orm import Session
 
-from search_space.contract import NO_ONNX, ONNX, SHAPES, WEIGHTS
+from search_space.contract import NO_ONNX, ONNX, RUN, SHAPES, WEIGHTS
 from search_space.spec import to_data
 from search_space.standalone.generate import standalone
 from service.artifacts import ArtifactStore
@@ -25,6 +25,7 @@ from service.store.models import Search
 MANIFEST = "manifest.json"
 STANDALONE = "activations_standalone.py"
 
+_TAKEN = (WEIGHTS, SHAPES, ONNX, RUN)
 _VERSION = 1
 # Zip files know no time before; with one time for all, equal contents are equal files.
 _LONG_AGO = (1980, 1, 1, 0, 0, 0)
@@ -70,9 +71,9 @@ def write(
 
 
 def _stored(session: Session, store: ArtifactStore, trial: str | None) -> dict[str, bytes]:
-    """Return the contents of the trial's files that a bundle has, by name."""
+    """Return the contents of the trial's files that a bundle has or tells of, by name."""
     rows = [] if trial is None else trials.artifacts(session, trial)
-    return {row.name: store.read(row.sha256) for row in rows if row.name in (WEIGHTS, SHAPES, ONNX)}
+    return {row.name: store.read(row.sha256) for row in rows if row.name in _TAKEN}
 
 
 def _files(
@@ -89,9 +90,9 @@ def _files(
         files[STANDALONE] = standalone(material.config).encode()
     except ValueError as error:
         left_out[STANDALONE] = str(error)
-    shapes = json.loads(stored[SHAPES]) if SHAPES in stored else None
+    shapes, run = (json.loads(stored[n]) if n in stored else None for n in (SHAPES, RUN))
     drawings = draw(material, shapes)
-    files["report.html"] = report(material, drawings, left_out).encode()
+    files["report.html"] = report(material, drawings, left_out, run).encode()
     files["search.yaml"] = yaml.safe_dump(dict(material.document), sort_keys=False).encode()
     files["paper/methods.tex"] = methods(material).encode()
     files["paper/table.tex"] = table(material).encode()

@@ -14,7 +14,7 @@ import pytest
 import sqlalchemy as sa
 import yaml
 
-from search_space.contract import NO_ONNX, ONNX, SHAPES, WEIGHTS, read_config
+from search_space.contract import NO_ONNX, ONNX, RUN, SHAPES, WEIGHTS, read_config
 from search_space.search import Search
 from service.bundle.numbers import gain, spread
 from service.bundle.references import bibtex
@@ -30,6 +30,18 @@ Value = Callable[[dict[str, Any]], float]
 
 STAMP = b"the weights of a winner"
 GRAPH = b"its graph"
+ENVIRONMENT = {
+    "python": "3.11.9",
+    "packages": {"torch": "2.15.0+cu130", "numpy": "2.4.1"},
+    "machine": "Linux-6.8-x86_64",
+    "processor": "a <fast> processor",
+    "gpu": "NVIDIA H200",
+    "cuda": None,
+    "threads": 3,
+    "deterministic": True,
+    "code": None,
+    "commit": "0123456789abcdef",
+}
 NAME = "bundle <b>50 %</b> & more"
 
 
@@ -82,7 +94,8 @@ def run_on(
         confirms = assignment["kind"] == "confirmation"
         player.report(assignment, 1, silu_is_better(assignment))
         if confirms or not found["document"]["confirm"]:
-            files = {WEIGHTS: STAMP, SHAPES: shapes(assignment)}
+            ran_on = json.dumps({"environment": ENVIRONMENT, "resumed_at": 2}).encode()
+            files = {WEIGHTS: STAMP, SHAPES: shapes(assignment), RUN: ran_on}
             if assignment["export"] and onnx is None:
                 files[ONNX] = GRAPH
             for name, content in files.items():
@@ -190,6 +203,32 @@ def check_report(page: str, best: dict[str, Any]) -> None:
     assert len(drawings) == 3
     for svg in drawings:
         ElementTree.fromstring(svg)
+
+
+def cells(page: str) -> dict[str, str]:
+    """Return the second cell of every row with two, by the first."""
+    return dict(re.findall(r"<tr><td>([^<]*)</td><td>([^<]*)</td></tr>", page))
+
+
+def test_the_report_says_what_the_training_ran_on(
+    player: Player, served: Served, tmp_path: Path
+) -> None:
+    search = run(player, budget={"trials": 1}, confirm=None)
+    page = written(served, search, tmp_path, unconfirmed=True)["report.html"].decode()
+    found = cells(page)
+    assert found["torch"] == "2.15.0+cu130"
+    assert found["processor"] == "a &lt;fast&gt; processor"
+    assert (found["gpu"], found["threads"]) == ("NVIDIA H200", "3")
+    assert found["commit"] == "0123456789abcdef"
+    assert found["resumed after epochs"] == "2"
+    assert "cuda" not in found, "what is not known is not listed"
+    best = player.http.get(f"/searches/{search}/best").json()["ranking"][0]["trial"]
+    assert f"actsearch rerun {best}" in page
+
+    page = written(served, search, tmp_path, unconfirmed=False)["report.html"].decode()
+    assert "torch" not in cells(page)
+    assert "no trial stands behind" in page
+    assert "actsearch rerun" not in page
 
 
 def test_the_documents_say_what_was_in_force_after_a_change(player: Player, served: Served) -> None:
