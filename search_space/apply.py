@@ -80,9 +80,13 @@ def parameter_groups(
     """Return two optimizer groups: everything else, and the parameters of activations.
 
     Those of activations have `factor` times the rate and no decay, which would pull slopes
-    and tables to 0 and bounds together. They are found by the type of their module. There
-    are two groups even where one is empty, so that optimizers of all candidates of a search
-    look alike; torch's optimizers take an empty group.
+    and tables to 0 and bounds together. They are found by the type of their module. Both
+    groups have a rate and a decay of their own, so what the optimizer is given of either
+    changes nothing. There are two groups even where one is empty, so that optimizers of all
+    candidates of a search look alike; torch's optimizers take an empty group.
+
+    Args:
+        weight_decay: Of everything else.
     """
     learned = learned_parameters(model)
     own = set(learned)

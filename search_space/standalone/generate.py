@@ -34,16 +34,21 @@ _HEAD = '''\
     from activations_standalone import Phases, apply, parameter_groups, read_weights
 
     apply(model)  # or: start="learned" or "frozen", weights="weights.safetensors"
-    groups = parameter_groups(model, lr={rate:g} * LR, factor={factor:g})
-    optimizer = SGD(groups, lr=LR)
+    groups = parameter_groups(
+        model, lr={rate:g} * LR, weight_decay=WEIGHT_DECAY, factor={factor:g}
+    )
+    optimizer = SGD(groups)
     phases = Phases(model, optimizer, steps=EPOCHS * STEPS_PER_EPOCH, share={share:g})
-    ...
+    for images, labels in batches:
+        optimizer.zero_grad()
+        cross_entropy(model(images), labels).backward()
         optimizer.step()
         phases.step()
 
-`LR` is the recipe's learning rate; the numbers are what the search found. Apply before the
-optimizer is made, and decay no parameter of an activation: `parameter_groups` sees to that. For
-the trained network itself: `model.load_state_dict(read_weights("weights.safetensors"))`.
+`LR` and `WEIGHT_DECAY` are the recipe's; the numbers are what the search found. Apply before the
+optimizer is made. Give rate and decay to `parameter_groups`, not to the optimizer: each group has
+its own, and no parameter of an activation is decayed. For the trained network itself:
+`model.load_state_dict(read_weights("weights.safetensors"))`.
 
 This file was written by a program. Do not edit it; write it anew.
 """

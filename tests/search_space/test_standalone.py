@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from textwrap import dedent
 from types import ModuleType
 from typing import Any
 
@@ -14,6 +15,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from search_space.apply import apply, parameter_groups
 from search_space.catalog import CATALOG, check_fit
@@ -146,6 +148,45 @@ def test_a_plan_that_does_not_say_where_its_sites_are_is_refused(
     plan = SitePlan(tuple(replace(site, place=None) for site in config.plan.sites))
     with pytest.raises(ValueError, match=r"does not say where these sites are: :relu@1, "):
         standalone(replace(config, plan=plan))
+
+
+def example(file: ModuleType) -> str:
+    """Return the code that the head of the file shows."""
+    assert file.__doc__ is not None
+    return dedent(
+        "\n".join(line for line in file.__doc__.splitlines() if not line or line[:4] == "    ")
+    )
+
+
+def test_the_code_in_its_head_runs_and_decays_the_network_alone(
+    mixed: nn.Module, images: Tensor
+) -> None:
+    file = loaded(config_of(SPECS, mixed, images))
+    made = []
+    for decay in (0.0, 0.25):
+        torch.manual_seed(0)
+        names = {
+            "model": Mixed(),
+            "SGD": torch.optim.SGD,
+            "cross_entropy": F.cross_entropy,
+            "batches": [(images, torch.zeros(4, dtype=torch.long))],
+            "LR": 0.1,
+            "WEIGHT_DECAY": decay,
+            "EPOCHS": 1,
+            "STEPS_PER_EPOCH": 1,
+        }
+        exec(example(file), names)
+        made.append(names["optimizer"])
+    network, activations = (
+        [
+            torch.equal(one, other)
+            for one, other in zip(*(o.param_groups[i]["params"] for o in made), strict=True)
+            if one.dim() > 1 or i == 1
+        ]
+        for i in range(2)
+    )
+    assert not any(network)
+    assert all(activations)
 
 
 def test_learned_shapes_need_their_file(mixed: nn.Module, images: Tensor) -> None:
