@@ -25,7 +25,7 @@ def switch_step(share: float, total: int) -> int:
 def switch(model: nn.Module, optimizer: Optimizer) -> None:
     """Let everything in `model` that still collects statistics fit itself to them, and learn."""
     for module in phased_modules(model):
-        if module.collecting:
+        if module.collecting and not module.frozen:
             module.realign()
             # Momentum gathered for the old values would push the new ones astray.
             for parameter in module.parameters():

@@ -1,7 +1,7 @@
 """What the rest of the system may ask of an activation that learns."""
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -13,7 +13,24 @@ class LearnedActivation(nn.Module):
 
     Everything a subclass registers counts, a small network inside it included: none of it
     is decayed, and all of it has the activations' learning rate.
+
+    Attributes:
+        frozen: Whether it stays the function that it is, see `freeze`.
     """
+
+    frozen = False
+
+    def freeze(self) -> None:
+        """Stay the function that it is, also while the network around it trains.
+
+        Its parameters get no gradients, and what it has of statistics follows no batch: it
+        is in evaluation mode for good.
+        """
+        self.frozen = True
+        self.requires_grad_(False).eval()
+
+    def train(self, mode: bool = True) -> Self:
+        return super().train(mode and not self.frozen)
 
     def curve(self, x: Tensor, inputs: Tensor | None) -> Tensor:  # noqa: ARG002
         """Return the function of one number that this activation is, on a grid.

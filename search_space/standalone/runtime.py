@@ -46,7 +46,8 @@ def apply(
     Args:
         model: The network that was searched, with its own activations.
         start: `fresh` as the search started them; `learned` with the shapes it found;
-            `frozen` with those shapes, which then do not train.
+            `frozen` with those shapes, which then neither train nor follow the batches: each
+            activation stays the function that the trained network computes in evaluation.
         weights: The file `weights.safetensors`; needed unless `start` is `fresh`.
 
     Raises:
@@ -66,7 +67,7 @@ def apply(
         _take_shapes(model, read_weights(weights))
     if start == "frozen":
         for module in _learned(model).values():
-            module.requires_grad_(False)
+            module.freeze()
     return model
 
 

@@ -195,6 +195,75 @@ def test_learned_shapes_need_their_file(mixed: nn.Module, images: Tensor) -> Non
         file.apply(Mixed(), start="learned")
 
 
+LEARNED = ("acon_c", "meta_acon", "frelu", "pwlu", "acon_c", "meta_acon", "frelu")
+
+
+def trained(
+    images: Tensor, path: Path, *, steps: int = 6
+) -> tuple[ActivationConfig, dict[str, Tensor]]:
+    """Train a network whose activations all learn, and save it; return its tensors, too."""
+    model = chain(len(LEARNED))
+    specs = {str(2 * i + 1): ActivationSpec(name) for i, name in enumerate(LEARNED)}
+    config = config_of(specs, model, images)
+    train(apply(model, config, images), images, steps=steps)
+    save_file(model.state_dict(), path)
+    return config, model.state_dict()
+
+
+def chain(count: int) -> nn.Sequential:
+    layers = [(nn.Conv2d(3 if i == 0 else 8, 8, 1), nn.ReLU()) for i in range(count)]
+    return nn.Sequential(*(layer for pair in layers for layer in pair))
+
+
+def train(model: nn.Module, images: Tensor, *, steps: int, file: ModuleType | None = None) -> None:
+    """Train on other images in every step, with what the file has if there is one."""
+    groups = parameter_groups if file is None else file.parameter_groups
+    optimizer = torch.optim.SGD(groups(model, lr=0.05))
+    phases = (Phases if file is None else file.Phases)(model, optimizer, steps=steps)
+    model.train()
+    for _ in range(steps):
+        optimizer.zero_grad()
+        model(images + torch.randn_like(images)).square().mean().backward()
+        optimizer.step()
+        phases.step()
+
+
+@pytest.mark.parametrize("start", ["learned", "frozen"])
+def test_learned_shapes_are_exactly_those_of_the_file(
+    start: str, images: Tensor, tmp_path: Path
+) -> None:
+    config, tensors = trained(images, tmp_path / "w")
+    file, model = loaded(config), chain(len(LEARNED))
+    fresh = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    file.apply(model, start=start, weights=tmp_path / "w")
+    state = model.state_dict()
+    own = state.keys() - fresh.keys()
+    assert own == tensors.keys() - fresh.keys()
+    assert all(torch.equal(state[name], tensors[name]) for name in own)
+    assert all(torch.equal(state[name], tensor) for name, tensor in fresh.items())
+
+
+@pytest.mark.parametrize("steps", [6, 0])
+def test_what_is_frozen_stays_the_same_function_while_the_network_trains(
+    steps: int, images: Tensor, tmp_path: Path
+) -> None:
+    config, _ = trained(images, tmp_path / "w", steps=steps)
+    file, model = loaded(config), chain(len(LEARNED))
+    file.apply(model, start="frozen", weights=tmp_path / "w")
+    probes = torch.randn(4, 8, 12, 12)
+    activations = [model[2 * i + 1] for i in range(len(LEARNED))]
+
+    def seen() -> list[Tensor]:
+        state = [tensor.clone() for one in activations for tensor in one.state_dict().values()]
+        return [*state, *(one(probes) for one in activations)]
+
+    model.eval()
+    before, convolution = seen(), model[0].weight.detach().clone()
+    train(model, images, steps=6, file=file)
+    assert not torch.equal(model[0].weight, convolution), "the network itself trains"
+    torch.testing.assert_close(seen(), before, rtol=0, atol=0)
+
+
 def test_shapes_of_another_network_are_refused(
     mixed: nn.Module, images: Tensor, tmp_path: Path
 ) -> None:
