@@ -1,11 +1,11 @@
 """Putting the activations of a candidate into a network, in place."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from operator import attrgetter
 from typing import Any, Literal
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from search_space import catalog
 from search_space.activations.learned import learned_parameters
@@ -13,8 +13,9 @@ from search_space.build import build, has_fused_twin
 from search_space.errors import NoSuchSite, SitesDiffer
 from search_space.originals import module_spec
 from search_space.placing import put, shield
-from search_space.sites import Call, probe
-from search_space.spec import ActivationConfig, ActivationSpec, Candidate, SitePlan
+from search_space.selfcheck import SelfCheck, outputs
+from search_space.sites import Call, probe, restored
+from search_space.spec import ActivationConfig, ActivationSpec, Candidate, Site, SitePlan
 from search_space.transfer import Match, transfer
 
 Assignment = Mapping[str, ActivationSpec] | Candidate | ActivationConfig
@@ -27,6 +28,7 @@ def apply(
     *,
     match: Match | Literal["exact"] = "exact",
     fused: bool = False,
+    check: bool = True,
 ) -> nn.Module:
     """Put the activations of `candidate` into `model`, in place, and return it.
 
@@ -44,6 +46,9 @@ def apply(
             `depth`, see `search_space.transfer`. Its gain was not measured there.
         fused: Compute those that have a fused twin by its kernel; parameters and their names
             are the same.
+        check: Run the network in evaluation three times more: as it is given, with its
+            original activations at their new places, which must give the same numbers, and
+            with the new ones, which must give finite numbers of the same shapes.
 
     Raises:
         NoSuchSite: If one id is not a site of the network.
@@ -52,6 +57,7 @@ def apply(
         UnknownActivation: If the catalogue does not hold a name.
         BadParameter: If a parameter, share or start is not one of the activation's.
         UnfitActivation: If an activation cannot stand at its site.
+        ApplyFails: If the check fails. The network is not to be used any more.
     """
     found = probe(model, example_batch)
     if match != "exact":
@@ -68,9 +74,13 @@ def apply(
     modules = {
         id: _module(spec, found.calls[id], dtype, fused=fused) for id, spec in changed.items()
     }
-    put(model, modules, [call.site for call in found.calls.values()])
+    sites = [call.site for call in found.calls.values()]
+    proof = _self_check(model, modules, sites, example_batch) if check else None
+    put(model, modules, sites)
     # Activation modules call functions, too.
     shield(model, lambda path, module: path in found.callers or module_spec(module) is not None)
+    if proof is not None:
+        proof()
     return model
 
 
@@ -122,6 +132,22 @@ def _check_same(expected: SitePlan, found: SitePlan) -> None:
     mis_sized = [id for id in both if sizes(theirs[id]) != sizes(ours[id])]
     if missing or extra or mis_sized:
         raise SitesDiffer(missing, extra, mis_sized)
+
+
+def _self_check(
+    model: nn.Module, modules: Mapping[str, nn.Module], sites: Sequence[Site], example_batch: Any
+) -> SelfCheck:
+    originals = {site.id: site for site in sites}
+
+    def original(id: str) -> nn.Module:
+        site = originals[id]
+        return build(site.original_spec, channels=site.channels, channel_dim=site.channel_dim)
+
+    def run() -> list[Tensor]:
+        with restored(model), torch.compiler.set_stance("force_eager"):
+            return outputs(model, example_batch)
+
+    return SelfCheck(model, modules, sites, original, run)
 
 
 def _floating_dtype(model: nn.Module) -> torch.dtype:

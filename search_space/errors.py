@@ -107,6 +107,17 @@ class CannotTransfer(SearchSpaceError, ValueError):
     """The sites of a config cannot be paired with those of a network in the way asked for."""
 
 
+class ApplyFails(SearchSpaceError, ArithmeticError):
+    """A network with other activations does not compute what it should."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(what)
+        self.what = what
+
+    def __str__(self) -> str:
+        return f"the network does not bear the swap of its activations: {self.what}"
+
+
 class FoldDiffers(SearchSpaceError, ArithmeticError):
     """A folded network computes something else than the network that was folded."""
 

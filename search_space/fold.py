@@ -6,7 +6,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_linear_bn_weights
-from torch.utils._pytree import tree_leaves
 
 from search_space.activations.acon import AconC, MetaAcon
 from search_space.activations.learned import LearnedActivation
@@ -17,7 +16,7 @@ from search_space.activations.pwlu_table import tabulate
 from search_space.activations.shape import along_channels, working_dtype
 from search_space.activations.swish import AconA, AconB
 from search_space.errors import FoldDiffers
-from search_space.sites import arguments
+from search_space.selfcheck import difference, outputs
 
 
 def fold(model: nn.Module, example_batch: Any) -> nn.Module:
@@ -34,37 +33,19 @@ def fold(model: nn.Module, example_batch: Any) -> nn.Module:
         FoldDiffers: If an output changes by more than rounding; the model is then unfolded.
     """
     model.eval()
-    before = _outputs(model, example_batch)
+    before = outputs(model, example_batch)
     paths = dict(model.named_modules(remove_duplicate=False))
     forms = {module: _form(module) for module in paths.values()}
     folded = {path: form for path, module in paths.items() if (form := forms[module])}
     _set(model, folded)
-    try:
-        _compare(before, _outputs(model, example_batch))
-    except FoldDiffers:
+    off, allowed = difference(before, outputs(model, example_batch))
+    if off > allowed:
         _set(model, {path: paths[path] for path in folded})
-        raise
+        raise FoldDiffers(off, allowed)
     for module in model.modules():
         if isinstance(module, LearnedActivation):
             module.requires_grad_(False)
     return model
-
-
-def _outputs(model: nn.Module, example_batch: Any) -> list[Tensor]:
-    args, kwargs = arguments(example_batch)
-    with torch.no_grad():
-        leaves = tree_leaves(model(*args, **kwargs))
-    return [leaf for leaf in leaves if isinstance(leaf, Tensor) and leaf.is_floating_point()]
-
-
-def _compare(before: list[Tensor], after: list[Tensor]) -> None:
-    """Raise `FoldDiffers` unless all numbers agree to half the digits of their dtype."""
-    for old, new in zip(before, after, strict=True):
-        allowed = torch.finfo(old.dtype).eps ** 0.5
-        wide = old.double()
-        difference = float((new.double() - wide).abs().max() / wide.abs().max().clamp_min(1e-12))
-        if not difference <= allowed:
-            raise FoldDiffers(difference, allowed)
 
 
 def _set(model: nn.Module, modules: Mapping[str, nn.Module]) -> None:

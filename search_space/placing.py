@@ -24,6 +24,19 @@ def put(model: nn.Module, modules: Mapping[str, nn.Module], sites: Iterable[Site
         _close_short_cuts(model)
 
 
+def standing(model: nn.Module, place: Place | None) -> nn.Module | None:
+    """Return the module that computes the call at a place; None where it is a function's."""
+    if place is None:
+        return None
+    if place.target is not None:
+        module = model.get_submodule(place.target)
+        return module[place.number - 1] if isinstance(module, PerCall) else module
+    covering = model.get_submodule(place.owner).__dict__.get("forward")
+    if not isinstance(covering, Substitution):
+        return None
+    return covering.standing_in(place.function, place.number)[0]
+
+
 def shield(model: nn.Module, calls_functions: Callable[[str, nn.Module], bool]) -> None:
     """Cover whatever calls an activation function inside an owner that counts such calls.
 

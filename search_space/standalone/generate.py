@@ -1,6 +1,6 @@
 """Writes the standalone file of a config. Loads no torch: it reads the modules it takes from."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from search_space.catalog import CATALOG, changes, lookup
 from search_space.spec import ActivationConfig, ActivationSpec, Site
@@ -25,15 +25,17 @@ _INSTEAD = {
     ),
 }
 
+_Specs = Mapping[str, tuple[ActivationSpec, Site]]
+
 # What the file defines itself.
-_TABLES = ("SITES", "ACTIVATIONS", "STARTS")
+_TABLES = ("SITES", "ACTIVATIONS", "ORIGINALS", "STARTS")
 
 _HEAD = '''\
 """Activations for {task}, found by Activation Search{verdict}. Needs torch, and nothing else.
 
     from activations_standalone import Phases, apply, parameter_groups, read_weights
 
-    apply(model)  # or: start="learned" or "frozen", weights="weights.safetensors"
+    apply(model, example=images)  # or: start="learned" or "frozen", weights="weights.safetensors"
     groups = parameter_groups(
         model, lr={rate:g} * LR, weight_decay=WEIGHT_DECAY, factor={factor:g}
     )
@@ -46,9 +48,9 @@ _HEAD = '''\
         phases.step()
 
 `LR` and `WEIGHT_DECAY` are the recipe's; the numbers are what the search found. Apply before the
-optimizer is made. Give rate and decay to `parameter_groups`, not to the optimizer: each group has
-its own, and no parameter of an activation is decayed. For the trained network itself:
-`model.load_state_dict(read_weights("weights.safetensors"))`.
+optimizer is made; with an `example` it checks itself. Give rate and decay to `parameter_groups`,
+not to the optimizer: each group has its own, and no parameter of an activation is decayed. For
+the trained network itself: `model.load_state_dict(read_weights("weights.safetensors"))`.
 
 This file was written by a program. Do not edit it; write it anew.
 """
@@ -77,10 +79,16 @@ def standalone(config: ActivationConfig) -> str:
         if site.id in config.candidate.sites and changes(config.candidate.sites[site.id], site)
     }
     starts = _starts(spec for spec, _ in specs.values())
-    kinds = [*starts, *(spec.name for spec, _ in specs.values())]
+    originals = {
+        id: (site.original_spec, site)
+        for id, (_, site) in specs.items()
+        if site.place is not None and site.place.target is None
+    }
+    called = (spec.name for spec, _ in (*specs.values(), *originals.values()))
+    kinds = [*starts, *called]
     roots = [*_ROOTS, *dict.fromkeys(map(_class, kinds))]
     text = gather(roots, instead=_INSTEAD, left_out=_TABLES)
-    return _head(config) + text + _tables(sites, specs, starts)
+    return _head(config) + text + _tables(sites, specs, originals, starts)
 
 
 def _starts(specs: Iterable[ActivationSpec]) -> list[str]:
@@ -106,15 +114,17 @@ def _head(config: ActivationConfig) -> str:
     )
 
 
-def _tables(
-    sites: list[Site], specs: dict[str, tuple[ActivationSpec, Site]], starts: list[str]
-) -> str:
+def _tables(sites: list[Site], specs: _Specs, originals: _Specs, starts: Iterable[str]) -> str:
     """Return the values of what the gathered code declares."""
-    made = (f"    {id!r}: lambda: {_call(*pair)},\n" for id, pair in specs.items())
+    made, replaced = (
+        (f"    {id!r}: lambda: {_call(*pair)},\n" for id, pair in some.items())
+        for some in (specs, originals)
+    )
     functions = (f"    {name!r}: {_class(name).name},\n" for name in starts)
     return (
         "\n\nSITES = (\n" + "".join(f"    {site!r},\n" for site in sites) + ")\n"
         "ACTIVATIONS = {\n" + "".join(made) + "}\n"
+        "ORIGINALS = {\n" + "".join(replaced) + "}\n"
         "STARTS = {\n" + "".join(functions) + "}\n"
     )
 

@@ -2,14 +2,16 @@
 
 import json
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
 from search_space.activations.learned import LearnedActivation
 from search_space.placing import put, shield
+from search_space.selfcheck import SelfCheck, outputs
 from search_space.spec import Site
 
 # How a model's activations begin.
@@ -19,6 +21,8 @@ Start = Literal["fresh", "learned", "frozen"]
 # A file has its own.
 SITES: tuple[Site, ...] = ()
 ACTIVATIONS: Mapping[str, Callable[[], nn.Module]] = {}
+# What the network computed at those of them that are calls of a function.
+ORIGINALS: Mapping[str, Callable[[], nn.Module]] = {}
 
 _DTYPES = {
     "F64": torch.float64,
@@ -35,7 +39,11 @@ _DTYPES = {
 
 
 def apply(
-    model: nn.Module, *, start: Start = "fresh", weights: str | Path | None = None
+    model: nn.Module,
+    *,
+    start: Start = "fresh",
+    weights: str | Path | None = None,
+    example: Any = None,
 ) -> nn.Module:
     """Put the activations into `model`, in place, and return it.
 
@@ -49,15 +57,24 @@ def apply(
             `frozen` with those shapes, which then neither train nor follow the batches: each
             activation stays the function that the trained network computes in evaluation.
         weights: The file `weights.safetensors`; needed unless `start` is `fresh`.
+        example: A batch: a tensor, a tuple or list of positional or a mapping of keyword
+            arguments. Given one, the network runs on it in evaluation: as it is given, with its
+            original activations at their new places, which must give the same numbers, and
+            with the new ones, which must give finite numbers of the same shapes.
 
     Raises:
         ValueError: If the network lacks a site, or the weights are missing or do not fit.
+        ApplyFails: If the check on `example` fails. The network is not to be used any more.
     """
     missing = [site.id for site in SITES if not _reaches(model, site)]
     if missing:
         raise ValueError(f"the network has no site {', '.join(missing)}")
     first = next((p for p in model.parameters() if p.dtype.is_floating_point), torch.zeros(()))
     modules = {id: make().to(first.device, first.dtype) for id, make in ACTIVATIONS.items()}
+    check = None
+    if example is not None:
+        run = partial(outputs, model, example)
+        check = SelfCheck(model, modules, SITES, lambda id: ORIGINALS[id](), run)
     put(model, modules, SITES)
     # Whatever runs inside a module whose calls are counted keeps its own calls to itself.
     shield(model, lambda *_: True)
@@ -68,6 +85,8 @@ def apply(
     if start == "frozen":
         for module in _learned(model).values():
             module.freeze()
+    if check is not None:
+        check()
     return model
 
 

@@ -9,12 +9,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from search_space import apply as applying
+from search_space import selfcheck
 from search_space.activations.acon import AconC, MetaAcon
 from search_space.activations.fixed import SiLU
 from search_space.activations.learned import phased_modules
 from search_space.activations.pwlu import PWLU
 from search_space.apply import apply, parameter_groups
-from search_space.errors import BadParameter, NoSuchSite, SitesDiffer, UnfitActivation
+from search_space.errors import ApplyFails, BadParameter, NoSuchSite, SitesDiffer, UnfitActivation
 from search_space.sites import find_sites
 from search_space.spec import ActivationConfig, ActivationSpec, Candidate
 from tests.search_space.conftest import MIXED_SITES, Block, Mixed
@@ -372,6 +374,52 @@ def test_an_activation_that_does_not_fit_is_refused() -> None:
     model, x = nn.Sequential(nn.Linear(8, 4), nn.ReLU()), torch.randn(2, 5, 8)
     with pytest.raises(UnfitActivation, match="meta_acon does not fit the site '1'"):
         apply(model, {"1": ActivationSpec("meta_acon")}, x)
+
+
+class Suspicious(nn.Module):
+    """Looks at the type of its activation."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.act = nn.ReLU()
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.act(x)
+        return y if type(self.act) is nn.ReLU else 1.01 * y
+
+
+def test_a_swap_that_changes_more_than_the_activations_is_found(images: Tensor) -> None:
+    with pytest.raises(ApplyFails, match=r"off by 0\.01 of the largest"):
+        apply(Suspicious(), {"act": ActivationSpec("silu")}, images)
+    apply(Suspicious(), {"act": ActivationSpec("silu")}, images, check=False)
+
+
+def test_numbers_that_are_finite_no_more_are_found(images: Tensor) -> None:
+    model = nn.Sequential(nn.ReLU())
+    with pytest.raises(ApplyFails, match="not finite where all were"):
+        apply(model, {"0": ActivationSpec("relu_squared")}, 1e25 * images)
+
+
+def test_the_check_sees_every_way_to_call_an_activation_as_the_original_does(
+    mixed: nn.Module, images: Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs: list[list[Tensor]] = []
+
+    def noted(model: nn.Module, example_batch: Tensor) -> list[Tensor]:
+        runs.append(selfcheck.outputs(model, example_batch))
+        return runs[-1]
+
+    monkeypatch.setattr(applying, "outputs", noted)
+    expected = copy.deepcopy(mixed).eval()(images)
+    for name in ("acon_c", "elu"):
+        ids = [site.id for site in find_sites(mixed, images).sites]
+        apply(mixed.train(), dict.fromkeys(ids, ActivationSpec(name)), images)
+    first, second = runs[:3], runs[3:]
+    assert torch.equal(first[0][0], expected)
+    assert torch.equal(first[1][0], expected)
+    assert not torch.allclose(first[2][0], expected)
+    assert torch.equal(second[0][0], first[2][0])
+    assert mixed.training
 
 
 def test_activation_parameters_have_their_own_group(applied: nn.Module) -> None:

@@ -1,5 +1,6 @@
 """The standalone file: it computes and trains what `apply` does, without anything of ours."""
 
+import copy
 import json
 import shutil
 import subprocess
@@ -150,6 +151,28 @@ def test_a_plan_that_does_not_say_where_its_sites_are_is_refused(
         standalone(replace(config, plan=plan))
 
 
+def test_given_an_example_it_checks_itself(
+    mixed: nn.Module, images: Tensor, tmp_path: Path
+) -> None:
+    file = loaded(config_of(SPECS, mixed, images))
+    model = Mixed()
+    checked = file.apply(copy.deepcopy(model), example=images)
+    assert checked.training
+    same_state(file.apply(model), checked)
+    assert torch.equal(model.eval()(images), checked.eval()(images))
+
+    class Suspicious(Mixed):
+        def forward(self, x: Tensor) -> Tensor:
+            return super().forward(x) * (1.0 if type(self.act) is nn.SiLU else 2.0)
+
+    with pytest.raises(file.ApplyFails, match=r"off by 1 of the largest"):
+        file.apply(Suspicious(), example=images)
+    state = file.apply(Mixed()).state_dict()
+    save_file({name: tensor * torch.nan for name, tensor in state.items()}, tmp_path / "w")
+    with pytest.raises(file.ApplyFails, match="not finite where all were"):
+        file.apply(Mixed(), start="learned", weights=tmp_path / "w", example=images)
+
+
 def example(file: ModuleType) -> str:
     """Return the code that the head of the file shows."""
     assert file.__doc__ is not None
@@ -167,6 +190,7 @@ def test_the_code_in_its_head_runs_and_decays_the_network_alone(
         torch.manual_seed(0)
         names = {
             "model": Mixed(),
+            "images": images,
             "SGD": torch.optim.SGD,
             "cross_entropy": F.cross_entropy,
             "batches": [(images, torch.zeros(4, dtype=torch.long))],

@@ -1,0 +1,130 @@
+"""Whether a network computes what it did before something in it was put in place of another."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
+
+from search_space.errors import ApplyFails
+from search_space.placing import standing
+from search_space.sites import arguments
+from search_space.spec import Site
+
+
+class SelfCheck:
+    """Shows that swapping activations changes nothing else. Made before, called after.
+
+    Args:
+        modules: What will be put into `model`, by the id of its site.
+        sites: All sites of the network, with their places.
+        original: Makes the function that a site calls, where no module of the network does.
+        run: Runs the network, and returns what it gives.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        modules: Mapping[str, nn.Module],
+        sites: Iterable[Site],
+        original: Callable[[str], nn.Module],
+        run: Callable[[], list[Tensor]],
+    ) -> None:
+        places = {site.id: site.place for site in sites}
+        there = {id: standing(model, places[id]) for id in modules}
+        made = {id: original(id) if module is None else module for id, module in there.items()}
+        self._pairs = [(module, made[id]) for id, module in modules.items()]
+        self._run = run
+        self._before = run()
+
+    def __call__(self) -> None:
+        """Run the network with its originals at their new places, then as it is.
+
+        Raises:
+            ApplyFails: If the first gives other numbers than before, or the second numbers of
+                another shape, or such as are not finite where all were.
+        """
+        with ExitStack() as stack:
+            for module, original in self._pairs:
+                stack.enter_context(_computing(module, original))
+            off, allowed = difference(self._before, self._run())
+        if off > allowed:
+            raise ApplyFails(
+                "with its own activations at their new places it gives numbers that are off by "
+                f"{off:.3g} of the largest, more than {allowed:.3g}: something besides the calls "
+                "depends on what is called"
+            )
+        after = self._run()
+        if _shapes(after) != _shapes(self._before):
+            raise ApplyFails(f"it gives {_shapes(after)} where it gave {_shapes(self._before)}")
+        if _all_finite(self._before) and not _all_finite(after):
+            raise ApplyFails("it gives numbers that are not finite where all were")
+
+
+def outputs(model: nn.Module, example_batch: Any) -> list[Tensor]:
+    """Return what `model` gives in evaluation: its floating tensors. It draws equal numbers."""
+    args, kwargs = arguments(example_batch)
+    modes = [(module, module.training) for module in model.modules()]
+    devices = {p.device.index for p in model.parameters() if p.device.type == "cuda"}
+    model.eval()
+    try:
+        with torch.no_grad(), torch.random.fork_rng(devices=sorted(devices)):
+            torch.manual_seed(0)
+            leaves = tree_leaves(model(*args, **kwargs))
+    finally:
+        for module, training in modes:
+            module.training = training
+    return [leaf for leaf in leaves if isinstance(leaf, Tensor) and leaf.is_floating_point()]
+
+
+def difference(before: list[Tensor], after: list[Tensor]) -> tuple[float, float]:
+    """Return by how much of the largest number two runs differ, and what rounding allows.
+
+    That is half the digits of the dtype. Infinite where shapes differ; NaN is equal to NaN.
+    """
+    if _shapes(before) != _shapes(after):
+        return float("inf"), 0.0
+    off, allowed = 0.0, 0.0
+    for old, new in zip(before, after, strict=True):
+        one, other = old.double(), new.double()
+        same = (one == other) | (one.isnan() & other.isnan())
+        largest = one.abs().masked_fill(~one.isfinite(), 0).flatten()
+        apart = (other - one).abs().masked_fill(same, 0).flatten()
+        if apart.numel():
+            # What turned into NaN is no rounding.
+            share = (apart.max() / largest.max().clamp_min(1e-12)).nan_to_num(nan=float("inf"))
+            off = max(off, float(share))
+            allowed = max(allowed, torch.finfo(old.dtype).eps ** 0.5)
+    return off, allowed
+
+
+def _shapes(tensors: list[Tensor]) -> list[tuple[int, ...]]:
+    return [tuple(tensor.shape) for tensor in tensors]
+
+
+def _all_finite(tensors: list[Tensor]) -> bool:
+    return all(bool(tensor.isfinite().all()) for tensor in tensors)
+
+
+@contextmanager
+def _computing(module: nn.Module, original: nn.Module) -> Iterator[None]:
+    """Let `module` compute what `original` does in evaluation, for a while."""
+
+    def forward(x: Tensor) -> Tensor:
+        # The function that an original calls is no call of the network's own.
+        with torch._C.DisableTorchFunction():
+            y: Tensor = original.forward(x)
+        return y
+
+    covering, training = module.__dict__.get("forward"), original.training
+    module.forward = forward
+    original.eval()
+    try:
+        yield
+    finally:
+        original.train(training)
+        del module.forward
+        if covering is not None:
+            module.forward = covering
