@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Literal
 
+from search_space.catalog import changes
 from search_space.errors import CannotTransfer
 from search_space.spec import ActivationConfig, Site, SitePlan
 
@@ -19,14 +20,18 @@ def transfer(config: ActivationConfig, plan: SitePlan, match: Match) -> Activati
             with its number, so there must be as many. `depth`: the nearest by relative depth,
             within the stage of the same number where the networks have as many stages.
 
+    An activation at a gate goes to the gate of its name, and only by `name`.
+
     Raises:
-        CannotTransfer: If no site, or not every site that must, finds one.
+        CannotTransfer: If no site, or not every site that must, finds one; or if an activation
+            at a gate finds none.
     """
     pairs = _PAIRINGS[match](config.plan.sites, plan.sites)
     if not pairs:
         ids = [site.id for site in plan.sites]
         raise CannotTransfer(f"no site of the config is among those of the network: {ids}")
     specs = config.candidate.sites
+    pairs = {**pairs, **_gates(config, plan, match)}
     return ActivationConfig(
         candidate=replace(
             config.candidate,
@@ -36,7 +41,12 @@ def transfer(config: ActivationConfig, plan: SitePlan, match: Match) -> Activati
         plan=plan,
         fingerprint=plan.fingerprint,
         provenance={
-            "transfer": {"match": match, "fingerprint": config.fingerprint, "sites": dict(pairs)},
+            "transfer": {
+                "match": match,
+                "task": dict(config.task),
+                "fingerprint": config.fingerprint,
+                "sites": dict(pairs),
+            },
             "found": dict(config.provenance),
         },
     )
@@ -64,6 +74,20 @@ def _by_depth(old: Sequence[Site], new: Sequence[Site]) -> Mapping[str, str]:
         for index, site in enumerate(ours)
         if theirs
     }
+
+
+def _gates(config: ActivationConfig, plan: SitePlan, match: Match) -> Mapping[str, str]:
+    """Return each gate that the config changes, with itself."""
+    specs = config.candidate.sites
+    changed = [g.id for g in config.plan.gates if g.id in specs and changes(specs[g.id], g)]
+    if changed and match != "name":
+        raise CannotTransfer(
+            f"what is at gates is carried over by name alone: {', '.join(changed)}"
+        )
+    missing = [id for id in changed if id not in {gate.id for gate in plan.gates}]
+    if missing:
+        raise CannotTransfer(f"the network has no gate of the name: {', '.join(missing)}")
+    return {id: id for id in changed}
 
 
 def _stages(sites: Sequence[Site]) -> list[list[Site]]:

@@ -107,7 +107,11 @@ class Kept(Alone):
 
 @dataclass(frozen=True, slots=True)
 class _Job:
-    """What is trained, and where."""
+    """What is trained, and where.
+
+    Attributes:
+        transfer: How the config came from a network with other sites; None if it did not.
+    """
 
     task: FunctionTask
     settings: Mapping[str, Any]
@@ -116,6 +120,7 @@ class _Job:
     plan: SitePlan
     candidates: Mapping[str, Candidate]
     output: Path
+    transfer: Mapping[str, Any] | None
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -172,7 +177,17 @@ def _job(options: argparse.Namespace) -> _Job:
     rate = found.training.learning_rate_factor
     tuned = replace(original, training=replace(original.training, learning_rate_factor=rate))
     candidates = {WINNER: found, ORIGINAL: original} | ({TUNED: tuned} if tuned != original else {})
-    return _Job(task, settings, place, metric, plan, candidates, options.output)
+    carried = _transfer(config)
+    return _Job(task, settings, place, metric, plan, candidates, options.output, carried)
+
+
+def _transfer(config: ActivationConfig) -> Mapping[str, Any] | None:
+    """Return from what task a config was carried over, by what match, and which sites found one."""
+    told = config.provenance.get("transfer")
+    if told is None:
+        return None
+    named = {name: told.get(name) for name in ("match", "task", "sites")}
+    return {**named, "of": len(config.plan.sites)}
 
 
 def _config(path: Path) -> ActivationConfig:
@@ -258,13 +273,15 @@ def _done(notes: Path, job: _Job) -> set[tuple[str, int]]:
         "candidates": hashlib.sha256(
             canonical_json({k: to_data(v) for k, v in job.candidates.items()}).encode()
         ).hexdigest(),
+        **({} if job.transfer is None else {"transfer": job.transfer}),
     }
     if not notes.is_file():
         _write(notes, (json.dumps(what) + "\n").encode())
         return set()
     first, *lines = [json.loads(line) for line in notes.read_text().splitlines()]
     if first != what:
-        differing = ", ".join(key for key in what if first.get(key) != what[key])
+        keys = dict.fromkeys([*what, *first])
+        differing = ", ".join(key for key in keys if first.get(key) != what.get(key))
         reason = f"it holds trainings of another {differing}; name another folder"
         raise CannotRetrain(f"--output {job.output}", reason)
     return {(line["label"], line["seed"]) for line in lines}

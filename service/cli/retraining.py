@@ -86,6 +86,7 @@ def _result(output: Path, seeds: int) -> dict[str, Any]:
     return {
         "task": first["task"],
         "metric": first["metric"],
+        "transfer": first.get("transfer"),
         "claim": _claim(first, comparisons, len(values.get(_WINNER, ()))),
         "holds": bool(comparisons and comparisons[0].holds and comparisons[0].difference > 0),
         "comparisons": [
@@ -113,8 +114,22 @@ def _compared(values: Mapping[str, Sequence[float]], *, maximize: bool) -> list[
 
 
 def _claim(first: Mapping[str, Any], comparisons: Sequence[Comparison], seeds: int) -> str:
+    carried = _carried(first.get("transfer"))
     if not comparisons:
-        return "not judged: a verdict needs two trainings of each network that come to their end"
+        said = "not judged: a verdict needs two trainings of each network that come to their end"
+        return said + carried
     epochs = first["task"].get("epochs")
     cost = f"{seeds} seeds" + ("" if epochs is None else f", {epochs} epochs")
-    return word(comparisons, first["metric"], cost)
+    return word(comparisons, first["metric"], cost) + carried
+
+
+def _carried(transfer: Mapping[str, Any] | None) -> str:
+    """Say from where a config was carried over to a network with other sites; nothing if not."""
+    if transfer is None:
+        return ""
+    task = transfer["task"] or {"name": "another task"}
+    details = [f"{name} {value}" for name, value in task.items() if name != "name"]
+    return (
+        f"; a transfer, found on {', '.join([task['name'], *details])}: {len(transfer['sites'])} "
+        f"of {transfer['of']} sites took their activation from there, by {transfer['match']}"
+    )

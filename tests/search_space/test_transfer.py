@@ -1,5 +1,7 @@
 """Carrying a config to a network with other sites."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -91,6 +93,58 @@ def test_apply_carries_over_when_asked_and_only_then(images: Tensor) -> None:
     model = apply(network(5, 4, width=8), config, images, match="depth")
     assert [s.original for s in find_sites(model, images).sites][:3] == ["pwlu", "pwlu", "acon_c"]
     assert model(images).shape == (2, 8, 8, 8)
+
+
+class Gated(nn.Module):
+    """Has a gate beside each of its activations."""
+
+    def __init__(self, blocks: int) -> None:
+        super().__init__()
+        self.acts = nn.ModuleList(nn.ReLU() for _ in range(blocks))
+        self.gates = nn.ModuleList(nn.Sigmoid() for _ in range(blocks))
+
+    def forward(self, x: Tensor) -> Tensor:
+        for act, gate in zip(self.acts, self.gates, strict=True):
+            x = act(x) * gate(x)
+        return x
+
+
+def test_an_activation_at_a_gate_is_not_dropped(images: Tensor) -> None:
+    plan, larger = (find_sites(Gated(blocks), images) for blocks in (2, 3))
+    specs = {"acts.0": ActivationSpec("silu"), "gates.1": ActivationSpec("hardsigmoid")}
+    config = ActivationConfig(Candidate(specs), {"name": "t"}, plan, plan.fingerprint)
+    assert dict(transfer(config, larger, "name").candidate.sites) == specs
+    for match in ("order", "depth"):
+        with pytest.raises(CannotTransfer, match=r"gates.*by name alone: gates\.1$"):
+            transfer(config, plan, match)
+    smaller = find_sites(Gated(1), images)
+    with pytest.raises(CannotTransfer, match=r"no gate of the name: gates\.1$"):
+        transfer(config, smaller, "name")
+    kept = replace(config, candidate=Candidate({**specs, "gates.1": ActivationSpec("sigmoid")}))
+    assert names(transfer(kept, plan, "order")) == ["silu"]
+
+
+def test_what_resnet20_found_goes_to_resnet56_by_depth() -> None:
+    from workers.networks.cifar_resnet import CifarResNet
+
+    x = torch.randn(2, 3, 16, 16)
+    small, large = (CifarResNet(3, 10, depth=depth) for depth in (20, 56))
+    plan = find_sites(small, x)
+    stages = list(dict.fromkeys(site.stage for site in plan.sites))
+    offered = ("acon_c", "pwlu", "meta_acon")
+    specs = {s.id: ActivationSpec(offered[stages.index(s.stage)]) for s in plan.sites}
+    specs[plan.sites[0].id] = ActivationSpec("silu")
+    specs[plan.sites[-1].id] = ActivationSpec("gelu")
+    config = ActivationConfig(Candidate(specs), {"name": "t"}, plan, plan.fingerprint)
+    assert (len(plan.sites), len(find_sites(large, x).sites)) == (19, 55)
+
+    assert apply(large, config, x, match="depth")(x).shape == (2, 10)
+    there = find_sites(large, x).sites
+    assert len(there) == 55
+    assert (there[0].original, there[-1].original) == ("silu", "gelu")
+    assert [len([s for s in there if s.stage == stage]) for stage in stages] == [19, 18, 18]
+    by_stage = [{s.original for s in there if s.stage == stage} for stage in stages]
+    assert by_stage == [{"silu", "acon_c"}, {"pwlu"}, {"meta_acon", "gelu"}]
 
 
 def test_only_a_config_knows_its_sites(images: Tensor) -> None:

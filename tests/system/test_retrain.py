@@ -65,6 +65,8 @@ def test_a_config_is_trained_beside_the_original_and_judged(config: Path, tmp_pa
         "tuned original": 2,
     }
     assert "on test data, 2 seeds, 3 epochs" in result["claim"]
+    assert result["transfer"] is None
+    assert "transfer" not in result["claim"]
     assert result == json.loads((tmp_path / "retrained" / "result.json").read_text())
 
     weights = tmp_path / "retrained" / result["weights"]["winner, seed 1"]
@@ -76,6 +78,32 @@ def test_a_config_is_trained_beside_the_original_and_judged(config: Path, tmp_pa
     assert more.returncode == 0, more.stderr
     assert notes(tmp_path / "retrained")[: len(first)] == first
     assert "on test data, 3 seeds, 3 epochs" in more.stdout
+
+
+def test_a_transfer_is_called_one(tmp_path: Path) -> None:
+    deeper = nn.Sequential(*(nn.Sequential(nn.Linear(2, 2), nn.ReLU()) for _ in range(3)))
+    plan = find_sites(deeper, torch.zeros(2, 2))
+    names = ("silu", "gelu", "acon_c")
+    specs = {s.id: ActivationSpec(n) for s, n in zip(plan.sites, names, strict=True)}
+    source = {"name": "three-moons", "network": "deep"}
+    path = tmp_path / "activations.json"
+    found = ActivationConfig(Candidate(specs), source, plan, plan.fingerprint)
+    path.write_text(json.dumps(to_data(found)))
+    (tmp_path / "task.yaml").write_text("{name: two-moons, epochs: 1}")
+    options = ["--task", "task.yaml", "--seeds", "2", "--match"]
+    done = run(path, *options, "depth")
+    assert done.returncode == 0, done.stderr
+    said = (
+        "; a transfer, found on three-moons, network deep: 2 of 2 sites took their activation "
+        "from there, by depth\n"
+    )
+    assert said in done.stdout
+    result = json.loads((tmp_path / "retrained" / "result.json").read_text())
+    assert f"{result['claim']}\n" in done.stdout
+    pairs = {"1": "0.1", "3": "2.1"}
+    assert result["transfer"] == {"match": "depth", "task": source, "sites": pairs, "of": 2}
+    other = run(path, *options, "depth", "--epochs", "2")
+    assert other.returncode == 2
 
 
 def test_what_was_stopped_goes_on_and_comes_to_the_same(config: Path, tmp_path: Path) -> None:
