@@ -1,5 +1,6 @@
 """What a bundle tells, taken from the rows at one moment."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -7,15 +8,20 @@ from typing import Any
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from search_space.contract import TrialKind, test_metric
+from search_space.contract import FailureClass, test_metric
 from search_space.search import metric_in
 from search_space.spec import ActivationConfig
 from service import configs, confirmation, ranking, spending
 from service.documents import in_force
 from service.insight.history import history
 from service.schemas.results import BestAnswer
+from service.store import trials
 from service.store.models import Attempt, Search, Trial, TrialState
 from service.verdict import Sample
+
+REPLICATE = "replicate"
+INFEASIBLE = "infeasible"
+TRAINED = (TrialState.COMPLETED, TrialState.STOPPED, TrialState.FAILED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,24 +29,28 @@ class Counts:
     """How many of what.
 
     Attributes:
-        by_kind: Trials by kind and state, repeats left out; keys as `proposed`, `completed`.
+        by_kind: Trials by kind and state, repeats left out; keys as `proposed`, `completed`. A
+            leader on another seed is of the kind `REPLICATE`, and what failed before its first
+            step, because it breaks a limit, in the state `INFEASIBLE`.
         repeats: Proposals that were networks trained before, and cost nothing.
         failures: Attempts that failed, by class.
-        test_looks: Trainings that were evaluated on test data.
+        confirming: Trainings of the confirmation in force that began and ended, by label.
+        test_looks: Trainings that were evaluated on test data, of all confirmations.
     """
 
     by_kind: Mapping[tuple[str, str], int]
     repeats: int
     failures: Mapping[str, int]
+    confirming: Mapping[str, int]
     test_looks: int
 
-    def of(self, kind: TrialKind, *states: TrialState) -> int:
-        """Return how many trials of a kind there are, in some states or in all."""
-        return sum(
-            count
-            for (k, state), count in self.by_kind.items()
-            if k == kind and (not states or state in states)
-        )
+    def of(self, kind: str, *states: str) -> int:
+        """Return how many trials of a kind there are, in some states."""
+        return sum(self.by_kind.get((kind, state), 0) for state in states)
+
+    def trained(self, kind: str) -> int:
+        """Return how many trials of a kind were trained, each to whatever end."""
+        return self.of(kind, *TRAINED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,12 +117,16 @@ def gather(session: Session, search: Search, *, unconfirmed: bool) -> Material:
 
 def _counts(session: Session, search: Search) -> Counts:
     mine = Trial.search_id == search.id
-    rows = session.execute(
-        select(Trial.kind, Trial.state, func.count())
+    again = Trial.replicate_of.is_not(None)
+    columns = (Trial.kind, Trial.state, again, Trial.failure)
+    by_kind: Counter[tuple[str, str]] = Counter()
+    for kind, state, is_again, failure, count in session.execute(
+        select(*columns, func.count())
         .where(mine, Trial.repeat_of.is_(None), Trial.number.is_not(None))
-        .group_by(Trial.kind, Trial.state)
-        .order_by(Trial.kind, Trial.state)
-    )
+        .group_by(*columns)
+    ):
+        breaks = failure == FailureClass.INFEASIBLE
+        by_kind[REPLICATE if is_again else kind, INFEASIBLE if breaks else state] += count
     failures = session.execute(
         select(Attempt.failure, func.count())
         .join(Trial, Trial.id == Attempt.trial_id)
@@ -120,11 +134,17 @@ def _counts(session: Session, search: Search) -> Counts:
         .group_by(Attempt.failure)
         .order_by(Attempt.failure)
     )
+    confirming = Counter(
+        trial.label or ""
+        for trial in trials.confirmations(session, search)
+        if trial.state in TRAINED
+    )
     tests = session.scalars(select(Trial.test).where(mine, Trial.test.is_not(None)))
     repeats = select(func.count()).where(mine, Trial.repeat_of.is_not(None))
     return Counts(
-        by_kind={(kind, state): count for kind, state, count in rows},
+        by_kind=dict(sorted(by_kind.items())),
         repeats=session.scalar(repeats) or 0,
         failures={str(failure): count for failure, count in failures},
+        confirming=confirming,
         test_looks=sum(test is not None for test in tests),
     )

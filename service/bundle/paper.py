@@ -4,11 +4,11 @@ from collections.abc import Iterable, Mapping
 
 from search_space.contract import TrialKind
 from search_space.search import weights_in
-from service.bundle.material import Material
+from service.bundle.material import INFEASIBLE, REPLICATE, Material
 from service.bundle.numbers import gain, interval, one, spread
 from service.bundle.references import keys
-from service.confirmation import WINNER
-from service.store.models import TrialState
+from service.confirmation import SHORTLIST, SPREAD
+from service.store.models import UNFINISHED, TrialState
 
 _LATEX = str.maketrans(
     {
@@ -78,15 +78,30 @@ def _searched(material: Material) -> Iterable[str]:
 
 def _counted(material: Material) -> Iterable[str]:
     counts, kind = material.counts, TrialKind.PROPOSED
-    failed = ", ".join(f"{count} {name}" for name, count in counts.failures.items())
     yield (
-        f"{counts.of(kind)} candidates were trained, {counts.of(kind, TrialState.COMPLETED)} to "
-        f"the end, {counts.of(kind, TrialState.STOPPED)} stopped early, "
+        f"{_were(counts.trained(kind), 'candidate')} trained, "
+        f"{counts.of(kind, TrialState.COMPLETED)} to the end, "
+        f"{counts.of(kind, TrialState.STOPPED)} stopped early, "
         f"{counts.of(kind, TrialState.FAILED)} failed; {counts.repeats} further proposals "
-        f"repeated one of them and were not trained. Beside them stood "
-        f"{counts.of(TrialKind.BASELINE)} baselines, among them the original network on "
-        f"{len(material.best.original.values)} seeds."
+        "repeated one of them and were not trained."
     )
+    if beyond := counts.of(kind, INFEASIBLE):
+        yield f"{_many(beyond, 'further candidate')} could not be trained within the limits."
+    if cancelled := counts.of(kind, TrialState.CANCELLED):
+        yield f"{_were(cancelled, 'further candidate')} cancelled."
+    if unfinished := counts.of(kind, *UNFINISHED):
+        yield f"{_many(unfinished, 'further candidate')} had not ended when this was written."
+    if again := counts.trained(REPLICATE):
+        yield f"The leaders were trained again on other seeds ({_many(again, 'training')})."
+    if by_hand := counts.trained(TrialKind.MANUAL):
+        yield f"{_were(by_hand, 'candidate')} added by hand and trained."
+    if earlier := counts.trained(TrialKind.EARLIER):
+        yield f"{_were(earlier, 'result')} taken from an earlier search."
+    yield (
+        f"Beside them stood {counts.trained(TrialKind.BASELINE)} baselines, among them the "
+        f"original network on {len(material.best.original.values)} seeds."
+    )
+    failed = ", ".join(f"{count} {name}" for name, count in counts.failures.items())
     yield f"Attempts that failed, by class: {failed}." if failed else "No attempt failed."
     yield (
         f"The search ran for {material.hours.running:.1f} hours and used {material.hours.gpu:.1f} "
@@ -97,20 +112,57 @@ def _counted(material: Material) -> Iterable[str]:
 def _confirmed(material: Material) -> Iterable[str]:
     counts = material.counts
     if not material.samples:
-        yield "The result has not been confirmed; the test data was not looked at."
+        yield "The result has not been confirmed" + _looked(counts.test_looks)
         return
-    seeds = len(material.samples[WINNER].values) if WINNER in material.samples else 0
+    choosing = {label: counts.confirming.get(label, 0) for label in (SHORTLIST, SPREAD)}
+    trainings = sum(counts.confirming.values()) - sum(choosing.values())
+    if choosing[SHORTLIST]:
+        yield (
+            f"The {choosing[SHORTLIST]} best candidates were trained once more to choose one "
+            "winner by validation data."
+        )
+    else:
+        yield "The best candidate by validation data is the winner."
+    if choosing[SPREAD]:
+        yield (
+            f"{_were(choosing[SPREAD], 'candidate')} trained at the length of the confirmation "
+            "to see whether both lengths rank alike."
+        )
+    earlier = " and those of an earlier confirmation" if material.best.looks > 1 else ""
     yield (
-        f"The best candidates were trained once more to choose one winner by validation data; "
-        f"the winner and what it is compared with were then trained on {seeds} fresh seeds, a "
-        f"number that was fixed beforehand ({counts.of(TrialKind.CONFIRMATION)} trainings), and "
-        f"evaluated on test data, which was used {counts.test_looks} times, in these trainings "
-        "alone."
+        "The winner and what it is compared with were then trained, each on "
+        f"{material.document['confirm']['seeds']} fresh seeds, a number that was fixed beforehand "
+        f"({_many(trainings, 'training')}), and evaluated on test data, which was used "
+        f"{_times(counts.test_looks)}, in these trainings{earlier} alone."
     )
+    if diverged := trainings - sum(len(sample.values) for sample in material.samples.values()):
+        yield f"{_many(diverged, 'training')} of these did not come to the end."
     yield (
         f"Result: {material.best.claim}. Intervals are Welch's, of 95 %; claims are corrected "
         "after Holm."
     )
+
+
+def _looked(test_looks: int) -> str:
+    """Say how often test data was looked at, of a result that is not confirmed."""
+    if not test_looks:
+        return "; the test data was not looked at."
+    return (
+        f". The test data was used {_times(test_looks)}, in trainings of a confirmation that has "
+        "not ended or was left."
+    )
+
+
+def _many(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+def _were(count: int, noun: str) -> str:
+    return f"{_many(count, noun)} {'was' if count == 1 else 'were'}"
+
+
+def _times(count: int) -> str:
+    return "once" if count == 1 else f"{count} times"
 
 
 def _confirmation_rows(material: Material) -> Iterable[tuple[str, ...]]:

@@ -16,7 +16,9 @@ import yaml
 
 from search_space.contract import NO_ONNX, ONNX, RUN, SHAPES, WEIGHTS, read_config
 from search_space.search import Search
+from service.bundle.material import gather
 from service.bundle.numbers import gain, spread
+from service.bundle.paper import methods
 from service.bundle.references import bibtex
 from service.bundle.write import write
 from service.client import Client
@@ -181,9 +183,10 @@ def check_paper(
     tested = sum(trial["test"] is not None for trial in trials)
     assert f"{kinds.count('proposed')} candidates were trained" in text
     assert f"{kinds.count('baseline')} baselines" in text
-    assert f"({kinds.count('confirmation')} trainings)" in text
-    assert f"which was used {tested} times" in text
-    assert "on 4 fresh seeds" in text
+    assert "The 2 best candidates were trained once more" in text
+    assert f"({kinds.count('confirmation') - 2} trainings)" in text
+    assert f"which was used {tested} times, in these trainings alone" in text
+    assert "each on 4 fresh seeds, a number that was fixed beforehand" in text
     assert best["claim"].replace("%", r"\%") in text
     assert r"\cite{actsearch:silu}" in text
     assert files["paper/references.bib"].decode() == bibtex(["silu"])
@@ -289,6 +292,87 @@ def test_what_is_noise_is_said_to_be(player: Player, served: Served, tmp_path: P
     assert json.loads(files["manifest.json"])["verdict"] == "noise"
     for name in ("report.html", "paper/methods.tex"):
         assert "cannot be told from noise" in files[name].decode()
+
+
+def told(served: Served, search: str) -> str:
+    """Return the methods as a bundle written now has them."""
+    with served.core.database.read() as session:
+        return methods(gather(session, searches.get(session, search), unconfirmed=False))
+
+
+def test_the_methods_count_what_was_trained_and_nothing_else(
+    player: Player, served: Served
+) -> None:
+    search = player.submit(
+        choices=["relu", "silu", "gelu", "tanh", "elu"],
+        budget={"trials": 18},
+        replicates={"share": 0.2, "leaders": 1, "seeds": 3},
+    )["id"]
+    player.inspect(placed_plan())
+    by_hand = {"sites": {"block0.act": "mish"}}
+    url = f"/searches/{search}/trials"
+    player.http.post(url, json={"candidate": by_hand}).raise_for_status()
+    running, infeasible = [], None
+    while (assignment := player.lease(wait=0.3)) is not None:
+        if assignment["kind"] == "proposed" and infeasible is None:
+            player.end(assignment, "failed", failure="infeasible", message="it is too slow")
+            infeasible = assignment["trial"]
+        elif assignment["kind"] == "proposed" and not running:
+            running.append(assignment)
+        else:
+            player.train(assignment, 0.5 + 0.001 * assignment["number"])
+    trials = [trial for trial in player.trials(search) if trial["repeat_of"] is None]
+    again = [trial for trial in trials if trial["replicate_of"]]
+    [lease] = running
+    assert again
+    assert lease["trial"] not in {trial["id"] for trial in again}
+    first = 18 - 2 - len(again)
+    text = told(served, search)
+    assert f"{first} candidates were trained, {first} to the end, 0 stopped early, 0 failed" in text
+    assert "1 further candidate could not be trained within the limits" in text
+    assert "1 further candidate had not ended when this was written" in text
+    assert f"The leaders were trained again on other seeds ({len(again)} trainings)" in text
+    assert "1 candidate was added by hand" in text
+    assert "cancelled" not in text
+
+    player.http.post(f"/searches/{search}/kill").raise_for_status()
+    assert player.report(lease, 1, 0.5).json() == {"verdict": "cancel"}
+    text = told(served, search)
+    assert f"{first} candidates were trained" in text
+    assert "1 further candidate was cancelled" in text
+    assert "had not ended" not in text
+
+
+def test_the_methods_tell_of_test_data_that_was_looked_at(player: Player, served: Served) -> None:
+    changes = {"confirm": {"shortlist": 1, "seeds": 2}, "budget": {"trials": 2}}
+    search = player.submit(**CONFIRM | changes)["id"]
+    player.inspect(placed_plan())
+
+    def tested() -> int:
+        return sum(trial["test"] is not None for trial in player.trials(search))
+
+    while tested() == 0:
+        assert "the test data was not looked at" in told(served, search)
+        assignment = player.work()
+        confirms = assignment["kind"] == "confirmation"
+        player.report(assignment, 1, silu_is_better(assignment))
+        test = {"test_accuracy": noisy(silu_is_better)(assignment)} if confirms else {}
+        player.end(assignment, test=test)
+    text = told(served, search)
+    assert "has not been confirmed. The test data was used once" in text
+    run_on(player, search)
+    text = told(served, search)
+    assert "once more" not in text
+    assert "The best candidate by validation data is the winner." in text
+    assert "in these trainings alone" in text
+
+    first = tested()
+    player.http.patch(f"/searches/{search}", json={"budget": {"trials": 4}}).raise_for_status()
+    assert f"The test data was used {first} times" in told(served, search)
+    run_on(player, search)
+    text = told(served, search)
+    assert f"({tested() - first} trainings)" in text
+    assert f"used {tested()} times, in these trainings and those of an earlier confirm" in text
 
 
 def test_without_an_inspection_there_is_nothing_to_bundle(player: Player) -> None:
