@@ -89,11 +89,10 @@ EVERYWHERE = {
     "ACON-C": Run("acon_c"),
     "Meta-ACON": Run("meta_acon"),
     "PWLU": Run("pwlu"),
-    # Controls: gates without a learned shape, a ReLU net as large as PWLU's, and one whose
-    # step takes as long as FReLU's, the slowest.
+    # Controls: gates without a learned shape, a ReLU net as large as PWLU's, and a wide one.
     "ReLU, SE-gated": Run("se_relu"),
     "ReLU, as large as PWLU": Run("relu", widths=(17, 34, 66)),
-    "ReLU, as slow as FReLU": Run("relu", widths=(32, 64, 128)),
+    "ReLU, twice as wide": Run("relu", widths=(32, 64, 128)),
 }
 # What is an entry's own default is named without it, so that it is trained once.
 SEGMENTS = {

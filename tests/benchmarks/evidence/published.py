@@ -2,9 +2,10 @@
 
 import csv
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
-from service.verdict import Comparison, Sample, compare
+from service.verdict import Comparison, Sample, compare, holm
 from tests.benchmarks.evidence.plan import EVERYWHERE
 from tests.benchmarks.evidence.rates import Results
 from tests.benchmarks.evidence.tables import Choose, best_rate, fixed
@@ -28,7 +29,7 @@ PAIRS = (
 # What has a cost, and what has the same cost without it.
 CONTROLS = (
     ("PWLU", "ReLU, as large as PWLU"),
-    ("FReLU", "ReLU, as slow as FReLU"),
+    ("FReLU", "ReLU, twice as wide"),
     ("Meta-ACON", "ReLU, SE-gated"),
 )
 _ERROR = "top1_err"
@@ -57,13 +58,29 @@ def controls(results: Results) -> str:
         "| difference, points | at the recipe's rate | at the chosen rates |",
         "|---|---|---|",
     ]
-    for better, control in CONTROLS:
-        cells = [f"{better} less {control}"]
-        for choose in (fixed, best_rate):
-            found = _difference(results, (better, control), choose)
-            cells.append("-" if found is None else f"{_said(found)}{_told(found)}")
+    columns = [_controlled(results, choose) for choose in (fixed, best_rate)]
+    for pair in CONTROLS:
+        cells = [" less ".join(pair), *(column.get(pair, "-") for column in columns)]
         rows.append(f"| {' | '.join(cells)} |")
-    return "\n".join(rows) + "\n"
+    note = "\nIntervals are each by itself; Holm's correction is over the rows of a column.\n"
+    return "\n".join(rows) + "\n" + note
+
+
+def _controlled(results: Results, choose: Choose) -> dict[tuple[str, str], str]:
+    """Return what is said of each pair that is trained."""
+    found = {pair: _difference(results, pair, choose) for pair in CONTROLS}
+    known = {pair: one for pair, one in found.items() if one is not None}
+    corrected = holm([replace(one, against=str(i)) for i, one in enumerate(known.values())])
+    return {
+        pair: f"{_said(one)}{_told(one) or _corrected(one)}"
+        for pair, one in zip(known, corrected, strict=True)
+    }
+
+
+def _corrected(found: Comparison) -> str:
+    if found.holds:
+        return f", p = {found.p:.3f}"
+    return f", p = {found.p:.3f}: not told with Holm's correction"
 
 
 def _gains(published: Sequence[dict[str, str]], better: str, worse: str) -> Iterator[float]:
