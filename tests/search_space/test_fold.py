@@ -121,6 +121,26 @@ def test_a_folded_network_is_exported(name: str, images: Tensor) -> None:
     torch.testing.assert_close(exported(images), model(images))
 
 
+@pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")
+@pytest.mark.parametrize("name", SPECS)
+def test_a_folded_network_compiles_without_a_break(name: str, images: Tensor) -> None:
+    model = fold(trained(SPECS[name], images), images)
+    compiled = torch.compile(copy.deepcopy(model), fullgraph=True, backend="eager")
+    torch.testing.assert_close(compiled(images), model(images))
+    torch.testing.assert_close(compiled(3 * images), model(3 * images))
+
+
+@pytest.mark.parametrize("name", SPECS)
+def test_a_folded_network_runs_under_amp_as_the_network_does(name: str, images: Tensor) -> None:
+    model = trained(SPECS[name], images).eval()
+    folded = fold(copy.deepcopy(model), images)
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        expected, output = model(images), folded(images)
+    assert output.dtype == expected.dtype == torch.bfloat16
+    # Eight bits of a number are kept, and the convolution before has rounded, too.
+    torch.testing.assert_close(output, expected, rtol=2e-2, atol=2e-2)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["pwlu", "acon_c", "meta_acon"])
 def test_a_folded_network_runs_in_onnxruntime(name: str, images: Tensor, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -91,6 +92,28 @@ def start(tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
     for process in running:
         process.kill()
         process.communicate()
+
+
+def test_a_bundle_is_saved_and_what_it_has_and_lacks_is_said(
+    run: Run, finished: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "all.zip"
+    code, out, _ = run("bundle", finished, "--output", str(path), "--unconfirmed")
+    with zipfile.ZipFile(path) as archive:
+        assert archive.read("weights.safetensors") == b"weights"
+        config = json.loads(archive.read("activations.json"))
+    assert config["provenance"]["number"] == 6
+    assert code == 0
+    assert out.startswith(f"Saved {path}: not confirmed yet")
+    assert "  weights.safetensors, 7 bytes\n" in out
+    assert "  without model.onnx: a worker writes it of a winner that is confirmed\n" in out
+
+    code, out, _ = run("bundle", finished, "--output", str(path), "--json")
+    told = json.loads(out)
+    assert (code, told["saved"], told["manifest"]["trial"]) == (0, str(path), None)
+    code, _, err = run("bundle", finished, "--output", str(tmp_path / "no" / "all.zip"))
+    assert code != 0
+    assert "cannot save to" in err
 
 
 def test_a_submitted_search_is_named_with_its_page(
