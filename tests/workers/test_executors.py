@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from search_space.contract import TaskOffer
+from search_space.contract import FailureClass, TaskOffer
 from tests.support.ray_cluster import ray_cluster
 from workers.executors.base import Executor, Order, Running, Share
 from workers.executors.gpus import Gpu
@@ -57,7 +57,7 @@ def start(executor: Executor, tmp_path: Path) -> Iterator[Start]:
 
     def start(code: str, **settings: Any) -> Running:
         task = CommandTask(OFFER, (sys.executable, "-c", code), tmp_path, {"MINE": "1"})
-        order = Order(task, settings, lease_file(tmp_path), tmp_path / "log")
+        order = Order(task, settings, lease_file(tmp_path, len(started)), tmp_path / "log")
         started.append(executor.start(order, slot=0))
         return started[-1]
 
@@ -67,8 +67,8 @@ def start(executor: Executor, tmp_path: Path) -> Iterator[Start]:
         running.wait(10)
 
 
-def lease_file(folder: Path) -> Path:
-    path = folder / "lease.json"
+def lease_file(folder: Path, number: int = 0) -> Path:
+    path = folder / f"lease-{number}.json"
     path.write_text("{}")
     return path
 
@@ -76,6 +76,12 @@ def lease_file(folder: Path) -> Path:
 def say_and_wait(fifo: Path, what: str = "os.getpid()") -> str:
     """Return a script that writes `what` into a pipe and then waits for ever."""
     return f"import os, signal; print({what}, file=open({str(fifo)!r}, 'w')); signal.pause()"
+
+
+def parent_of(code: str, *, apart: bool) -> str:
+    """Return a script that runs another one as a child, in a session of its own where `apart`."""
+    child = f"[sys.executable, '-c', {code!r}], start_new_session={apart}"
+    return f"import subprocess, sys; subprocess.run({child})"
 
 
 @pytest.fixture
@@ -122,26 +128,46 @@ def test_a_process_can_be_asked_to_end(start: Start, fifo: Path) -> None:
     assert running.wait(30) == -signal.SIGTERM
 
 
-def test_killing_ends_the_children_too(start: Start, fifo: Path) -> None:
-    inner = say_and_wait(fifo)
-    running = start(f"import subprocess, sys; subprocess.run([sys.executable, '-c', {inner!r}])")
+@pytest.mark.parametrize("apart", [False, True])
+def test_killing_ends_the_children_too(start: Start, fifo: Path, apart: bool) -> None:
+    running = start(parent_of(say_and_wait(fifo), apart=apart))
     pid = int(fifo.read_text())
     running.kill()
     assert running.wait(30) == -signal.SIGKILL
     assert gone(pid)
 
 
-def test_children_do_not_outlive_their_process(start: Start, fifo: Path) -> None:
+@pytest.mark.parametrize("apart", [False, True])
+def test_children_do_not_outlive_their_process(start: Start, fifo: Path, apart: bool) -> None:
     inner = say_and_wait(fifo).replace("signal.pause()", "print(flush=True); signal.pause()")
     running = start(
         "import os, subprocess, sys; pipe = subprocess.PIPE; "
-        f"child = subprocess.Popen([sys.executable, '-c', {inner!r}], stdout=pipe); "
+        f"child = subprocess.Popen([sys.executable, '-c', {inner!r}], stdout=pipe, "
+        f"start_new_session={apart}); "
         # Not before the child has spoken: it would be ended too early to say who it is.
         "child.stdout.readline(); os._exit(0)"
     )
     pid = int(fifo.read_text())
     assert running.wait(30) == 0
     assert gone(pid)
+
+
+def test_the_memory_of_children_counts_whatever_session_they_are_in(
+    fifo: Path, tmp_path: Path
+) -> None:
+    place = Place(tmp_path, tmp_path, threads=1, memory_bytes=400 * 2**20)
+    hog = f"hog = b'x' * (600 * 2**20); {say_and_wait(fifo)}"
+    task = CommandTask(OFFER, (sys.executable, "-c", parent_of(hog, apart=True)), tmp_path)
+    order = Order(task, {}, lease_file(tmp_path), tmp_path / "log")
+    running = LocalExecutor(place, slots=1, gpus=[]).start(order, slot=0)
+    try:
+        pid = int(fifo.read_text())
+        assert running.wait(10) == -signal.SIGKILL
+        assert running.cause is not None
+        assert running.cause.failure is FailureClass.OUT_OF_MEMORY
+        assert gone(pid)
+    finally:
+        running.kill()
 
 
 def test_a_command_finds_its_environment(start: Start, fifo: Path, tmp_path: Path) -> None:
@@ -206,9 +232,12 @@ if __name__ == "__main__":
 """
 
 
-def test_a_process_dies_with_its_agent(fifo: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("apart", [False, True])
+def test_a_process_and_its_children_die_with_its_agent(
+    fifo: Path, tmp_path: Path, apart: bool
+) -> None:
     agent = subprocess.Popen(
-        [sys.executable, "-c", AGENT, str(tmp_path), say_and_wait(fifo)],
+        [sys.executable, "-c", AGENT, str(tmp_path), parent_of(say_and_wait(fifo), apart=apart)],
         env=os.environ | {"PYTHONPATH": os.getcwd()},
     )
     pid = int(fifo.read_text())

@@ -2,7 +2,11 @@
 
 import hashlib
 import json
+import os
+import signal
+import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +27,10 @@ from search_space.contract import (
 )
 from search_space.spec import ActivationSpec, Candidate
 from tests.workers.stub import Stub
+from tests.workers.test_executors import gone
 from workers.checkpoint import weights
 from workers.executors.base import Order
-from workers.executors.local import LocalExecutor
+from workers.executors.local import LocalExecutor, LocalRunning
 from workers.last_words import left_behind
 from workers.tasks.base import CommandTask, Place
 
@@ -168,3 +173,71 @@ def test_the_failure_of_another_rank_has_its_class(run: Run) -> None:
     outcome = run(candidate, "fail", fingerprint=plan.fingerprint)
     assert outcome.failure is FailureClass.OUT_OF_MEMORY
     assert "out of luck" in outcome.message
+
+
+IDLE = """
+import os, signal
+os.write(1, f"{os.getpid()}\\n".encode())
+hog = b"x" * (int(os.environ.get("HOG", 0)) * 2**20)
+signal.pause()
+"""
+AGENT = """
+import sys
+from pathlib import Path
+from tests.workers.test_ranks import start_idle
+
+if __name__ == "__main__":
+    start_idle(Path(sys.argv[1])).wait()
+"""
+
+
+def start_idle(folder: Path, *, hog: int = 0, memory_bytes: int | None = None) -> LocalRunning:
+    """Start two ranks that take `hog` MiB each and wait for ever."""
+    offer = TaskOffer(name="idle", settings={}, metrics={})
+    command = (sys.executable, "-c", IDLE)
+    task = CommandTask(offer, command, folder, {"HOG": str(hog)}, devices=2)
+    place = Place(folder, folder, threads=2, memory_bytes=memory_bytes)
+    order = Order(task, {}, folder / "lease.json", folder / "log")
+    return LocalExecutor(place, slots=1, gpus=[]).start(order, slot=0)
+
+
+def ranks(folder: Path) -> list[int]:
+    """Wait until both ranks have said who they are."""
+    end = time.monotonic() + 60
+    while True:
+        log = folder / "log"
+        lines = log.read_text().splitlines() if log.exists() else []
+        if len(found := [int(line) for line in lines if line.isdecimal()]) == 2:
+            return found
+        assert time.monotonic() < end, lines
+        time.sleep(0.05)
+
+
+def test_killing_a_trial_ends_every_rank(tmp_path: Path) -> None:
+    running = start_idle(tmp_path)
+    pids = ranks(tmp_path)
+    running.kill()
+    assert running.wait(30) == -signal.SIGKILL
+    assert all(gone(pid) for pid in pids)
+
+
+def test_every_rank_dies_with_the_agent(tmp_path: Path) -> None:
+    agent = subprocess.Popen(
+        [sys.executable, "-c", AGENT, str(tmp_path)], env=os.environ | {"PYTHONPATH": str(ROOT)}
+    )
+    pids = ranks(tmp_path)
+    agent.kill()
+    agent.wait()
+    assert all(gone(pid) for pid in pids)
+
+
+def test_the_memory_of_every_rank_counts(tmp_path: Path) -> None:
+    running = start_idle(tmp_path, hog=600, memory_bytes=1000 * 2**20)
+    pids = ranks(tmp_path)
+    try:
+        assert running.wait(30) == -signal.SIGKILL
+        assert running.cause is not None
+        assert running.cause.failure is FailureClass.OUT_OF_MEMORY
+        assert all(gone(pid) for pid in pids)
+    finally:
+        running.kill()

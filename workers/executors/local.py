@@ -2,8 +2,7 @@
 
 Every process comes from a forkserver that has torch loaded, so it starts in hundredths of a
 second, and ends with its agent: it watches the agent's life through a pipe. A user's command
-gets such a process as its guard. Each is the leader of a session, so that its children can be
-ended with it.
+gets such a process as its guard. What a trial has started ends with it.
 """
 
 import contextlib
@@ -19,6 +18,7 @@ import time
 from collections.abc import Sequence
 from multiprocessing import connection, get_context, parent_process
 from multiprocessing.context import ForkServerProcess
+from pathlib import Path
 from typing import Any
 
 from search_space.contract import FailureClass, Outcome
@@ -26,7 +26,8 @@ from workers.environment import DATA_ROOT, GPU_SHARE, LEASE_FILE, TOKEN
 from workers.errors import NoDiskSpace, NoGpuMemory
 from workers.executors.base import Order
 from workers.executors.gpus import Gpu, Run, free_now, run
-from workers.executors.memory import kills_for_want_of_memory, used_by_session
+from workers.executors.memory import kills_for_want_of_memory, used_by
+from workers.executors.processes import end_all, processes_of
 from workers.last_words import failed
 from workers.tasks.base import CommandTask, FunctionTask, Place
 from workers.tasks.loading import target_of
@@ -118,7 +119,9 @@ class LocalExecutor:
         except EOFError:
             # The forkserver was killed; asked again, there is a new one.
             process = self._start(arguments)
-        return LocalRunning(process, self._lock, memory_bytes=self._place.memory_bytes)
+        return LocalRunning(
+            process, self._lock, order.lease_file, memory_bytes=self._place.memory_bytes
+        )
 
     def _start(self, arguments: tuple[Any, ...]) -> ForkServerProcess:
         process = self._context.Process(target=_main, args=arguments)
@@ -172,15 +175,21 @@ class LocalExecutor:
 
 
 class LocalRunning:
-    """Implements `Running` for one process group."""
+    """Implements `Running` for one process and whatever it started."""
 
     is_placed = True
 
     def __init__(
-        self, process: ForkServerProcess, lock: threading.Lock, *, memory_bytes: int | None
+        self,
+        process: ForkServerProcess,
+        lock: threading.Lock,
+        lease_file: Path,
+        *,
+        memory_bytes: int | None,
     ) -> None:
         self._process = process
         self._lock = lock
+        self._lease_file = lease_file
         self._memory_bytes = memory_bytes
         self._killed_before = kills_for_want_of_memory()
         self._cause: Outcome | None = None
@@ -209,7 +218,7 @@ class LocalRunning:
             if code == _NOT_KNOWN and self._is_there():
                 self._cause = self._cause or failed(FailureClass.LOST, _NO_FORKSERVER)
             # Children that outlive a trial would hold its memory and its device.
-            self._signal_group(signal.SIGKILL)
+            end_all(self.pid, self._lease_file)
             if code == -signal.SIGKILL and kills_for_want_of_memory() > self._killed_before:
                 self._cause = self._cause or failed(FailureClass.OUT_OF_MEMORY, _NO_MEMORY)
         return code
@@ -228,7 +237,7 @@ class LocalRunning:
         """End a trial that uses more than its share, before the kernel chooses whom to kill."""
         if self._memory_bytes is None or self._cause is not None:
             return
-        used = used_by_session(self.pid)
+        used = used_by(processes_of(self.pid, self._lease_file))
         if used > self._memory_bytes:
             share = f"{self._memory_bytes / _GIB:.2f} GiB of --memory-per-trial"
             message = f"the trial used {used / _GIB:.2f} GiB of memory, more than the {share}"
@@ -237,22 +246,21 @@ class LocalRunning:
 
     def terminate(self) -> None:
         if self.poll() is None:
-            self._signal_group(signal.SIGTERM)
+            try:
+                os.killpg(self.pid, signal.SIGTERM)
+            except ProcessLookupError:
+                # It is gone, or so young that it leads no group yet.
+                self._signal(signal.SIGTERM)
 
     def kill(self) -> None:
         if self.poll() is None:
-            self._signal_group(signal.SIGKILL)
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(self.pid, signal.SIGKILL)
+            end_all(self.pid, self._lease_file)
+            self._signal(signal.SIGKILL)
 
-    def _signal_group(self, number: signal.Signals) -> None:
-        try:
-            os.killpg(self.pid, number)
-        except ProcessLookupError:
-            # It is gone, or so young that it leads no group yet.
-            with contextlib.suppress(ProcessLookupError):
-                if self._process.is_alive():
-                    os.kill(self.pid, number)
+    def _signal(self, number: signal.Signals) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            if self.poll() is None:
+                os.kill(self.pid, number)
 
 
 def _devices(order: Order) -> int:
@@ -267,7 +275,7 @@ def _visible_gpu(index: int) -> str:
 def _main(order: Order, place: Place, environment: dict[str, str]) -> None:
     """Run in the trial's process."""
     os.setsid()
-    threading.Thread(target=_die_with_agent, daemon=True).start()
+    threading.Thread(target=_die_with_agent, args=(order.lease_file,), daemon=True).start()
     # A trial has its attempt's token, and no business with that of its worker.
     os.environ.pop(TOKEN, None)
     os.environ.update(environment)
@@ -279,10 +287,11 @@ def _main(order: Order, place: Place, environment: dict[str, str]) -> None:
             _guard(order.task)
 
 
-def _die_with_agent() -> None:
+def _die_with_agent(lease_file: Path) -> None:
     agent = parent_process()
     assert agent is not None
     connection.wait([agent.sentinel])
+    end_all(os.getpid(), lease_file, spared=os.getpid())
     os.killpg(0, signal.SIGKILL)
 
 
