@@ -352,7 +352,7 @@ class Agent:
         logger.info("trial %s: the process ended with %d", work.assignment.trial, code)
         if self._stop.is_set():
             return preempted()
-        told = running.cause or left_behind(order.lease_file)
+        told = running.cause or left_behind(order.lease_file, code)
         return told or outcome_of(code, work.assignment.kind, order.log)
 
     def _tell(self, assignment: Assignment, outcome: Outcome) -> None:

@@ -132,8 +132,7 @@ class Attempt:
     def end(self, outcome: Outcome | None) -> None:
         """Say the last word; None where nobody waits for it."""
         if outcome is not None:
-            with contextlib.suppress(LeaseLost):
-                self._courier.finish()
+            self.finish()
             # A lost lease is also the answer to a repeated outcome whose first answer was lost.
             with contextlib.suppress(LeaseLost):
                 self._wire.call("POST", f"/leases/{self.assignment.lease}/outcome", outcome)
@@ -142,6 +141,11 @@ class Attempt:
         if outcome is not None:
             self._leave_word(outcome)
         self._path.unlink(missing_ok=True)
+
+    def finish(self) -> None:
+        """Tell every report that waits, as far as anybody wants to hear it."""
+        with contextlib.suppress(LeaseLost):
+            self._courier.finish()
 
     def _leave_word(self, outcome: Outcome) -> None:
         """Leave what was told for the agent, which judges its own health by it."""

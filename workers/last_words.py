@@ -11,6 +11,10 @@ from workers.masking import Mask
 # What a trial exits with when the service was away for too long to be told anything.
 SERVICE_AWAY = 75
 _LOG_BYTES = 8000
+_ENDED = (signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP)
+_CRASHED = (signal.SIGSEGV, signal.SIGBUS, signal.SIGILL, signal.SIGFPE)
+# A shell, and torchrun, end with 128 and the signal that ended what they ran.
+_TOLD_BY_A_SHELL = (signal.SIGKILL, signal.SIGTERM, signal.SIGABRT, *_CRASHED)
 
 _SILENT = {
     TrialKind.INSPECTION: "the script ended without having called apply on actsearch.trial()",
@@ -20,15 +24,20 @@ _SILENT_TRIAL = "the script ended with exit code 0 and never used actsearch.tria
 
 def outcome_of(code: int, kind: TrialKind, log: Path) -> Outcome:
     """Return the outcome of a process by its exit code, negative for a signal."""
-    if code == -signal.SIGKILL:
+    number = _signal_of(code)
+    if number is signal.SIGKILL:
         message = "the process was killed by SIGKILL, from outside or for want of memory"
         return failed(FailureClass.LOST, message)
-    if -code in (signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP):
-        name = signal.Signals(-code).name
-        return failed(FailureClass.LOST, f"the process was ended by {name}, from outside")
+    if number in _ENDED:
+        return failed(FailureClass.LOST, f"the process was ended by {number.name}, from outside")
     if code == SERVICE_AWAY:
         return failed(FailureClass.LOST, "the trial could not reach the service for too long")
     return failed(FailureClass.USER_ERROR, f"{_sentence(code, kind)}\n\n{_tail(log)}".strip())
+
+
+def was_killed(code: int) -> bool:
+    """Whether an exit code says that the process, or what it ran, was ended by SIGKILL."""
+    return _signal_of(code) is signal.SIGKILL
 
 
 def leave_behind(lease_file: Path, outcome: Outcome) -> None:
@@ -37,14 +46,18 @@ def leave_behind(lease_file: Path, outcome: Outcome) -> None:
         file.write(outcome.model_dump_json())
 
 
-def left_behind(lease_file: Path) -> Outcome | None:
-    """Return, once, what the first such process has written."""
+def left_behind(lease_file: Path, code: int) -> Outcome | None:
+    """Return, once, what the first such process has written.
+
+    Where the exit code says that one of them was killed or crashed, nothing: then the others have
+    only seen that it was gone.
+    """
     path = _left(lease_file)
     if not path.exists():
         return None
     outcome = Outcome.model_validate_json(path.read_bytes())
     path.unlink()
-    return outcome
+    return None if _signal_of(code) in (signal.SIGKILL, *_CRASHED) else outcome
 
 
 def _left(lease_file: Path) -> Path:
@@ -62,9 +75,15 @@ def failed(failure: FailureClass, message: str) -> Outcome:
 def _sentence(code: int, kind: TrialKind) -> str:
     if code == 0:
         return _SILENT.get(kind, _SILENT_TRIAL)
-    if code < 0:
-        return f"the process was ended by {signal.Signals(-code).name}"
+    if (number := _signal_of(code)) is not None:
+        return f"the process was ended by {number.name}"
     return f"the process ended with exit code {code}"
+
+
+def _signal_of(code: int) -> signal.Signals | None:
+    if code < 0:
+        return signal.Signals(-code)
+    return next((number for number in _TOLD_BY_A_SHELL if code == 128 + number), None)
 
 
 def _tail(log: Path) -> str:

@@ -18,7 +18,7 @@ from search_space.activations.learned import phased_modules
 from search_space.contract import START, Assignment, Measurements, Outcome, Report, Verdict
 from workers.attempt import Attempt, Ended
 from workers.errors import MisusedHandle
-from workers.last_words import leave_behind, left_behind
+from workers.last_words import leave_behind
 
 # Rank 0 may measure, evaluate or wait for the service for as long as it takes; whoever waits
 # for it in vain is ended by torchrun.
@@ -98,10 +98,14 @@ class Leading(Attempt):
         return self._hand_on("start", START, super().start())
 
     def end(self, outcome: Outcome | None) -> None:
-        # When another rank fails, this one only sees that a peer is gone.
-        if outcome is not None and outcome.failure is not None:
-            outcome = left_behind(self._path) or outcome
-        super().end(outcome)
+        """Say the last word, a failure to the agent: where another rank was killed or has failed,
+        this one only sees that a peer is gone.
+        """
+        if outcome is None or outcome.failure is None:
+            super().end(outcome)
+        else:
+            leave_behind(self._path, outcome)
+            self.finish()
 
     def _hand_on(self, key: str, name: str, data: bytes | None) -> bytes | None:
         """Leave a file where the others find it, and return it."""
@@ -155,7 +159,7 @@ class Following:
         return self._handed_on("start")
 
     def end(self, outcome: Outcome | None) -> None:
-        """Leave to rank 0, or to the agent if torchrun ends that first, how this rank failed."""
+        """Leave to the agent how this rank failed."""
         if outcome is not None and outcome.failure is not None:
             leave_behind(self._path, outcome)
 

@@ -26,18 +26,22 @@ from tests.workers.conftest import candidate, fingerprint
 from tests.workers.stub import Stub, serving
 from workers.agent import Agent, Habits
 from workers.errors import NotWelcome
+from workers.executors import local
 from workers.executors.local import LocalExecutor
 from workers.presence import DRAIN, drain_all, present
-from workers.tasks.base import FunctionTask, Place, Task
+from workers.tasks.base import CommandTask, FunctionTask, Place, Task
 
 OFFER = TaskOffer(name="mine", settings={}, metrics={"pid": "maximize"}, code="files 0123")
 TASKS: dict[str, Task] = {
     "mine": FunctionTask(OFFER, "tests.workers.targets:train"),
     "silent": FunctionTask(OFFER, "tests.workers.targets:nothing"),
+    "wrapped": CommandTask(OFFER, ("sh", "-c", "sh -c 'kill -9 $$'; exit $?"), Path("/")),
 }
 
 
-def make_agent(stub: Stub, home: Path, *, slots: int = 1, **habits: float) -> Agent:
+def make_agent(
+    stub: Stub, home: Path, *, slots: int = 1, tasks: dict[str, Task] = TASKS, **habits: float
+) -> Agent:
     executor = LocalExecutor(Place(home, home, threads=1), slots=slots, gpus=[])
     manifest = WorkerManifest(
         boot_id="boot",
@@ -52,7 +56,7 @@ def make_agent(stub: Stub, home: Path, *, slots: int = 1, **habits: float) -> Ag
         "t",
         worker="w",
         manifest=manifest,
-        tasks=TASKS,
+        tasks=tasks,
         executor=executor,
         home=home,
         habits=Habits(**habits),
@@ -126,6 +130,26 @@ def test_a_killed_process_is_lost(stub: Stub) -> None:
     outcome = stub.outcome(lease)
     assert (outcome.outcome, outcome.failure) == (OutcomeKind.FAILED, FailureClass.LOST)
     assert "SIGKILL" in outcome.message
+
+
+@pytest.mark.usefixtures("agent")
+def test_a_command_that_is_killed_within_a_shell_is_lost(stub: Stub) -> None:
+    outcome = stub.outcome(give(stub, task="wrapped"))
+    assert outcome.failure is FailureClass.LOST
+    assert "SIGKILL" in outcome.message
+
+
+@pytest.mark.usefixtures("agent")
+@pytest.mark.parametrize("task", ["mine", "wrapped"])
+def test_a_process_that_the_kernel_killed_for_want_of_memory_says_so(
+    stub: Stub, monkeypatch: pytest.MonkeyPatch, task: str
+) -> None:
+    kills = iter((3, 4))
+    monkeypatch.setattr(local, "kills_for_want_of_memory", lambda: next(kills))
+    lease = give(stub, "hang", task=task)
+    if task == "mine":
+        os.kill(pid_of_trial(stub), signal.SIGKILL)
+    assert stub.outcome(lease).failure is FailureClass.OUT_OF_MEMORY
 
 
 @pytest.mark.usefixtures("agent")

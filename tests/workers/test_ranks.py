@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from search_space.contract import (
 )
 from search_space.spec import ActivationSpec, Candidate
 from tests.workers.stub import Stub
+from tests.workers.test_agent import make_agent, running
 from tests.workers.test_executors import gone
 from workers.checkpoint import weights
 from workers.executors.base import Order
@@ -38,7 +40,7 @@ pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = """
-import json, os, sys
+import itertools, json, os, sys
 from pathlib import Path
 import torch
 from torch import distributed, nn
@@ -58,7 +60,8 @@ with actsearch.trial() as t:
     optimizer = torch.optim.SGD(t.parameter_groups(model, lr=0.1), momentum=0.9)
     for epoch in t.epochs(5, shared, optimizer, steps_per_epoch=4):
         drawn = torch.rand(()).item()
-        for _ in range(4):
+        (out / f"{rank}-pid").write_text(str(os.getpid()))
+        for _ in itertools.count() if mode == "endless" else range(4):
             optimizer.zero_grad()
             shared(torch.randn(16, 4) + 3 * rank).square().mean().backward()
             optimizer.step()
@@ -93,22 +96,36 @@ class Run:
         given = self.stub.assignment({"name": "mine"}, candidate, **fields)
         lease = self._folder / f"{given.lease}.json"
         lease.write_text(LeaseFile(url=self.stub.url, assignment=given).model_dump_json())
-        environment = {"PYTHONPATH": str(ROOT), "OUT": str(self.out), "MODE": mode}
-        offer = TaskOffer(name="mine", settings={}, metrics={"validation_accuracy": "maximize"})
-        command = (sys.executable, "train.py")
-        task = CommandTask(offer, command, self._folder, environment, devices=2)
-        log = self._folder / "log"
+        task, log = self.task(mode), self._folder / "log"
         running = self._executor.start(Order(task, {}, lease, log), slot=0)
         try:
             code = running.wait(120)
         finally:
             running.kill()
-        outcome = self.stub.outcomes.get(given.lease) or left_behind(lease)
+        outcome = self.stub.outcomes.get(given.lease) or left_behind(lease, code)
         assert outcome is not None, (code, log.read_text())
         return outcome
 
+    def task(self, mode: str = "") -> CommandTask:
+        environment = {"PYTHONPATH": str(ROOT), "OUT": str(self.out), "MODE": mode}
+        offer = TaskOffer(name="mine", settings={}, metrics={"validation_accuracy": "maximize"})
+        command = (sys.executable, "train.py")
+        return CommandTask(offer, command, self._folder, environment, devices=2)
+
+    def pid(self, rank: int) -> int:
+        """Wait until a rank trains, and return its process."""
+        return int(until_written(self.out / f"{rank}-pid", str.isdecimal))
+
     def seen(self, rank: int, epoch: int) -> dict[str, Any]:
         return dict(json.loads((self.out / f"{rank}-{epoch}.json").read_text()))
+
+
+def until_written(path: Path, is_enough: Callable[[str], bool]) -> str:
+    end = time.monotonic() + 60
+    while not is_enough(text := path.read_text() if path.exists() else ""):
+        assert time.monotonic() < end, text
+        time.sleep(0.05)
+    return text
 
 
 @pytest.fixture
@@ -175,6 +192,29 @@ def test_the_failure_of_another_rank_has_its_class(run: Run) -> None:
     assert "out of luck" in outcome.message
 
 
+@pytest.mark.parametrize(
+    ("rank", "number", "failure", "message"),
+    [
+        (0, signal.SIGKILL, FailureClass.LOST, "SIGKILL"),
+        (1, signal.SIGKILL, FailureClass.LOST, "SIGKILL"),
+        (1, signal.SIGSEGV, FailureClass.USER_ERROR, "SIGSEGV"),
+    ],
+)
+def test_how_a_rank_was_ended_decides_and_not_what_the_other_saw_of_it(
+    run: Run, tmp_path: Path, rank: int, number: int, failure: FailureClass, message: str
+) -> None:
+    stub, plan = run.stub, run().plan
+    given = Candidate({"1": ActivationSpec("silu")})
+    agent = make_agent(stub, tmp_path / "home", tasks={"ranked": run.task("endless")})
+    with running(agent):
+        assignment = stub.assignment({"name": "ranked"}, given, fingerprint=plan.fingerprint)
+        lease = stub.give(assignment)
+        os.kill(run.pid(rank), number)
+        outcome = stub.outcome(lease)
+    assert outcome.failure is failure
+    assert message in outcome.message
+
+
 IDLE = """
 import os, signal
 os.write(1, f"{os.getpid()}\\n".encode())
@@ -203,14 +243,12 @@ def start_idle(folder: Path, *, hog: int = 0, memory_bytes: int | None = None) -
 
 def ranks(folder: Path) -> list[int]:
     """Wait until both ranks have said who they are."""
-    end = time.monotonic() + 60
-    while True:
-        log = folder / "log"
-        lines = log.read_text().splitlines() if log.exists() else []
-        if len(found := [int(line) for line in lines if line.isdecimal()]) == 2:
-            return found
-        assert time.monotonic() < end, lines
-        time.sleep(0.05)
+    text = until_written(folder / "log", lambda text: len(_numbers(text)) == 2)
+    return _numbers(text)
+
+
+def _numbers(text: str) -> list[int]:
+    return [int(line) for line in text.splitlines() if line.isdecimal()]
 
 
 def test_killing_a_trial_ends_every_rank(tmp_path: Path) -> None:

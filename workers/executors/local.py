@@ -28,7 +28,7 @@ from workers.executors.base import Order
 from workers.executors.gpus import Gpu, Run, free_now, run
 from workers.executors.memory import kills_for_want_of_memory, used_by
 from workers.executors.processes import end_all, processes_of
-from workers.last_words import failed
+from workers.last_words import failed, was_killed
 from workers.tasks.base import CommandTask, FunctionTask, Place
 from workers.tasks.loading import target_of
 
@@ -61,6 +61,7 @@ _PRELOADED = [
 ]
 
 
+_TORCHRUN = Path(__file__).with_name("torchrun.py")
 _GIB = 2**30
 _LOOK_SECONDS = 1.0
 # Of what was free when the worker started; the rest is for what the driver keeps per process.
@@ -219,7 +220,7 @@ class LocalRunning:
                 self._cause = self._cause or failed(FailureClass.LOST, _NO_FORKSERVER)
             # Children that outlive a trial would hold its memory and its device.
             end_all(self.pid, self._lease_file)
-            if code == -signal.SIGKILL and kills_for_want_of_memory() > self._killed_before:
+            if was_killed(code) and kills_for_want_of_memory() > self._killed_before:
                 self._cause = self._cause or failed(FailureClass.OUT_OF_MEMORY, _NO_MEMORY)
         return code
 
@@ -315,11 +316,12 @@ def _call(task: FunctionTask, settings: dict[str, Any], place: Place) -> None:
 def _command(task: CommandTask) -> Sequence[str]:
     """Return the command, started by torchrun where it has several processes.
 
-    The launcher is our own Python's: the command may be that of another environment.
+    The launcher is our own Python's: the command may be that of another environment. Its path is
+    safe (`-P`), so that no file beside it or beside the command is taken for a library.
     """
     if task.devices == 1:
         return task.command
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--no-python"]
+    launcher = [sys.executable, "-P", str(_TORCHRUN), "--standalone", "--no-python"]
     return [*launcher, "--nproc-per-node", str(task.devices), *task.command]
 
 

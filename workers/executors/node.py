@@ -76,7 +76,7 @@ def run_on_node(
         if owes := order.lease_file.exists():
             with contextlib.suppress(ServiceError):
                 hand_in_for_the_dead(order.lease_file)
-        cause = running.cause or left_behind(order.lease_file)
+        cause = running.cause or left_behind(order.lease_file, code)
         yield Ended(code, cause, owes_last_word=owes, said=_said(order.lease_file))
     finally:
         shutil.rmtree(folder, ignore_errors=True)

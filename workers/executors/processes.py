@@ -22,7 +22,7 @@ def processes_of(leader: int, lease_file: Path) -> dict[int, int]:
     return {
         pid: session
         for pid, session in sessions.items()
-        if session == leader or mark in _environment(pid)
+        if session is not None and (session == leader or mark in _environment(pid))
     }
 
 
