@@ -282,7 +282,8 @@ class Agent:
             else:
                 outcome = files.said() or preempted()
             self._deadline.note(files.first_checkpoint() - began)
-            if reason := self._health.note(assignment.trial, outcome):
+            reason = None if work.is_place_gone else self._health.note(assignment.trial, outcome)
+            if reason is not None:
                 self._rest(wire, reason)
         finally:
             files.remove()

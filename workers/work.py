@@ -25,6 +25,10 @@ class Work:
     def is_placed(self) -> bool:
         return self.running is not None and self.running.is_placed
 
+    @property
+    def is_place_gone(self) -> bool:
+        return self.running is not None and self.running.is_place_gone
+
     def is_in_afterword(self) -> bool:
         """Say whether the process has said its last word, and still has time to end by itself."""
         if self.files.lease.exists():

@@ -40,7 +40,8 @@ def test_trials_of_a_lost_node_go_on_from_their_checkpoints_on_another(
     gated = Gated(machine)
     machine.serve()
     nodes = [cluster.add(cpus=1), cluster.add(cpus=1)]
-    worker = machine.worker(*WORKER, cluster.address)
+    # Lost nodes are no fault of the worker's: a single trial that fails by its own would end it.
+    worker = machine.worker(*WORKER, cluster.address, "--failures", "1")
     search = gated.submit(parallel=2)
     waiting = {trial["id"] for trial in gated.at_gate(search, 2)}
     cluster.kill(nodes[0])

@@ -275,6 +275,43 @@ def test_a_worker_on_which_trial_after_trial_fails_leases_no_more_and_says_why(
         stub.wait(lambda: stub.beats)
 
 
+class Ended:
+    """A process that was killed where it ran; implements `Running`."""
+
+    is_placed = True
+    cause = None
+
+    def __init__(self, *, is_place_gone: bool) -> None:
+        self.is_place_gone = is_place_gone
+
+    def poll(self) -> int:
+        return -signal.SIGKILL
+
+    def wait(self, timeout: float | None = None) -> int:  # noqa: ARG002
+        return -signal.SIGKILL
+
+    def terminate(self) -> None:
+        pass
+
+    def kill(self) -> None:
+        pass
+
+
+@pytest.mark.parametrize("is_place_gone", [True, False])
+def test_machines_that_are_gone_do_not_speak_against_the_worker(
+    stub: Stub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_place_gone: bool
+) -> None:
+    ended = Ended(is_place_gone=is_place_gone)
+    monkeypatch.setattr(LocalExecutor, "start", lambda *_, **__: ended)
+    with running(make_agent(stub, tmp_path, failures=2)):
+        for name in ("trial-a", "trial-b"):
+            assert stub.outcome(give(stub, trial=name)).failure is FailureClass.LOST
+        if is_place_gone:
+            assert stub.outcome(give(stub, trial="trial-c")).failure is FailureClass.LOST
+        else:
+            stub.wait(lambda: stub.manifests[-1].resting)
+
+
 @pytest.mark.usefixtures("agent")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
 def test_a_trial_that_is_told_to_end_hands_in_its_newest_checkpoint(

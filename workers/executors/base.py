@@ -45,6 +45,11 @@ class Running(Protocol):
         """How it ended, where the executor knows more than the exit code tells."""
         ...
 
+    @property
+    def is_place_gone(self) -> bool:
+        """Whether the machine it ran on was lost, which says nothing of the worker."""
+        ...
+
     def poll(self) -> int | None:
         """Return the exit code, negative for a signal; None while it runs."""
         ...

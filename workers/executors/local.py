@@ -179,6 +179,8 @@ class LocalRunning:
     """Implements `Running` for one process and whatever it started."""
 
     is_placed = True
+    # The agent lives on the same machine.
+    is_place_gone = False
 
     def __init__(
         self,

@@ -9,7 +9,14 @@ import uuid
 from typing import Any
 
 import ray
-from ray.exceptions import OutOfMemoryError, RayError, RayTaskError, TaskCancelledError
+from ray.exceptions import (
+    NodeDiedError,
+    ObjectLostError,
+    OutOfMemoryError,
+    RayError,
+    RayTaskError,
+    TaskCancelledError,
+)
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from search_space.contract import FailureClass, Outcome
@@ -108,6 +115,7 @@ class RayRunning:
         self._node: str | None = None
         self._code: int | None = None
         self._cause: Outcome | None = None
+        self._is_place_gone = False
         self._ended = threading.Event()
         threading.Thread(target=self._listen, name=f"ray-{key[:8]}", daemon=True).start()
 
@@ -118,6 +126,10 @@ class RayRunning:
     @property
     def cause(self) -> Outcome | None:
         return self._cause
+
+    @property
+    def is_place_gone(self) -> bool:
+        return self._is_place_gone
 
     def poll(self) -> int | None:
         return self._code if self._ended.is_set() else None
@@ -148,6 +160,8 @@ class RayRunning:
                 self._take_in(ray.get(word))
         except Exception as error:
             self._cause = _cause_of(error)
+            # A `WorkerCrashedError` is no such thing: there a process died on a node that lives.
+            self._is_place_gone = isinstance(error, NodeDiedError | ObjectLostError)
         finally:
             self._board.forget.remote(self._key)
             self._ended.set()
