@@ -31,7 +31,7 @@ from workers.last_words import failed, left_behind, outcome_of, preempted
 from workers.logs import LogStream
 from workers.presence import is_alone, present
 from workers.scratch import folder_of, sweep
-from workers.tasks.base import CommandTask, Task
+from workers.tasks.base import Task
 from workers.wire import LONGEST_PAUSE, Wire
 from workers.work import Work
 
@@ -397,8 +397,8 @@ class Agent:
 
 
 def _change_of(task: Task, *, since: str | None) -> str | None:
-    """Say that the code of a command is not what it was when the worker started."""
-    if since is None or not isinstance(task, CommandTask) or (now := code_of(task)) == since:
+    """Say that the code of a task is not what it was when the worker started."""
+    if since is None or (now := code_of(task)) == since:
         return None
     return (
         f"the code of {task.offer.name!r} has changed since this worker started "

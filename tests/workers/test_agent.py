@@ -25,15 +25,17 @@ from search_space.contract import (
 from tests.workers.conftest import candidate, fingerprint
 from tests.workers.stub import Stub, serving
 from workers.agent import Agent, Habits
+from workers.code import code_of
 from workers.errors import NotWelcome
 from workers.executors import local
 from workers.executors.local import LocalExecutor
 from workers.presence import DRAIN, drain_all, present
 from workers.tasks.base import CommandTask, FunctionTask, Place, Task
 
-OFFER = TaskOffer(name="mine", settings={}, metrics={"pid": "maximize"}, code="files 0123")
+OFFER = TaskOffer(name="mine", settings={}, metrics={"pid": "maximize"})
+MINE = FunctionTask(OFFER, "tests.workers.targets:train")
 TASKS: dict[str, Task] = {
-    "mine": FunctionTask(OFFER, "tests.workers.targets:train"),
+    "mine": MINE,
     "silent": FunctionTask(OFFER, "tests.workers.targets:nothing"),
     "wrapped": CommandTask(OFFER, ("sh", "-c", "sh -c 'kill -9 $$'; exit $?"), Path("/")),
 }
@@ -48,7 +50,7 @@ def make_agent(
         slots=slots,
         devices=executor.devices,
         versions={},
-        tasks=[OFFER],
+        tasks=[OFFER.model_copy(update={"code": code_of(tasks.get("mine", MINE))})],
         activations=["relu"],
     )
     return Agent(
@@ -117,7 +119,7 @@ def test_trials_are_run_one_after_another(stub: Stub, tmp_path: Path) -> None:
         assert plan.fingerprint == fingerprint()
         assert [stub.outcome(x).outcome for x in leases] == [OutcomeKind.COMPLETED] * 2
     assert [report.metrics["threads"] for report in stub.reports] == [1] * 4
-    assert json.loads(stub.artifacts[RUN])["environment"]["code"] == OFFER.code
+    assert json.loads(stub.artifacts[RUN])["environment"]["code"] == code_of(MINE)
     numbers = [number for _, number in stub.requests]
     assert numbers == list(range(len(numbers)))
     assert not [*(tmp_path / "leases").iterdir(), *(tmp_path / "logs").iterdir()]
@@ -172,6 +174,19 @@ def test_a_process_that_ends_badly_is_the_user_s(stub: Stub, then: str, message:
     outcome = stub.outcome(give(stub, then))
     assert outcome.failure is FailureClass.USER_ERROR
     assert message in outcome.message
+
+
+def test_a_file_of_a_task_that_was_changed_is_not_run(stub: Stub, tmp_path: Path) -> None:
+    file = tmp_path / "code" / "mine.py"
+    file.parent.mkdir()
+    file.write_text("from tests.workers.targets import train")
+    mine = FunctionTask(OFFER, "mine:train", file)
+    with running(make_agent(stub, tmp_path / "home", tasks={"mine": mine})):
+        assert stub.outcome(give(stub)).outcome is OutcomeKind.COMPLETED
+        file.write_text("from tests.workers.targets import train  # in another way")
+        outcome = stub.outcome(give(stub))
+    assert outcome.failure is FailureClass.ENVIRONMENT
+    assert "the code of 'mine' has changed since this worker started" in outcome.message
 
 
 @pytest.mark.usefixtures("agent")

@@ -60,11 +60,39 @@ def test_a_git_tree_counts_by_its_commit_and_what_differs_from_it(tree: Path) ->
     assert code(tree).startswith(f"{committed} + ")
 
 
-def test_a_task_of_a_file_counts_by_that_file(folder: Path) -> None:
-    file = folder / "train.py"
-    task = FunctionTask(OFFER, "train:run", file)
+def test_a_task_of_a_file_counts_by_that_file_and_what_it_can_import(folder: Path) -> None:
+    (folder / "package").mkdir()
+    (folder / "package" / "__init__.py").write_text("")
+    (folder / "notes").mkdir()
+    task = FunctionTask(OFFER, "train:run", folder / "train.py")
+    seen = [code_of(task)]
+    for changed in ("train.py", "beside.py", "package/__init__.py", "package/inner.py"):
+        (folder / changed).write_text("print(2)")
+        seen.append(code_of(task))
+    assert len(set(seen)) == 5
+    (folder / "results.csv").write_text("2")
+    (folder / "notes" / "other.py").write_text("")
+    (folder / ".#train.py").symlink_to("an editor's lock")
+    assert code_of(task) == seen[-1]
+    (folder / "train.py").unlink()
+    assert code_of(task) not in seen
+
+
+@pytest.mark.parametrize("file", ["brought.py", "brought/__init__.py", "brought/tasks.py"])
+def test_a_task_of_a_package_counts_by_that_package(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, file: str
+) -> None:
+    (folder / file).parent.mkdir(exist_ok=True)
+    (folder / "brought").is_dir() and (folder / "brought" / "__init__.py").touch()
+    (folder / file).write_text("print(1)")
+    monkeypatch.syspath_prepend(folder)
+    target = "brought:run" if file == "brought.py" else "brought.tasks:run"
+    task = FunctionTask(OFFER, target)
     before = code_of(task)
-    file.write_text("print(2)")
+    assert before != code_of(image_classification.TASK)
+    (folder / "train.py").write_text("print(2)")
+    assert code_of(task) == before
+    (folder / file).write_text("print(2)")
     assert code_of(task) != before
 
 
