@@ -18,7 +18,7 @@ from workers.code import code_of
 from workers.deadline import read_time
 from workers.errors import BadSetting
 from workers.executors.base import Executor, Share
-from workers.executors.gpus import find_gpus
+from workers.executors.gpus import FOR_TRIALS, find_gpus
 from workers.executors.local import LocalExecutor
 from workers.presence import drain_all
 from workers.surroundings import look_around
@@ -117,10 +117,20 @@ def _ray(options: argparse.Namespace, home: Path) -> Executor:
     cpus = _amount("--cpus-per-trial", options.cpus_per_trial, auto=1.0)
     gpus = _amount("--gpus-per-trial", options.gpus_per_trial, auto=float(ray.has_gpus()))
     share = Share(cpus, gpus)
-    data_root = options.data_root.expanduser().resolve()
-    free = int(_number("--min-free-disk", options.min_free_disk) * 2**30)
-    place = Place(home, data_root, threads=max(1, int(cpus)), min_free_bytes=free)
+    place = place_on_node(options, home, share)
     return ray.RayExecutor(place, slots=_slots(options.slots, auto=ray.room(share)), share=share)
+
+
+def place_on_node(options: argparse.Namespace, home: Path, share: Share) -> Place:
+    """Return what a trial finds on a node of a Ray cluster, where only its share is known."""
+    return Place(
+        home,
+        options.data_root.expanduser().resolve(),
+        threads=max(1, int(share.cpus)),
+        memory_bytes=_memory(options.memory_per_trial, auto=None),
+        gpu_share=FOR_TRIALS * share.gpus if 0 < share.gpus < 1 else None,
+        min_free_bytes=int(_number("--min-free-disk", options.min_free_disk) * 2**30),
+    )
 
 
 def _amount(setting: str, given: str, *, auto: float) -> float:
@@ -144,7 +154,7 @@ def _slots(given: str, *, auto: int) -> int:
     return int(given)
 
 
-def _memory(given: str, *, auto: int) -> int | None:
+def _memory(given: str, *, auto: int | None) -> int | None:
     match given:
         case "auto":
             return auto

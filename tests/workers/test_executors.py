@@ -21,6 +21,8 @@ from workers.tasks.base import CommandTask, FunctionTask, Place
 
 OFFER = TaskOffer(name="t", settings={}, metrics={})
 
+MEMORY_BYTES = 400 * 2**20
+
 # Starts a process and returns it; killed at the end of the test at the latest.
 Start = Callable[..., Running]
 
@@ -42,7 +44,7 @@ def joined() -> Iterator[None]:
 
 @pytest.fixture(params=["local", pytest.param("ray", marks=pytest.mark.ray)])
 def executor(request: pytest.FixtureRequest, tmp_path: Path) -> Executor:
-    place = Place(tmp_path, tmp_path, threads=1)
+    place = Place(tmp_path, tmp_path, threads=1, memory_bytes=MEMORY_BYTES, gpu_share=0.45)
     if request.param == "local":
         return LocalExecutor(place, slots=2, gpus=[])
     request.getfixturevalue("joined")
@@ -153,29 +155,24 @@ def test_children_do_not_outlive_their_process(start: Start, fifo: Path, apart: 
 
 
 def test_the_memory_of_children_counts_whatever_session_they_are_in(
-    fifo: Path, tmp_path: Path
+    start: Start, fifo: Path
 ) -> None:
-    place = Place(tmp_path, tmp_path, threads=1, memory_bytes=400 * 2**20)
-    hog = f"hog = b'x' * (600 * 2**20); {say_and_wait(fifo)}"
-    task = CommandTask(OFFER, (sys.executable, "-c", parent_of(hog, apart=True)), tmp_path)
-    order = Order(task, {}, lease_file(tmp_path), tmp_path / "log")
-    running = LocalExecutor(place, slots=1, gpus=[]).start(order, slot=0)
-    try:
-        pid = int(fifo.read_text())
-        assert running.wait(10) == -signal.SIGKILL
-        assert running.cause is not None
-        assert running.cause.failure is FailureClass.OUT_OF_MEMORY
-        assert gone(pid)
-    finally:
-        running.kill()
+    hog = say_and_wait(fifo).replace("signal.pause", "hog = b'x' * (600 * 2**20); signal.pause")
+    running = start(parent_of(hog, apart=True))
+    pid = int(fifo.read_text())
+    assert running.wait(30) == -signal.SIGKILL
+    assert running.cause is not None
+    assert running.cause.failure is FailureClass.OUT_OF_MEMORY
+    assert gone(pid)
 
 
 def test_a_command_finds_its_environment(start: Start, fifo: Path, tmp_path: Path) -> None:
-    names = ("ACTSEARCH_LEASE_FILE", "ACTSEARCH_DATA_ROOT", "OMP_NUM_THREADS", "MINE")
+    of_the_place = ("ACTSEARCH_DATA_ROOT", "OMP_NUM_THREADS", "ACTSEARCH_GPU_SHARE")
+    names = ("ACTSEARCH_LEASE_FILE", *of_the_place, "MINE")
     start(say_and_wait(fifo, f"__import__('json').dumps([os.environ[n] for n in {names}])"))
     lease, *others = json.loads(fifo.read_text())
     assert Path(lease).read_text() == "{}"
-    assert others == [str(tmp_path), "1", "1"]
+    assert others == [str(tmp_path), "1", "0.4500", "1"]
 
 
 def test_output_goes_to_the_log(start: Start, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """How many slots a worker has, and what of a GPU each of them is given."""
 
 import sys
+from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,9 +13,10 @@ from workers import surroundings
 from workers.environment import GPU_SHARE, LEASE_FILE
 from workers.errors import NoGpuMemory
 from workers.executors import gpus
-from workers.executors.base import Order
+from workers.executors.base import Order, Share
 from workers.executors.gpus import Gpu, find_gpus, free_now
 from workers.executors.local import LocalExecutor
+from workers.setup import place_on_node
 from workers.surroundings import Surroundings, look_around
 from workers.tasks.base import CommandTask, Place
 from workers.trial import trial
@@ -107,6 +109,24 @@ def test_a_driver_tells_the_free_memory_of_a_gpu_by_its_uuid(
 
     assert free_now(gpu(free=1), run) == free
     assert "--id=GPU-1234" in asked
+
+
+@pytest.mark.parametrize(
+    ("given", "gpus", "memory_bytes", "gpu_share"),
+    [
+        ("auto", 0.5, None, 0.45),
+        ("none", 0.25, None, 0.225),
+        ("3", 1.0, 3 * GIB, None),
+        ("1.5", 0.0, 1.5 * GIB, None),
+    ],
+)
+def test_a_trial_on_a_ray_cluster_has_its_share_of_its_node(
+    tmp_path: Path, given: str, gpus: float, memory_bytes: float | None, gpu_share: float | None
+) -> None:
+    options = Namespace(data_root=tmp_path, min_free_disk="1", memory_per_trial=given)
+    place = place_on_node(options, tmp_path, Share(cpus=2, gpus=gpus))
+    expected = (2, memory_bytes, gpu_share, GIB)
+    assert (place.threads, place.memory_bytes, place.gpu_share, place.min_free_bytes) == expected
 
 
 class Driver:

@@ -16,6 +16,9 @@ for index in range(torch.cuda.device_count()):
 """
 _MIB = 2**20
 
+FOR_TRIALS = 0.9
+"""Of what is free on a GPU; the rest is for what the driver keeps per process."""
+
 Run = Callable[[Sequence[str]], str | None]
 """Runs a command, and returns what it prints; None if it fails."""
 

@@ -25,7 +25,7 @@ from search_space.contract import FailureClass, Outcome
 from workers.environment import DATA_ROOT, GPU_SHARE, LEASE_FILE, TOKEN
 from workers.errors import NoDiskSpace, NoGpuMemory
 from workers.executors.base import Order
-from workers.executors.gpus import Gpu, Run, free_now, run
+from workers.executors.gpus import FOR_TRIALS, Gpu, Run, free_now, run
 from workers.executors.memory import kills_for_want_of_memory, used_by
 from workers.executors.processes import end_all, processes_of
 from workers.last_words import failed, was_killed
@@ -64,8 +64,6 @@ _PRELOADED = [
 _TORCHRUN = Path(__file__).with_name("torchrun.py")
 _GIB = 2**30
 _LOOK_SECONDS = 1.0
-# Of what was free when the worker started; the rest is for what the driver keeps per process.
-_FOR_TRIALS = 0.9
 # A driver frees the memory of a process that has ended a little later.
 _GPU_PATIENCE = 10.0
 _GPU_LOOK_SECONDS = 0.5
@@ -157,7 +155,7 @@ class LocalExecutor:
     def _share(self, gpu: Gpu, order: Order) -> float:
         """Return what part of a GPU's memory a trial may use."""
         sharing = math.ceil(self._slots * _devices(order) / len(self._gpus))
-        return _FOR_TRIALS * gpu.free_bytes / gpu.total_bytes / sharing
+        return FOR_TRIALS * gpu.free_bytes / gpu.total_bytes / sharing
 
     def _environment(self, order: Order, slot: int) -> dict[str, str]:
         environment = {
@@ -165,6 +163,8 @@ class LocalExecutor:
             DATA_ROOT: str(self._place.data_root),
             "OMP_NUM_THREADS": str(max(1, self._place.threads // _devices(order))),
         }
+        if self._place.gpu_share is not None:
+            environment[GPU_SHARE] = f"{self._place.gpu_share:.4f}"
         if numbers := self._gpu_numbers(order, slot):
             environment["CUDA_VISIBLE_DEVICES"] = ",".join(map(_visible_gpu, numbers))
             share = min(self._share(self._gpus[number], order) for number in numbers)
@@ -213,9 +213,9 @@ class LocalRunning:
     def wait(self, timeout: float | None = None) -> int | None:
         end = math.inf if timeout is None else time.monotonic() + timeout
         while not connection.wait([self._process.sentinel], self._until_look(end)):
+            self._check_memory()
             if time.monotonic() >= end:
                 break
-            self._check_memory()
         code = self.poll()
         if code is not None:
             if code == _NOT_KNOWN and self._is_there():

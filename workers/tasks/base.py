@@ -16,6 +16,7 @@ class Place:
         data_root: Where the user keeps data sets.
         threads: A slot's share of the processor's cores.
         memory_bytes: A slot's share of the machine's memory; a trial that uses more is ended.
+        gpu_share: What part of its GPU's memory a trial may use, where its place tells.
         min_free_bytes: On a fuller disk than that no trial starts.
     """
 
@@ -23,6 +24,7 @@ class Place:
     data_root: Path
     threads: int
     memory_bytes: int | None = None
+    gpu_share: float | None = None
     min_free_bytes: int = 0
 
 
