@@ -104,10 +104,9 @@ class Space:
             params |= found
         for name, values in self.hyperparameters.items():
             given = getattr(candidate.training, name)
-            if not contains(values, given):
-                return None
             if isinstance(values, Range) or len(values) > 1:
-                params[f"training/{name}"] = given
+                # One that does not matter may have any value: the keys are what is compared.
+                params[f"training/{name}"] = given if contains(values, given) else first(values)
         return params if self.key(self.candidate(params)) == wanted else None
 
     def canonical(self, candidate: Candidate) -> Candidate:

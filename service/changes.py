@@ -1,7 +1,7 @@
 """Changing a search while it runs; a completed one that may spend more runs on."""
 
 from search_space.contract import TrialKind
-from service import spending
+from service import confirmation, spending
 from service.asked import Changes
 from service.errors import WrongState
 from service.life import (
@@ -9,11 +9,12 @@ from service.life import (
     cancel_waiting,
     described,
     nothing_more_to_propose,
+    revive,
     set_state,
     settle,
 )
 from service.store import trials
-from service.store.models import ENDING, LIVE_STATES, SearchState, Trial, Wanted
+from service.store.models import ENDING, LIVE_STATES, SearchState, Trial
 from service.turn import Turn
 
 EXTENDED = "the search was extended, and will confirm anew"
@@ -34,7 +35,7 @@ def change(turn: Turn, changes: Changes) -> None:
     for column, value in given.items():
         setattr(search, column, value)
     turn.session.flush()
-    if search.plan is not None and search.wanted == Wanted.RUN and _may_go_on(turn):
+    if search.plan is not None and not is_over and _may_go_on(turn):
         _confirm_anew(turn)
         if search.state == SearchState.COMPLETED:
             search.ended_at = None
@@ -44,9 +45,15 @@ def change(turn: Turn, changes: Changes) -> None:
 
 
 def _may_go_on(turn: Turn) -> bool:
-    """Whether there is more to propose, and the hours for it."""
-    over = spending.overrun(turn.session, turn.search, confirming=False)
-    return over is None and nothing_more_to_propose(turn.session, turn.search) is None
+    """Whether there is more to train than the confirmation of before, and the hours for it."""
+    session, search = turn.session, turn.search
+    if spending.overrun(session, search, confirming=False) is None and (
+        revive(turn) or nothing_more_to_propose(session, search) is None
+    ):
+        return True
+    has_hours = spending.overrun(session, search, confirming=True) is None
+    is_ended = search.state == SearchState.COMPLETED
+    return is_ended and has_hours and confirmation.was_cut_off(session, search)
 
 
 def _confirm_anew(turn: Turn) -> None:

@@ -10,14 +10,22 @@ from service.store.models import Search
 from service.verdict import Comparison, level_of
 
 
-def say(search: Search, comparisons: Sequence[Comparison], *, seeds: int, looks: int) -> str:
+def say(
+    search: Search, comparisons: Sequence[Comparison], *, seeds: int, failed: int, looks: int
+) -> str:
     """Say what the winner's comparisons show, and what they do not.
 
     Args:
+        seeds: On how many seeds the winner was trained to its end.
+        failed: On how many more it was not.
         looks: How often test data was looked at for a verdict on the search.
     """
-    said = word(comparisons, test_metric(metric_in(search.document)), _cost(search, seeds))
-    return said if looks == 1 else f"{said}; {_again(looks)}"
+    said = [word(comparisons, test_metric(metric_in(search.document)), _cost(search, seeds))]
+    if failed:
+        said.append(f"on {failed} of {seeds + failed} seeds its training failed, which is left out")
+    if looks > 1:
+        said.append(_again(looks))
+    return "; ".join(said)
 
 
 def word(comparisons: Sequence[Comparison], metric: str, cost: str) -> str:

@@ -102,7 +102,7 @@ def agreement(session: Session, search: Search) -> Agreement | None:
 def samples(session: Session, search: Search) -> dict[str, Sample]:
     """Return the test results of each confirmed network; empty until all of them have ended.
 
-    And empty for good once some were cancelled: the number of seeds was fixed beforehand.
+    And empty for good once some were cut off: the number of seeds was fixed beforehand.
     """
     done = [t for t in trials.confirmations(session, search) if t.label not in _FIRST_STAGE]
     if was_cut_off(session, search) or any(trial.state not in FINISHED for trial in done):
@@ -116,8 +116,9 @@ def samples(session: Session, search: Search) -> dict[str, Sample]:
 
 
 def was_cut_off(session: Session, search: Search) -> bool:
-    """Whether some of what should confirm the winner was cancelled."""
-    return any(t.state == TrialState.CANCELLED for t in trials.confirmations(session, search))
+    """Whether some of what should confirm the winner was cancelled, or stopped half-way."""
+    cut_off = (TrialState.CANCELLED, TrialState.STOPPED)
+    return any(trial.state in cut_off for trial in trials.confirmations(session, search))
 
 
 def comparisons(session: Session, search: Search) -> list[Comparison]:
@@ -164,6 +165,12 @@ def seeds(session: Session, search: Search) -> int:
     """Return on how many seeds the winner was trained to its end."""
     found = samples(session, search).get(WINNER)
     return 0 if found is None else len(found.values)
+
+
+def failed_seeds(session: Session, search: Search) -> int:
+    """Return on how many seeds the winner was not trained to its end."""
+    done = trials.confirmations(session, search)
+    return sum(trial.label == WINNER and trial.state == TrialState.FAILED for trial in done)
 
 
 def confirmed_trial(session: Session, search: Search) -> Trial | None:

@@ -125,6 +125,27 @@ def cancel_waiting(turn: Turn, reason: str, *where: ColumnElement[bool]) -> None
             events.add(turn.session, turn.search, "trial", summary(trial))
 
 
+def revive(turn: Turn) -> bool:
+    """Let wait again what was cancelled while the hours were spent; return whether any was."""
+    revived = turn.session.scalars(
+        update(Trial)
+        .where(
+            Trial.search_id == turn.search.id,
+            Trial.state == TrialState.CANCELLED,
+            Trial.kind != TrialKind.CONFIRMATION,
+        )
+        .values(state=TrialState.WAITING, ended_at=None, reason=None)
+        .returning(Trial)
+        .execution_options(populate_existing=True)
+    ).all()
+    if revived:
+        # As failed ones they have been in a rebuilt study.
+        turn.core.studies.drop(turn.search.id)
+    for trial in revived:
+        events.add(turn.session, turn.search, "trial", summary(trial))
+    return bool(revived)
+
+
 def plan(turn: Turn, found: SitePlan) -> None:
     """Take in what the inspection found, and line up the baselines; or fail the search."""
     session, search, document = turn.session, turn.search, document_of(turn.search)

@@ -112,7 +112,7 @@ def propose(
             if trial.repeat_of is None:
                 return hand_out(turn, trial)
             earlier = trials.get(turn.session, trial.repeat_of)
-            if earlier.told is not None:
+            if earlier.told is not None and earlier.ended_at is not None:
                 tell_repeat(turn, live, trial, earlier)
     return None
 
@@ -152,10 +152,15 @@ def told_of(search: Search, trial: Trial, results: trials.Results) -> Told:
     as pruned with a violated constraint: from a failure the sampler would learn nothing. Every
     constraint is set in every trial.
     """
-    constraints, mean = violations(search, trial), means(results.get(trial.key or "", ()))
+    mean = means(results.get(trial.key or "", ()))
+    # The first seed of the original stands for all of them, also where it has failed itself.
+    is_trained = bool(mean) and (
+        trial.state == TrialState.COMPLETED or trial.label == trials.ORIGINAL
+    )
+    constraints = violations(search, trial, is_trained=is_trained)
     if trial.stopped_at is not None:
         return Told(StudyState.PRUNED, (), constraints)
-    if mean and (trial.state == TrialState.COMPLETED or trial.label == trials.ORIGINAL):
+    if is_trained:
         return Told(StudyState.COMPLETE, mean, constraints)
     if trial.state == TrialState.STOPPED or trial.failure in INFEASIBLE:
         return Told(StudyState.PRUNED, (), constraints)
@@ -192,8 +197,9 @@ def tell_repeat(turn: Turn, live: LiveStudy, repeat: Trial, earlier: Trial) -> N
     assert repeat.optuna_number is not None
     results = trials.results_by_key(turn.session, turn.search.id, earlier.key)
     told = told_of(turn.search, earlier, results)
-    repeat.state = earlier.state
-    repeat.failure = earlier.failure
+    is_trained = told.state is StudyState.COMPLETE
+    repeat.state = TrialState.COMPLETED if is_trained else earlier.state
+    repeat.failure = None if is_trained else earlier.failure
     repeat.measurements = earlier.measurements
     repeat.stopped_at = earlier.stopped_at
     repeat.value = told.values[0] if told.values else earlier.value

@@ -36,7 +36,7 @@ from service.verdict import Comparison
 from service.warm_start import COLD
 
 NOT_CONFIRMED = "not confirmed yet: single trainings on validation data, chosen among many"
-CUT_OFF = "not confirmed: some of the trainings that should confirm the winner were cancelled"
+CUT_OFF = "not confirmed: some of the trainings that should confirm the winner were cut off"
 NO_WINNER = "several objectives have a front and no single winner; nothing of it is confirmed"
 RANKED = 100
 """The ranking lists at most this many candidates."""
@@ -61,8 +61,13 @@ def find(session: Session, search: Search) -> Finding:
         cut_off = confirmation.was_cut_off(session, search)
         return Finding("not_confirmed", CUT_OFF if cut_off else NOT_CONFIRMED)
     over_original = comparisons[0]
-    seeds, looks = confirmation.seeds(session, search), confirmation.looks(session, search)
-    claim = claims.say(search, comparisons, seeds=seeds, looks=looks)
+    claim = claims.say(
+        search,
+        comparisons,
+        seeds=confirmation.seeds(session, search),
+        failed=confirmation.failed_seeds(session, search),
+        looks=confirmation.looks(session, search),
+    )
     if over_original.holds and over_original.difference > 0:
         trial = confirmation.confirmed_trial(session, search)
         return Finding("confirmed", claim, comparisons, trial)

@@ -17,7 +17,7 @@ from search_space.contract import FailureClass, TrialKind, read_candidate
 from search_space.sample import Space
 from search_space.search import Search as Document
 from search_space.search import objectives_in
-from service.constraints import violations
+from service.constraints import unmeasured_limits, violations
 from service.entry import enter_trial
 from service.errors import Fault, Invalid
 from service.objectives import means
@@ -97,6 +97,8 @@ def take_over(turn: Turn, space: Space) -> None:
         key = space.key(candidate)
         if params is None or trials.first_with_key(session, search.id, key) is not None:
             continue
+        if trial.failure is None and unmeasured_limits(search, trial):
+            continue  # Nobody knows whether it is allowed here; it may be proposed.
         mean = means(results.get(trial.key or "", ()))
         taken = enter_trial(
             turn,
@@ -118,6 +120,7 @@ def take_over(turn: Turn, space: Space) -> None:
         if taken.failure is None and any(v > 0 for v in violations(search, taken).values()):
             # Other limits hold now.
             taken.state, taken.failure = TrialState.FAILED, FailureClass.INFEASIBLE
+            taken.value = taken.values = None
         search.tells += 1
         taken.told = search.tells
 

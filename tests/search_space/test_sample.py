@@ -200,6 +200,12 @@ def test_the_original_lies_in_the_space_when_its_activation_is_offered() -> None
     assert offered.params_of(offered.original) == {"network": "relu"}
     tuned = space_of(choices=["relu"], hyperparameters={"learning_rate_factor": [0.5, 2]})
     assert tuned.params_of(tuned.original) is None
+    # That of activations that learn nothing does not matter.
+    factors = {"activation_learning_rate_factor": [0.5, 2], "learning_rate_factor": [0.5, 1]}
+    tuned = space_of(choices=["relu"], hyperparameters=factors)
+    params = tuned.params_of(tuned.original)
+    assert params is not None
+    assert tuned.key(tuned.candidate(params)) == tuned.key(tuned.original)
 
 
 def test_suggestions_come_in_a_fixed_order_and_only_where_there_is_a_choice() -> None:

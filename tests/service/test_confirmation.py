@@ -294,7 +294,7 @@ def test_what_is_left_of_a_confirmation_confirms_nothing(
     assert "original network" in trained
     best = player.http.get(f"/searches/{search['id']}/best").json()
     assert (best["status"], best["comparisons"]) == ("not_confirmed", [])
-    assert "were cancelled" in best["claim"]
+    assert "were cut off" in best["claim"]
     assert best["looks"] == 1
 
 
