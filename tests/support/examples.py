@@ -45,7 +45,7 @@ BODIES: dict[str, Any] = {
         "boot_id": BOOT,
         "slots": 2,
         "devices": ["NVIDIA A100", "NVIDIA A100"],
-        "versions": {"python": "3.12.4", "torch": "2.13.0", "activation-search": "0.1.0"},
+        "versions": {"python": "3.12.4", "torch": "2.13.0", "activation-search": "0.2.0"},
         "tasks": [TASK],
         "activations": ["relu", "silu", "pwlu"],
     },
