@@ -9,12 +9,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 WORKER := $(VENV)/.installed-worker
 DEV := $(VENV)/.installed-dev
+DOCS := $(VENV)/.installed-docs
 
 # One thread per process: tests and trials run side by side.
 TEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadfile
 SLOW := slow or browser or postgres or ray or gpu
 
-.PHONY: help install demo test test-slow check format bench screenshots up clean
+.PHONY: help install demo test test-slow check docs release-check format bench screenshots up clean
 
 help:
 	@echo "make install    everything, for development, into ./.venv"
@@ -23,8 +24,10 @@ help:
 	@echo "make test       the tests, in minutes"
 	@echo "make test-slow  the tests that need longer, a browser, PostgreSQL, Ray or a GPU"
 	@echo "make check      lint, types and import rules"
+	@echo "make docs       the documentation site, into ./build/site"
+	@echo "make release-check   build the packages, and start the wheel in an empty environment"
 	@echo "make bench      benchmarks, as ratios"
-	@echo "make screenshots   every page, into ./build/screenshots, and those of the README anew"
+	@echo "make screenshots   every page, into ./build/screenshots, and those of the documentation"
 	@echo "make format     put the code in shape"
 	@echo "make clean      remove ./.venv and what tools have cached"
 
@@ -49,6 +52,13 @@ check: $(DEV)
 	$(BIN)/mypy
 	$(BIN)/mypy actsearch.py
 	$(BIN)/lint-imports
+
+docs: $(DOCS)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
+
+# The same test is one of test-slow's.
+release-check: $(DEV)
+	$(BIN)/python -m pytest tests/system/test_release.py -rs $(PYTEST_OPTIONS)
 
 format: $(DEV)
 	$(BIN)/ruff check --fix
@@ -95,4 +105,8 @@ $(WORKER): pyproject.toml constraints.txt | $(BIN)/python
 
 $(DEV): pyproject.toml constraints.txt | $(BIN)/python
 	$(call pip_install,dev)
+	@touch $(WORKER) $@
+
+$(DOCS): pyproject.toml constraints.txt | $(BIN)/python
+	$(call pip_install,docs)
 	@touch $(WORKER) $@
