@@ -9,11 +9,12 @@ from typing import Any
 import typer
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
-from typer.core import TyperCommand, TyperGroup
+from typer.core import TyperGroup
 
 from service.cli.main import _make_app
 
-Context = Any  # Which click it is of is Typer's own matter.
+# Typer brings a click of its own, whose types are private.
+Command = Context = Any
 PAGE = "reference/command-line.md"
 WIDTH = 92
 
@@ -32,7 +33,7 @@ def _page() -> Iterator[str]:
     yield from _commands(app, context)
 
 
-def _commands(group: TyperGroup, context: Context) -> Iterator[str]:
+def _commands(group: Command, context: Context) -> Iterator[str]:
     for name, command in sorted(group.commands.items()):
         inner = _context(command, name, context)
         if isinstance(command, TyperGroup):
@@ -45,7 +46,7 @@ def _commands(group: TyperGroup, context: Context) -> Iterator[str]:
         yield f"```text\n{text.strip()}\n```\n"
 
 
-def _context(command: TyperCommand | TyperGroup, name: str, parent: Context | None) -> Context:
+def _context(command: Command, name: str, parent: Context | None) -> Context:
     return command.context_class(
         command, parent=parent, info_name=name, terminal_width=WIDTH, max_content_width=WIDTH
     )

@@ -16,7 +16,8 @@ HEAD = """# Settings of the service
 
 Each is an environment variable. `--host`, `--port`, `--home` and `--database-url` are options of
 `actsearch serve` and `actsearch up` as well. Those of a worker are the options of
-`actsearch worker`, each as `ACTSEARCH_` and its name: [command line](command-line.md#actsearch-worker).
+`actsearch worker`, each as `ACTSEARCH_` and its name:
+[command line](command-line.md#actsearch-worker).
 
 | variable | default | meaning |
 |---|---|---|"""
