@@ -4,7 +4,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, TypeAlias
 
 import typer
 from mkdocs.config.defaults import MkDocsConfig
@@ -14,7 +14,8 @@ from typer.core import TyperGroup
 from service.cli.main import _make_app
 
 # Typer brings a click of its own, whose types are private.
-Command = Context = Any
+Command: TypeAlias = Any
+Context: TypeAlias = Any
 PAGE = "reference/command-line.md"
 WIDTH = 92
 
