@@ -21,28 +21,28 @@ from service.store.cursor import Cursor, decode
 
 
 def leader_of(app: FastAPI) -> Leader:
-    """Return the office of a service, or raise `Starting` while there is none yet."""
-    leader: Leader | None = getattr(app.state, "office", None)
+    """Return the leader election of a service, or raise `Starting` while there is none yet."""
+    leader: Leader | None = getattr(app.state, "leader", None)
     if leader is None:
         raise Starting
     return leader
 
 
-def _core(request: Request) -> Context:
+def _context(request: Request) -> Context:
     return leader_of(request.app).term.context
 
 
-def _waiting_room(request: Request) -> LeaseQueue:
+def _lease_queue(request: Request) -> LeaseQueue:
     return leader_of(request.app).term.lease_queue
 
 
-def _studio(request: Request, _: Annotated[Context, Depends(_core)]) -> RenderCache:
+def _render_cache(request: Request, _: Annotated[Context, Depends(_context)]) -> RenderCache:
     return cast(RenderCache, request.app.state.render_cache)
 
 
-ServiceContext = Annotated[Context, Depends(_core)]
-WaitingSlots = Annotated[LeaseQueue, Depends(_waiting_room)]
-Renderer = Annotated[RenderCache, Depends(_studio)]
+ServiceContext = Annotated[Context, Depends(_context)]
+WaitingSlots = Annotated[LeaseQueue, Depends(_lease_queue)]
+Renderer = Annotated[RenderCache, Depends(_render_cache)]
 
 
 def _reader(context: ServiceContext) -> Iterator[Session]:

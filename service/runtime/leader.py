@@ -77,7 +77,7 @@ class Leader:
         self._term: Term | None = None
         self._lasts_until = float("inf")
         self._stopping = Event()
-        self._thread = Thread(target=self._run, name="office", daemon=True)
+        self._thread = Thread(target=self._run, name="leader", daemon=True)
 
     @property
     def term(self) -> Term:
