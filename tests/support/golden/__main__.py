@@ -39,9 +39,11 @@ def write_store() -> None:
 def write_answers() -> None:
     for version in files.versions("rows"):
         stored = files.read("rows", version)
-        with tempfile.TemporaryDirectory() as folder:
-            with serving(stored, Path(folder) / "home") as served:
-                found = {"reads": reads(served, stored), "going_on": going_on(served, stored)}
+        with (
+            tempfile.TemporaryDirectory() as folder,
+            serving(stored, Path(folder) / "home") as served,
+        ):
+            found = {"reads": reads(served, stored), "going_on": going_on(served, stored)}
         _report(files.write("answers", version, found))
 
 

@@ -87,7 +87,7 @@ def _finish(served: Served, attempt: dict[str, Any]) -> dict[str, Any]:
     ask = {key: attempt[key] for key in ("boot_id", "slot", "request")}
     ask |= {"worker": attempt["worker_id"], "wait_seconds": 1}
     assignment = dict(served.http.post("/leases", json=ask).raise_for_status().json())
-    trainer = Trainer(served, "of-nothing")
+    trainer = Trainer(served, assignment["task"]["name"])
     headers = {**FILE, "authorization": f"Bearer {assignment['token']}"}
     with httpx2.Client(base_url=f"{served.url}/v1", timeout=60, headers=headers) as http:
         http.headers |= JSON
@@ -97,7 +97,7 @@ def _finish(served: Served, attempt: dict[str, Any]) -> dict[str, Any]:
 
 
 def _go_on(served: Served, search: dict[str, Any]) -> dict[str, Any]:
-    """Train all that comes of a search until it is over."""
+    """Train every trial that the search hands out until it has completed."""
     trainer = Trainer(served, search["document"]["task"]["name"])
     if search["state"] == "paused":
         trainer.http.post(f"/searches/{search['id']}/resume").raise_for_status()
@@ -114,16 +114,14 @@ def _go_on(served: Served, search: dict[str, Any]) -> dict[str, Any]:
         {key: one[key] for key in ("number", "kind", "label", "state", "value", "stopped_at")}
         for one in trainer.trials(search["id"])
     ]
-    ranking = [(line["number"], line["value"], line["seeds"]) for line in best["ranking"]]
-    front = [line["number"] for line in best["pareto"]]
     return {
         "handed_out": handed_out,
         "trials": trials,
         "reason": ended["reason"],
         "events": ended["events"],
         "best": {"status": best["status"], "claim": best["claim"], "looks": best["looks"]},
-        "ranking": [list(line) for line in ranking],
-        "front": front,
+        "ranking": [[line["number"], line["value"], line["seeds"]] for line in best["ranking"]],
+        "front": [line["number"] for line in best["pareto"]],
     }
 
 

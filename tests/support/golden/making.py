@@ -27,15 +27,14 @@ class Clock:
 
     def strftime(self, form: str, _when: str) -> str:
         """Answer the three forms from which the service puts the time together."""
-        whole, rest = divmod(self.seconds, 60)
-        forms = {"%s": int(self.seconds), "%f": f"{rest:06.3f}", "%S": f"{int(rest):02d}"}
-        assert whole >= 0
-        return str(forms[form])
+        rest = self.seconds % 60
+        forms = {"%s": str(int(self.seconds)), "%f": f"{rest:06.3f}", "%S": f"{int(rest):02d}"}
+        return forms[form]
 
 
 @contextmanager
 def database_clock() -> Iterator[Clock]:
-    """Let every SQLite connection that is opened meanwhile use a clock of ours."""
+    """Give every SQLite connection that is opened meanwhile the clock that is returned."""
     clock = Clock()
 
     def use(connection: Any, _record: object) -> None:

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from tests.support.golden.trainer import FILE, OldTrainer
+from tests.support.golden.trainer import OldTrainer
 from tests.support.player import HasHttp, plan
 
 SPACE: dict[str, Any] = {
@@ -195,9 +195,7 @@ def _middle(served: HasHttp) -> None:
     for _ in range(22):
         trainer.run(trainer.work(wait=30))
     running, released = trainer.work(wait=30), trainer.work(wait=30)
-    log = f"/leases/{running['lease']}/logs"
-    content = {"content": b"epoch 1 of 4\n", "headers": FILE}
-    trainer.http.post(log, params={"offset": 0}, **content).raise_for_status()
+    trainer.print(running, "epoch 1 of 4\n")
     for assignment in (running, released):
         trainer.measure(assignment)
         trainer.tell(assignment, 1)

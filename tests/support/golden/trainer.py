@@ -76,6 +76,11 @@ class Trainer(Player):
         url = f"/leases/{assignment['lease']}/artifacts/{name}"
         self.http.put(url, content=content.encode(), headers=FILE).raise_for_status()
 
+    def print(self, assignment: dict[str, Any], text: str) -> None:
+        """Send the first output of an attempt."""
+        url = f"/leases/{assignment['lease']}/logs?offset=0"
+        self.http.post(url, content=text.encode(), headers=FILE).raise_for_status()
+
     def accuracy(self, assignment: dict[str, Any], step: int) -> float:
         """Return the accuracy after an epoch. Rates that a sampler draws play no part in it:
         their last digits may be others on another machine."""
