@@ -34,7 +34,7 @@ help:
 install: $(DEV)
 
 demo: $(WORKER)
-	$(BIN)/python -m service.demo
+	$(BIN)/python -m service.cli.demo
 
 up: $(WORKER)
 	$(BIN)/actsearch up

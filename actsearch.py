@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from search_space.apply import apply, parameter_groups
     from search_space.sites import find_sites
     from search_space.spec import ActivationConfig
-    from service.client import Client
-    from workers.lightning_epochs import LightningEpochs
+    from service.client.client import Client
+    from workers.handle.lightning import LightningEpochs
     from workers.trial import trial
 
 __all__ = [
@@ -28,8 +28,8 @@ __all__ = [
 ]
 
 _HOMES = {
-    "Client": "service.client",
-    "LightningEpochs": "workers.lightning_epochs",
+    "Client": "service.client.client",
+    "LightningEpochs": "workers.handle.lightning",
     "apply": "search_space.apply",
     "find_sites": "search_space.sites",
     "parameter_groups": "search_space.apply",

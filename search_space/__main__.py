@@ -9,8 +9,8 @@ from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any
 
-from search_space.own_file import UnusableFile, import_file
 from search_space.spec import SitePlan
+from search_space.user_module import UnusableFile, import_file
 
 NETWORKS = "activation_search.networks"
 """Entry points of sources of networks: objects with `build(name, channels, classes, size)`, which
@@ -30,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Print the sites of a network or what becomes of checks, and return the exit code."""
     options = _parser().parse_args(arguments)
     if options.command == "check":
-        from search_space.check import run
+        from search_space.conformance.check import run
 
         return run(options.file, as_json=options.json)
     if options.command == "curve":
@@ -77,7 +77,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _draw(names: Sequence[str], output: Path) -> int:
-    from search_space.curve import draw
+    from search_space.conformance.curve import draw
     from search_space.errors import UnknownActivation
 
     try:

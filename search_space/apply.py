@@ -7,15 +7,15 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from search_space import catalog
 from search_space.activations.learned import learned_parameters
 from search_space.build import build, has_fused_twin
+from search_space.catalog import lookup
 from search_space.errors import NoSuchSite, SitesDiffer
-from search_space.originals import module_spec
-from search_space.placing import put, shield
 from search_space.selfcheck import SelfCheck, outputs
 from search_space.sites import Call, probe, restored
 from search_space.spec import ActivationConfig, ActivationSpec, Candidate, Site, SitePlan
+from search_space.surgery.originals import module_spec
+from search_space.surgery.placing import put, shield
 from search_space.transfer import Match, transfer
 
 Assignment = Mapping[str, ActivationSpec] | Candidate | ActivationConfig
@@ -66,10 +66,8 @@ def apply(
         candidate = transfer(candidate, found.plan, match)
     specs = _specs(candidate, found.plan)
     for site, spec in specs.items():
-        catalog.check_fit(catalog.check(spec), found.calls[site].site)
-    changed = {
-        id: spec for id, spec in specs.items() if catalog.changes(spec, found.calls[id].site)
-    }
+        lookup.check_fit(lookup.check(spec), found.calls[site].site)
+    changed = {id: spec for id, spec in specs.items() if lookup.changes(spec, found.calls[id].site)}
     dtype = _floating_dtype(model)
     modules = {
         id: _module(spec, found.calls[id], dtype, fused=fused) for id, spec in changed.items()

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, WithJsonSchema
 
-from search_space.catalog import CATALOG, Entry, check, lookup
+from search_space.catalog.lookup import CATALOG, Entry, check, lookup
 from search_space.errors import BadParameter
 from search_space.spec import ActivationSpec, Scalar, Share
 

@@ -14,7 +14,7 @@ from pydantic import (
     model_validator,
 )
 
-from search_space.catalog import CATALOG
+from search_space.catalog.lookup import CATALOG
 from search_space.choices import Choice, ChoicesField, OneOrMore
 
 Encoding = Literal["conditional", "flat"]
@@ -268,7 +268,7 @@ class Budget(Document):
     failures: MostFailures = 5
 
 
-class Search(Document):
+class SearchSpec(Document):
     """A search, whole: task, sites, choices, objective and budget."""
 
     version: Literal[1] = 1
@@ -313,7 +313,7 @@ class Search(Document):
         return given
 
     @model_validator(mode="after")
-    def _a_grid_has_points(self) -> "Search":
+    def _a_grid_has_points(self) -> "SearchSpec":
         ranges = [
             name for name, values in self.hyperparameters.items() if isinstance(values, Range)
         ]

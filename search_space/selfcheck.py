@@ -9,9 +9,9 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
 from search_space.errors import ApplyFails
-from search_space.placing import standing
 from search_space.sites import arguments
 from search_space.spec import Site
+from search_space.surgery.placing import standing
 
 
 class SelfCheck:

@@ -16,10 +16,10 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_map_only
 
-from search_space.catalog import lookup
-from search_space.originals import NATIVE
+from search_space.catalog.lookup import lookup
 from search_space.spec import Site, SitePlan
-from search_space.watch import Recorder, Sighting
+from search_space.surgery.originals import NATIVE
+from search_space.surgery.recorder import Recorder, Sighting
 
 
 def find_sites(model: nn.Module, example_batch: Any) -> SitePlan:

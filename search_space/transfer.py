@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Literal
 
-from search_space.catalog import changes
+from search_space.catalog.lookup import changes
 from search_space.errors import CannotTransfer
 from search_space.spec import ActivationConfig, Site, SitePlan
 

@@ -5,6 +5,8 @@ from dataclasses import asdict, dataclass
 from http import HTTPStatus
 from typing import Any, ClassVar
 
+from search_space.search import BRANCHES
+
 
 @dataclass(frozen=True, slots=True)
 class Fault:
@@ -268,3 +270,12 @@ class TooLarge(ServiceError):
 
     def __str__(self) -> str:
         return f"the body is larger than {self.limit} bytes"
+
+
+def fault_of(error: Any) -> Fault:
+    """Read one of pydantic's errors: the field as a user would write it, what was given."""
+    places = ("body", "query", "header", "path", *BRANCHES)
+    where = [str(part) for part in error["loc"] if part not in places]
+    message = error["msg"].removeprefix("Value error, ")
+    given = None if error["type"] in ("missing", "json_invalid") else error.get("input")
+    return Fault(".".join(where) or "body", message, given)

@@ -9,25 +9,10 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from workers.agent import Agent
+from workers.environment import setting
 
-_DEFAULTS = {
-    "URL": "http://127.0.0.1:8000",
-    "EXECUTOR": "local",
-    "ADDRESS": "auto",
-    "SLOTS": "auto",
-    "CPUS_PER_TRIAL": "auto",
-    "GPUS_PER_TRIAL": "auto",
-    "MEMORY_PER_TRIAL": "auto",
-    "MIN_FREE_DISK": "1",
-    "CHECKPOINT_SECONDS": "30",
-    "FAILURES": "5",
-    "GRACE": "15",
-    "MARGIN": "60",
-    "DATA_ROOT": "data",
-    "HOME": str(Path("~") / ".actsearch" / "worker"),
-}
+if TYPE_CHECKING:
+    from workers.agent.agent import Agent
 
 
 _NUMBERS = {
@@ -49,8 +34,8 @@ def main(arguments: list[str] | None = None) -> int:
     # One line per request is the client's habit, not ours.
     logging.getLogger("httpx2").setLevel(logging.WARNING)
     # Processes of trials import this module again and need nothing of what follows.
+    from workers.agent.wiring import drain, make_agent
     from workers.errors import WorkerError
-    from workers.setup import drain, make_agent
 
     if options.drain:
         return drain(options)
@@ -112,11 +97,6 @@ def _parser() -> argparse.ArgumentParser:
         "--exit-with-stdin", action="store_true", help="stop when standard input ends"
     )
     return parser
-
-
-def setting(name: str) -> str | None:
-    """Return what the environment says of an option, else its default."""
-    return os.environ.get(f"ACTSEARCH_{name}") or _DEFAULTS.get(name)
 
 
 def _stop_on_signals(agent: "Agent", *, with_stdin: bool) -> None:

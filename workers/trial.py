@@ -15,8 +15,8 @@ from torch.optim import Optimizer
 from search_space.apply import parameter_groups
 from search_space.spec import Training
 from workers.environment import GPU_SHARE, LEASE_FILE
-from workers.handle import Model, Stateful, Trial
-from workers.phases import Course
+from workers.handle.phases import Course
+from workers.handle.protocol import Model, Stateful, Trial
 
 logger = logging.getLogger(__name__)
 
@@ -33,8 +33,8 @@ def trial() -> Trial:
         return Outside()
     _keep_to_gpu_share()
     # Talking to the service needs more than torch and numpy; running alone does not.
-    from workers.inside import Inside
-    from workers.ranks import open_attempt
+    from workers.handle.distributed import open_attempt
+    from workers.handle.served import Inside
 
     return Inside(open_attempt(Path(path)))
 

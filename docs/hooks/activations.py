@@ -7,7 +7,7 @@ from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 
 import search_space.activations
-from search_space.catalog import CATALOG
+from search_space.catalog.lookup import CATALOG
 
 PAGE = "reference/activations.md"
 

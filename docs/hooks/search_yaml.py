@@ -7,7 +7,7 @@ from typing import Any
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 
-from search_space.search import Search
+from search_space.search import SearchSpec
 
 PAGE = "reference/search-yaml.md"
 Schema = Mapping[str, Any]
@@ -104,7 +104,7 @@ LIMITS = {
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add the page."""
-    files.append(File.generated(config, PAGE, content="\n".join(_page(Search.model_json_schema()))))
+    files.append(File.generated(config, PAGE, content="\n".join(_page(SearchSpec.model_json_schema()))))
     return files
 
 

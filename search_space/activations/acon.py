@@ -13,7 +13,7 @@ from search_space.activations.network import (
     require_channels_first,
 )
 from search_space.activations.shape import along_channels, working_dtype
-from search_space.entry import hidden_width
+from search_space.catalog.entry import hidden_width
 from search_space.spec import Share
 
 Initial = Literal["silu", "paper"]

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from search_space.activations.learned import LearnedActivation
 from search_space.activations.network import mean_over_positions, require_channels_first
 from search_space.activations.shape import along_channels, working_dtype
-from search_space.entry import hidden_width
+from search_space.catalog.entry import hidden_width
 
 # How far the network may move slopes and offsets.
 _SLOPE_REACH = 1.0

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from search_space.catalog import lookup
+from search_space.catalog.lookup import lookup
 
 
 def scalar_function(name: str) -> Callable[[Tensor], Tensor]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 
-from search_space.catalog import CATALOG, changes, lookup
+from search_space.catalog.lookup import CATALOG, changes, lookup
 from search_space.spec import ActivationConfig, ActivationSpec, Site
 from search_space.standalone.shake import Definition, gather
 
@@ -17,7 +17,7 @@ _ROOTS = [
     Definition("search_space.spec", "Site"),
 ]
 _INSTEAD = {
-    Definition("search_space.originals", "function_spec"): Definition(
+    Definition("search_space.surgery.originals", "function_spec"): Definition(
         _REPLACEMENTS, "function_spec"
     ),
     Definition("search_space.activations.starts", "scalar_function"): Definition(

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
-from search_space.originals import FUNCTIONS
+from search_space.surgery.originals import FUNCTIONS
 
 # The functions that activations start as, by name. A file has its own.
 STARTS: Mapping[str, Callable[[], nn.Module]] = {}

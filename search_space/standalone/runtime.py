@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from search_space.activations.learned import LearnedActivation
-from search_space.placing import put, shield
 from search_space.selfcheck import SelfCheck, outputs
 from search_space.spec import Site
+from search_space.surgery.placing import put, shield
 
 # How a model's activations begin.
 Start = Literal["fresh", "learned", "frozen"]

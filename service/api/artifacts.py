@@ -4,11 +4,11 @@ import asyncio
 
 from fastapi import APIRouter, Request
 
-from service.api.deps import Parts, reads_or_submits
-from service.artifacts import Received
-from service.core import Core
+from service.api.deps import ServiceContext, reads_or_submits
+from service.runtime.context import Context
 from service.schemas.trials import UploadAnswer
 from service.store import trials
+from service.store.artifacts import Received
 
 router = APIRouter(tags=["artifacts"], dependencies=[reads_or_submits])
 
@@ -23,25 +23,25 @@ router = APIRouter(tags=["artifacts"], dependencies=[reads_or_submits])
         }
     },
 )
-async def upload(request: Request, core: Parts) -> UploadAnswer:
+async def upload(request: Request, context: ServiceContext) -> UploadAnswer:
     """Store a file and return its sha256, by which a search names the weights it starts from.
 
     It is kept for `artifact_grace_seconds`, and as long as a search names it.
     """
-    limit = core.settings.max_artifact_bytes
-    received = await core.artifacts.receive(request.stream(), limit=limit)
-    await asyncio.to_thread(_keep, core, received)
+    limit = context.settings.max_artifact_bytes
+    received = await context.artifacts.receive(request.stream(), limit=limit)
+    await asyncio.to_thread(_keep, context, received)
     return UploadAnswer(sha256=received.sha256, size=received.size)
 
 
-def _keep(core: Core, received: Received) -> None:
+def _keep(context: Context, received: Received) -> None:
     try:
-        with core.artifacts.lock:
-            with core.database.read() as session:
+        with context.artifacts.lock:
+            with context.database.read() as session:
                 named = trials.is_named(session, received.sha256)
             if not named:
                 # One from before may be about to be collected: the time it is kept begins anew.
-                core.artifacts.discard(received.sha256)
-            core.artifacts.keep(received)
+                context.artifacts.discard(received.sha256)
+            context.artifacts.keep(received)
     finally:
         received.partial.unlink(missing_ok=True)

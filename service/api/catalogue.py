@@ -2,7 +2,7 @@
 
 from fastapi import APIRouter
 
-from search_space.catalog import CATALOG
+from search_space.catalog.lookup import CATALOG
 from service.api.deps import reads
 from service.schemas.offers import ActivationAnswer
 

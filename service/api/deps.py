@@ -9,43 +9,44 @@ from fastapi import Depends, FastAPI, Query, Request, Security
 from fastapi.security import APIKeyCookie, HTTPAuthorizationCredentials, HTTPBearer
 from sqlalchemy.orm import Session
 
-from service.access import SESSION_COOKIE, Access, Caller, Scope, same
-from service.core import Core
 from service.errors import Forbidden, Starting, Unauthorized
-from service.insight.studio import Studio
-from service.office import Office
-from service.scheduler import WaitingRoom
+from service.http.auth import SESSION_COOKIE, Authenticator, Caller, same
+from service.rendering.cache import RenderCache
+from service.runtime.context import Context
+from service.runtime.leader import Leader
+from service.runtime.lease_queue import LeaseQueue
+from service.schemas.scopes import Scope
 from service.store import attempts
 from service.store.cursor import Cursor, decode
 
 
-def office_of(app: FastAPI) -> Office:
-    """Return the office of a service, or raise `Starting` while there is none yet."""
-    office: Office | None = getattr(app.state, "office", None)
-    if office is None:
+def leader_of(app: FastAPI) -> Leader:
+    """Return the leader election of a service, or raise `Starting` while there is none yet."""
+    leader: Leader | None = getattr(app.state, "leader", None)
+    if leader is None:
         raise Starting
-    return office
+    return leader
 
 
-def _core(request: Request) -> Core:
-    return office_of(request.app).term.core
+def _context(request: Request) -> Context:
+    return leader_of(request.app).term.context
 
 
-def _waiting_room(request: Request) -> WaitingRoom:
-    return office_of(request.app).term.room
+def _lease_queue(request: Request) -> LeaseQueue:
+    return leader_of(request.app).term.lease_queue
 
 
-def _studio(request: Request, _: Annotated[Core, Depends(_core)]) -> Studio:
-    return cast(Studio, request.app.state.studio)
+def _render_cache(request: Request, _: Annotated[Context, Depends(_context)]) -> RenderCache:
+    return cast(RenderCache, request.app.state.render_cache)
 
 
-Parts = Annotated[Core, Depends(_core)]
-Work = Annotated[WaitingRoom, Depends(_waiting_room)]
-Pictures = Annotated[Studio, Depends(_studio)]
+ServiceContext = Annotated[Context, Depends(_context)]
+WaitingSlots = Annotated[LeaseQueue, Depends(_lease_queue)]
+Renderer = Annotated[RenderCache, Depends(_render_cache)]
 
 
-def _reader(core: Parts) -> Iterator[Session]:
-    with core.database.read() as session:
+def _reader(context: ServiceContext) -> Iterator[Session]:
+    with context.database.read() as session:
         yield session
 
 
@@ -55,7 +56,7 @@ def _cursor(cursor: Annotated[str | None, Query()] = None) -> Cursor | None:
 
 # scope="function" ends the transaction before the answer is sent; the default would answer
 # first and lose the error if the commit then failed.
-Reader = Annotated[Session, Depends(_reader, scope="function")]
+ReadSession = Annotated[Session, Depends(_reader, scope="function")]
 After = Annotated[Cursor | None, Depends(_cursor)]
 Limit = Annotated[int, Query(ge=1, le=500)]
 
@@ -68,12 +69,14 @@ Bearer = Annotated[HTTPAuthorizationCredentials | None, Security(_bearer_scheme)
 Cookie = Annotated[str | None, Security(_cookie_scheme)]
 
 
-async def identify(request: Request, core: Parts, bearer: Bearer, cookie: Cookie) -> Caller:
+async def identify(
+    request: Request, context: ServiceContext, bearer: Bearer, cookie: Cookie
+) -> Caller:
     """Return who calls, by a token or else by the cookie, or raise `Unauthorized`."""
-    access = cast(Access, request.app.state.access)
+    access = cast(Authenticator, request.app.state.access)
     if access.is_open:
         return access.everyone()
-    caller = await asyncio.to_thread(_caller, core, access, _token(bearer), cookie)
+    caller = await asyncio.to_thread(_caller, context, access, _token(bearer), cookie)
     if caller is None:
         raise Unauthorized
     return caller
@@ -103,22 +106,24 @@ works = Depends(Allowed(Scope.WORK))
 administers = Depends(Allowed(Scope.ADMIN))
 
 
-async def attempt(request: Request, core: Parts, lease: str, bearer: Bearer, cookie: Cookie) -> str:
+async def attempt(
+    request: Request, context: ServiceContext, lease: str, bearer: Bearer, cookie: Cookie
+) -> str:
     """Let pass the attempt itself, by its own token, and the admin; return the lease."""
-    if not same(_token(bearer), core.attempt_token(lease)):
-        await Allowed(Scope.ADMIN)(await identify(request, core, bearer, cookie))
+    if not same(_token(bearer), context.attempt_token(lease)):
+        await Allowed(Scope.ADMIN)(await identify(request, context, bearer, cookie))
     return lease
 
 
 async def reader_of_trial(
-    request: Request, core: Parts, id: str, bearer: Bearer, cookie: Cookie
+    request: Request, context: ServiceContext, id: str, bearer: Bearer, cookie: Cookie
 ) -> str:
     """Let pass an attempt at this trial, which resumes from its files, and who may read."""
     token = _token(bearer)
     lease = token.split("-")[1] if token.startswith("attempt-") else ""
-    known = bool(lease) and same(token, core.attempt_token(lease))
-    if not known or await asyncio.to_thread(_trial_of, core, lease) != id:
-        await Allowed(Scope.READ)(await identify(request, core, bearer, cookie))
+    known = bool(lease) and same(token, context.attempt_token(lease))
+    if not known or await asyncio.to_thread(_trial_of, context, lease) != id:
+        await Allowed(Scope.READ)(await identify(request, context, bearer, cookie))
     return id
 
 
@@ -126,19 +131,21 @@ Lease = Annotated[str, Depends(attempt)]
 ReadableTrial = Annotated[str, Depends(reader_of_trial)]
 
 
-def _trial_of(core: Core, lease: str) -> str | None:
-    with core.database.read() as session:
+def _trial_of(context: Context, lease: str) -> str | None:
+    with context.database.read() as session:
         found = attempts.find(session, lease)
         return None if found is None else found.trial_id
 
 
-def _caller(core: Core, access: Access, token: str, cookie: str | None) -> Caller | None:
+def _caller(
+    context: Context, access: Authenticator, token: str, cookie: str | None
+) -> Caller | None:
     if not token and cookie is None:
         return None
-    with core.database.read() as session:
+    with context.database.read() as session:
         if token:
             return access.by_token(session, token)
-        return access.by_cookie(session, cookie or "", core.key)
+        return access.by_cookie(session, cookie or "", context.key)
 
 
 def _token(bearer: HTTPAuthorizationCredentials | None) -> str:

@@ -6,10 +6,9 @@ import yaml
 from fastapi import APIRouter
 from pydantic import ValidationError
 
-from search_space.search import Search as Document
+from search_space.search import SearchSpec
 from service.api.deps import reads_or_submits
-from service.errors import Fault, Invalid
-from service.problems import fault_of
+from service.errors import Fault, Invalid, fault_of
 from service.schemas.searches import Draft, DraftAnswer
 
 router = APIRouter(prefix="/searches", tags=["searches"], dependencies=[reads_or_submits])
@@ -18,14 +17,14 @@ router = APIRouter(prefix="/searches", tags=["searches"], dependencies=[reads_or
 @router.get("/schema")
 def read_schema() -> dict[str, Any]:
     """Read the JSON Schema of a search, for forms and editors."""
-    return Document.model_json_schema()
+    return SearchSpec.model_json_schema()
 
 
 @router.post("/draft")
 def read_draft(body: Draft) -> DraftAnswer:
     """Read a search written in YAML or JSON; return it whole. Nothing is stored."""
     try:
-        document = Document.model_validate(_read(body.text))
+        document = SearchSpec.model_validate(_read(body.text))
     except ValidationError as error:
         raise Invalid([fault_of(one) for one in error.errors()]) from None
     whole = document.model_dump(mode="json")

@@ -7,10 +7,10 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Header
 from fastapi.responses import StreamingResponse
 
-from service.api.deps import Parts, reads
-from service.core import Core
+from service.api.deps import ServiceContext, reads
 from service.errors import Fault, Invalid
-from service.feed import Feed
+from service.runtime.context import Context
+from service.runtime.event_feed import EventFeed
 from service.store import searches
 
 router = APIRouter(tags=["events"], dependencies=[reads])
@@ -26,10 +26,10 @@ _HEADERS = {"cache-control": "no-cache", "x-accel-buffering": "no"}
 """No proxy keeps events back."""
 
 
-async def feed(id: str, core: Parts) -> AsyncIterator[Feed]:
+async def feed(id: str, context: ServiceContext) -> AsyncIterator[EventFeed]:
     """Hold the feed of a search until the answer has ended, or raise `NotFound`."""
-    await asyncio.to_thread(_check, core, id)
-    async with core.feeds.follow(core.database, core.news, id) as followed:
+    await asyncio.to_thread(_check, context, id)
+    async with context.event_feeds.follow(context.database, context.notifier, id) as followed:
         yield followed
 
 
@@ -47,7 +47,7 @@ def position(
 
 @router.get("/searches/{id}/events", response_class=EventStream)
 async def follow(
-    feed: Annotated[Feed, Depends(feed)], after: Annotated[int, Depends(position)]
+    feed: Annotated[EventFeed, Depends(feed)], after: Annotated[int, Depends(position)]
 ) -> EventStream:
     """Follow a search until it is deleted.
 
@@ -56,6 +56,6 @@ async def follow(
     return EventStream(feed.after(after), headers=_HEADERS)
 
 
-def _check(core: Core, search_id: str) -> None:
-    with core.database.read() as session:
+def _check(context: Context, search_id: str) -> None:
+    with context.database.read() as session:
         searches.get(session, search_id)

@@ -6,11 +6,11 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Header, Query, Request, Response, status
 from fastapi.responses import FileResponse, JSONResponse
 
-from service import shapes
-from service.api.deps import Parts, Pictures, Reader, reads
-from service.configs import choose
-from service.core import Core
+from service.api.deps import ReadSession, Renderer, ServiceContext, reads
+from service.insight import learned_shapes
 from service.insight.plots import PLOTS
+from service.results.best_config import choose
+from service.runtime.context import Context
 from service.schemas.results import PlotAnswer
 from service.schemas.trials import ShapesAnswer
 from service.store import searches
@@ -25,7 +25,7 @@ _LATER: dict[int | str, dict[str, Any]] = {
 
 
 @router.get("/{id}/plots")
-def list_plots(id: str, session: Reader) -> list[PlotAnswer]:
+def list_plots(id: str, session: ReadSession) -> list[PlotAnswer]:
     """List the plots of a search."""
     searches.get(session, id)
     return [
@@ -36,7 +36,7 @@ def list_plots(id: str, session: Reader) -> list[PlotAnswer]:
 
 @router.get("/{id}/plots/{name}")
 async def read_plot(
-    id: str, name: str, pictures: Pictures, if_none_match: Annotated[str | None, Header()] = None
+    id: str, name: str, pictures: Renderer, if_none_match: Annotated[str | None, Header()] = None
 ) -> Response:
     """Read a Plotly figure as JSON: `data` and `layout`, of at most 1,000 points."""
     drawn = await pictures.figure(id, name)
@@ -49,8 +49,8 @@ async def read_plot(
 @router.get("/{id}/shapes")
 def read_shapes(
     id: str,
-    core: Parts,
-    session: Reader,
+    context: ServiceContext,
+    session: ReadSession,
     trial: Annotated[
         str | None, Query(description="None: the confirmed winner, else the best so far.")
     ] = None,
@@ -59,7 +59,7 @@ def read_shapes(
     ] = None,
 ) -> ShapesAnswer:
     """Read the functions that a trial of the search has learned, site by site."""
-    return shapes.read(session, core.artifacts, searches.get(session, id), trial, epoch)
+    return learned_shapes.read(session, context.artifacts, searches.get(session, id), trial, epoch)
 
 
 @router.get(
@@ -67,7 +67,7 @@ def read_shapes(
     response_class=FileResponse,
     responses=_LATER,
 )
-async def read_optuna(id: str, request: Request, pictures: Pictures) -> Response:
+async def read_optuna(id: str, request: Request, pictures: Renderer) -> Response:
     """Download the trials as a SQLite storage that Optuna and optuna-dashboard open.
 
     A job in the background writes it; while that lasts longer than a few seconds, the answer is
@@ -83,8 +83,8 @@ async def read_optuna(id: str, request: Request, pictures: Pictures) -> Response
 async def read_bundle(
     id: str,
     request: Request,
-    core: Parts,
-    pictures: Pictures,
+    context: ServiceContext,
+    pictures: Renderer,
     unconfirmed: Annotated[
         bool, Query(description="Of the best of the search though it has not been confirmed.")
     ] = False,
@@ -95,15 +95,15 @@ async def read_bundle(
     report, the search's document, the parts of a paper, and a manifest with digests, which says
     what is left out and why.
     """
-    await asyncio.to_thread(_must_be_ready, core, id, unconfirmed=unconfirmed)
+    await asyncio.to_thread(_must_be_ready, context, id, unconfirmed=unconfirmed)
     path = await pictures.bundle(id, unconfirmed=unconfirmed, wait=WAIT_SECONDS)
     if path is None:
         return _writing(request)
     return FileResponse(path, media_type="application/zip", filename=f"{id}.zip")
 
 
-def _must_be_ready(core: Core, id: str, *, unconfirmed: bool) -> None:
-    with core.database.read() as session:
+def _must_be_ready(context: Context, id: str, *, unconfirmed: bool) -> None:
+    with context.database.read() as session:
         choose(session, searches.get(session, id), unconfirmed=unconfirmed)
 
 

@@ -14,14 +14,14 @@ from search_space.contract import (
     ReportsReply,
     Stored,
 )
-from service.api.deps import Lease, Parts
-from service.artifacts import Received, check_name
-from service.core import Core
-from service.logs import MAX_PIECE_BYTES, append
-from service.measurements import measured
-from service.reports import report
+from service.api.deps import Lease, ServiceContext
+from service.runtime.context import Context
 from service.store import attempts, trials
-from service.words import conclude
+from service.store.artifacts import Received, check_name
+from service.trials.logs import MAX_PIECE_BYTES, append
+from service.trials.measurements import measured
+from service.trials.outcomes import record_outcome
+from service.trials.reports import report
 
 Digest = Annotated[
     str | None,
@@ -32,17 +32,19 @@ router = APIRouter(prefix="/leases/{lease}", tags=["attempts"])
 
 
 @router.post("/reports")
-def send_reports(lease: Lease, body: Reports, core: Parts) -> ReportsReply:
+def send_reports(lease: Lease, body: Reports, context: ServiceContext) -> ReportsReply:
     """Report the metrics of epochs; the answer says whether to go on."""
-    verdict = report(core, lease, body.reports)
-    core.metrics.reports.inc(len(body.reports))
+    verdict = report(context, lease, body.reports)
+    context.metrics.reports.inc(len(body.reports))
     return ReportsReply(verdict=verdict)
 
 
 @router.post("/measurements")
-def send_measurements(lease: Lease, body: Measurements, core: Parts) -> MeasurementsReply:
+def send_measurements(
+    lease: Lease, body: Measurements, context: ServiceContext
+) -> MeasurementsReply:
     """Tell what the candidate costs; the trial ends here if that breaks a constraint."""
-    return measured(core, lease, body)
+    return measured(context, lease, body)
 
 
 @router.post(
@@ -56,7 +58,10 @@ def send_measurements(lease: Lease, body: Measurements, core: Parts) -> Measurem
     },
 )
 async def append_log(
-    lease: Lease, offset: Annotated[int, Query(ge=0, lt=2**62)], request: Request, core: Parts
+    lease: Lease,
+    offset: Annotated[int, Query(ge=0, lt=2**62)],
+    request: Request,
+    context: ServiceContext,
 ) -> LogReply:
     """Append to the attempt's output, also after its end: it decides nothing.
 
@@ -64,7 +69,7 @@ async def append_log(
     the answer says where the next piece begins.
     """
     data = await request.body()
-    return LogReply(next=await asyncio.to_thread(append, core, lease, offset, data))
+    return LogReply(next=await asyncio.to_thread(append, context, lease, offset, data))
 
 
 @router.put(
@@ -78,36 +83,36 @@ async def append_log(
     },
 )
 async def store_artifact(
-    lease: Lease, name: str, request: Request, core: Parts, sha256: Digest = None
+    lease: Lease, name: str, request: Request, context: ServiceContext, sha256: Digest = None
 ) -> Stored:
     """Store a file of the trial; a newer one of the same name takes its place."""
     check_name(name)
-    limit = core.settings.max_artifact_bytes
-    received = await core.artifacts.receive(request.stream(), limit=limit, sha256=sha256)
-    return await asyncio.to_thread(_keep, core, lease, name, received)
+    limit = context.settings.max_artifact_bytes
+    received = await context.artifacts.receive(request.stream(), limit=limit, sha256=sha256)
+    return await asyncio.to_thread(_keep, context, lease, name, received)
 
 
 @router.post("/outcome", status_code=status.HTTP_204_NO_CONTENT)
-def send_outcome(lease: Lease, body: Outcome, core: Parts) -> None:
+def send_outcome(lease: Lease, body: Outcome, context: ServiceContext) -> None:
     """Say how the attempt ended. Saying it again changes nothing."""
-    conclude(core, lease, body)
+    record_outcome(context, lease, body)
 
 
-def _keep(core: Core, lease: str, name: str, received: Received) -> Stored:
+def _keep(context: Context, lease: str, name: str, received: Received) -> Stored:
     try:
-        with core.artifacts.lock:
-            with core.database.read() as session:
+        with context.artifacts.lock:
+            with context.database.read() as session:
                 attempts.current(session, lease)
             # Before the transaction: a store far away may take its time, and nobody waits then.
-            core.artifacts.keep(received)
-            with core.database.write() as session:
+            context.artifacts.keep(received)
+            with context.database.write() as session:
                 _, trial = attempts.current(session, lease)
                 unused = trials.put_artifact(
                     session, trial, name, sha256=received.sha256, size=received.size
                 )
-                attempts.spoke(session, [lease], seconds=core.settings.lease_seconds)
+                attempts.spoke(session, [lease], seconds=context.settings.lease_seconds)
             if unused is not None:
-                core.artifacts.discard(unused)
+                context.artifacts.discard(unused)
     finally:
         received.partial.unlink(missing_ok=True)
     return Stored(name=name, sha256=received.sha256, size=received.size)

@@ -8,7 +8,7 @@ from typing import Any
 from fastapi import Depends, Request
 
 from service.errors import Fault, Invalid
-from service.problems import MOST_FAULTS
+from service.http.problems import MOST_FAULTS
 
 MOST_LEVELS = 64
 _MOST_INTEGER = 2**63

@@ -5,10 +5,10 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Request, Response, status
 
 from search_space.contract import PROTOCOL
-from service.access import SESSION_COOKIE, Access, Caller, new_token
-from service.api.deps import After, Identified, Limit, Parts, Reader, administers
-from service.core import Core
+from service.api.deps import After, Identified, Limit, ReadSession, ServiceContext, administers
 from service.errors import Unauthorized
+from service.http.auth import SESSION_COOKIE, Authenticator, Caller, new_token
+from service.runtime.context import Context
 from service.schemas.base import Page
 from service.schemas.tokens import NewTokenAnswer, SessionAnswer, SignIn, TokenAnswer, TokenRequest
 from service.store import tokens
@@ -18,18 +18,18 @@ from service.versions import versions
 router = APIRouter(tags=["access"])
 
 
-def _access(request: Request) -> Access:
-    access: Access = request.app.state.access
+def _access(request: Request) -> Authenticator:
+    access: Authenticator = request.app.state.access
     return access
 
 
-Gate = Annotated[Access, Depends(_access)]
+Auth = Annotated[Authenticator, Depends(_access)]
 
 
 @router.post("/tokens", dependencies=[administers], status_code=status.HTTP_201_CREATED)
-def create_token(body: TokenRequest, core: Parts) -> NewTokenAnswer:
+def create_token(body: TokenRequest, context: ServiceContext) -> NewTokenAnswer:
     """Make a token. It is shown in this answer and never again."""
-    with core.database.write() as session:
+    with context.database.write() as session:
         row, token = new_token(
             session, name=body.name, scopes=body.scopes, lasts=body.expires_in_seconds
         )
@@ -38,7 +38,7 @@ def create_token(body: TokenRequest, core: Parts) -> NewTokenAnswer:
 
 
 @router.get("/tokens", dependencies=[administers])
-def list_tokens(session: Reader, after: After, limit: Limit = 50) -> Page[TokenAnswer]:
+def list_tokens(session: ReadSession, after: After, limit: Limit = 50) -> Page[TokenAnswer]:
     """List the tokens, newest first; not what they are, which nobody knows."""
     found = tokens.page(session, after=after, limit=limit + 1)
     shown = found[:limit]
@@ -50,22 +50,22 @@ def list_tokens(session: Reader, after: After, limit: Limit = 50) -> Page[TokenA
 
 
 @router.delete("/tokens/{id}", dependencies=[administers], status_code=status.HTTP_204_NO_CONTENT)
-def revoke_token(id: str, core: Parts) -> None:
+def revoke_token(id: str, context: ServiceContext) -> None:
     """Revoke a token at once, and the sessions that it signed in for."""
-    with core.database.write() as session:
+    with context.database.write() as session:
         tokens.revoke(session, id)
 
 
 @router.post("/session")
 def sign_in(
-    body: SignIn, core: Parts, access: Gate, request: Request, response: Response
+    body: SignIn, context: ServiceContext, access: Auth, request: Request, response: Response
 ) -> SessionAnswer:
     """Exchange a token for a cookie that no script can read."""
     if access.is_open:
         return _answer(access, access.everyone())
-    caller = _who(core, access, body.token)
-    with core.database.read() as session:
-        cookie, seconds = access.sign_in(session, caller, core.key)
+    caller = _who(context, access, body.token)
+    with context.database.read() as session:
+        cookie, seconds = access.sign_in(session, caller, context.key)
     response.set_cookie(
         SESSION_COOKIE,
         cookie,
@@ -78,7 +78,7 @@ def sign_in(
 
 
 @router.get("/session")
-def read_session(caller: Identified, access: Gate) -> SessionAnswer:
+def read_session(caller: Identified, access: Auth) -> SessionAnswer:
     """Say who calls and what they may do."""
     return _answer(access, caller)
 
@@ -89,15 +89,15 @@ def sign_out(response: Response) -> None:
     response.delete_cookie(SESSION_COOKIE, httponly=True, samesite="strict")
 
 
-def _who(core: Core, access: Access, token: str) -> Caller:
-    with core.database.read() as session:
+def _who(context: Context, access: Authenticator, token: str) -> Caller:
+    with context.database.read() as session:
         caller = access.by_token(session, token.strip())
     if caller is None:
         raise Unauthorized
     return caller
 
 
-def _answer(access: Access, caller: Caller) -> SessionAnswer:
+def _answer(access: Authenticator, caller: Caller) -> SessionAnswer:
     return SessionAnswer(
         open=access.is_open,
         scopes=sorted(caller.scopes),

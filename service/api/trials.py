@@ -7,19 +7,28 @@ from fastapi import APIRouter, Query, Response, status
 from fastapi.responses import StreamingResponse
 
 from search_space.contract import CHECKPOINT, WEIGHTS, TrialKind
-from service.api.deps import After, Limit, Parts, ReadableTrial, Reader, reads, reads_or_submits
-from service.artifacts import check_name
-from service.asked import TrialByHand
-from service.core import Core
+from service.api.deps import (
+    After,
+    Limit,
+    ReadableTrial,
+    ReadSession,
+    ServiceContext,
+    reads,
+    reads_or_submits,
+)
 from service.errors import NotFound
 from service.insight.table import trials_as_csv
-from service.logs import LOOK_ANYWAY_SECONDS, read
-from service.manual import add_by_hand
+from service.runtime.context import Context
+from service.runtime.unit_of_work import unit_of_work
 from service.schemas.base import Page
+from service.schemas.requests import TrialByHand
+from service.schemas.states import TrialState
 from service.schemas.trials import ArtifactAnswer, LogAnswer, ReportAnswer, TrialAnswer
 from service.store import searches, trials
-from service.store.models import Artifact, TrialState
-from service.turn import take_turn
+from service.store.artifacts import check_name
+from service.store.models import Artifact
+from service.trials.logs import LOOK_ANYWAY_SECONDS, read
+from service.trials.manual import add_by_hand
 
 router = APIRouter(tags=["trials"])
 READS = [reads]
@@ -34,7 +43,7 @@ Ordered = Annotated[trials.Order, Query(description="With a minus the highest fi
 @router.get("/searches/{id}/trials", dependencies=READS)
 def list_trials(
     id: str,
-    session: Reader,
+    session: ReadSession,
     after: After,
     limit: Limit = 100,
     order: Ordered = "number",
@@ -52,10 +61,12 @@ def list_trials(
 
 
 @router.post("/searches/{id}/trials", dependencies=SUBMITS, status_code=status.HTTP_201_CREATED)
-def add_trial(id: str, body: TrialByHand, core: Parts, response: Response) -> TrialAnswer:
+def add_trial(
+    id: str, body: TrialByHand, context: ServiceContext, response: Response
+) -> TrialAnswer:
     """Add a candidate by hand. It costs no budget, and the sampler learns of it."""
-    with take_turn(core, id) as turn:
-        trial = add_by_hand(turn, body.candidate)
+    with unit_of_work(context, id) as unit:
+        trial = add_by_hand(unit, body.candidate)
         answer = TrialAnswer.model_validate(trial)
     response.headers["Location"] = f"/v1/trials/{answer.id}"
     return answer
@@ -67,24 +78,24 @@ def add_trial(id: str, body: TrialByHand, core: Parts, response: Response) -> Tr
     response_class=StreamingResponse,
     responses={status.HTTP_200_OK: {"content": {"text/csv": {}}}},
 )
-def download_trials(id: str, core: Parts, session: Reader) -> StreamingResponse:
+def download_trials(id: str, context: ServiceContext, session: ReadSession) -> StreamingResponse:
     """Download every trial as CSV, a row each, with a column for the activation of each site."""
     search = searches.get(session, id)
     return StreamingResponse(
-        trials_as_csv(core.database, search),
+        trials_as_csv(context.database, search),
         media_type="text/csv; charset=utf-8",
         headers={"Content-Disposition": f'attachment; filename="{id}-trials.csv"'},
     )
 
 
 @router.get("/trials/{id}", dependencies=READS)
-def read_trial(id: str, session: Reader) -> TrialAnswer:
+def read_trial(id: str, session: ReadSession) -> TrialAnswer:
     """Read a trial."""
     return TrialAnswer.model_validate(trials.get(session, id))
 
 
 @router.get("/trials/{id}/reports", dependencies=READS)
-def read_reports(id: str, session: Reader) -> list[ReportAnswer]:
+def read_reports(id: str, session: ReadSession) -> list[ReportAnswer]:
     """Read a trial's curve: one report for each epoch."""
     trials.get(session, id)
     return [ReportAnswer.model_validate(report) for report in trials.reports(session, id)]
@@ -93,7 +104,7 @@ def read_reports(id: str, session: Reader) -> list[ReportAnswer]:
 @router.get("/trials/{id}/logs", dependencies=READS)
 async def read_log(
     id: str,
-    core: Parts,
+    context: ServiceContext,
     attempt: Annotated[int | None, Query(ge=1, le=2**31 - 1, description="None: the last.")] = None,
     offset: Annotated[int, Query(ge=0, lt=2**62)] = 0,
     tail: Annotated[
@@ -105,44 +116,46 @@ async def read_log(
     clock = asyncio.get_running_loop().time
     deadline = clock() + wait
     while True:
-        news = core.log_news.next()
-        answer = await asyncio.to_thread(_read_log, core, id, attempt, offset, tail)
+        notifier = context.log_notifier.next()
+        answer = await asyncio.to_thread(_read_log, context, id, attempt, offset, tail)
         left = deadline - clock()
-        if answer.text or answer.ended or left <= 0 or core.log_news.is_over:
+        if answer.text or answer.ended or left <= 0 or context.log_notifier.is_over:
             return answer
-        await core.log_news.wait(news, min(left, LOOK_ANYWAY_SECONDS))
+        await context.log_notifier.wait(notifier, min(left, LOOK_ANYWAY_SECONDS))
 
 
 @router.get("/trials/{id}/artifacts", dependencies=READS)
-def list_artifacts(id: str, session: Reader) -> list[ArtifactAnswer]:
+def list_artifacts(id: str, session: ReadSession) -> list[ArtifactAnswer]:
     """List a trial's files."""
     trials.get(session, id)
     return [ArtifactAnswer.model_validate(row) for row in trials.artifacts(session, id)]
 
 
 @router.get("/trials/{id}/start", response_class=StreamingResponse)
-def download_start(id: ReadableTrial, core: Parts, session: Reader) -> StreamingResponse:
+def download_start(
+    id: ReadableTrial, context: ServiceContext, session: ReadSession
+) -> StreamingResponse:
     """Download the weights that the trial starts from, where its search tunes a network."""
     row = trials.start_of(session, trials.get(session, id).search_id)
     if row is None:
         raise NotFound("weights to start from of trial", id)
-    return _download(core, row)
+    return _download(context, row)
 
 
 @router.get("/trials/{id}/artifacts/{name}", response_class=StreamingResponse)
 def download_artifact(
-    id: ReadableTrial, name: str, core: Parts, session: Reader
+    id: ReadableTrial, name: str, context: ServiceContext, session: ReadSession
 ) -> StreamingResponse:
     """Download a file of a trial; it breaks off where the file is not what was stored."""
     row = trials.artifact(session, trials.get(session, id).id, check_name(name))
     if row is None:
-        raise _not_kept(core, id, name)
-    return _download(core, row)
+        raise _not_kept(context, id, name)
+    return _download(context, row)
 
 
-def _not_kept(core: Core, id: str, name: str) -> NotFound:
+def _not_kept(context: Context, id: str, name: str) -> NotFound:
     """Say why a file is not there, where that is known."""
-    count = core.settings.keep_weights
+    count = context.settings.keep_weights
     why = {CHECKPOINT: "those of ended trials are deleted"}
     if count:
         why[WEIGHTS] = f"they are kept of the {count} best trials of a search"
@@ -150,9 +163,9 @@ def _not_kept(core: Core, id: str, name: str) -> NotFound:
     return NotFound(f"artifact of trial {id}", name, reason)
 
 
-def _download(core: Core, row: Artifact) -> StreamingResponse:
+def _download(context: Context, row: Artifact) -> StreamingResponse:
     return StreamingResponse(
-        core.artifacts.chunks(row.sha256),
+        context.artifacts.chunks(row.sha256),
         media_type="application/octet-stream",
         headers={
             "Content-Length": str(row.size),
@@ -163,7 +176,7 @@ def _download(core: Core, row: Artifact) -> StreamingResponse:
 
 
 def _read_log(
-    core: Core, trial_id: str, attempt: int | None, offset: int, tail: int | None
+    context: Context, trial_id: str, attempt: int | None, offset: int, tail: int | None
 ) -> LogAnswer:
-    with core.database.read() as session:
+    with context.database.read() as session:
         return read(session, trials.get(session, trial_id), attempt, offset=offset, tail=tail)

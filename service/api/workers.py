@@ -14,38 +14,40 @@ from search_space.contract import (
     WorkerManifest,
     WorkerWelcome,
 )
-from service.api.deps import Parts, Reader, Work, reads, works
+from service.api.deps import ReadSession, ServiceContext, WaitingSlots, reads, works
 from service.errors import BadProtocol
 from service.schemas.offers import TaskAnswer, WorkerAnswer
 from service.store import attempts, searches, workers
-from service.words import heartbeat
+from service.trials.outcomes import heartbeat
 
 router = APIRouter(tags=["workers"])
 
 
 @router.put("/workers/{id}", dependencies=[works])
-def register(id: str, body: WorkerManifest, core: Parts, room: Work) -> WorkerWelcome:
+def register(
+    id: str, body: WorkerManifest, context: ServiceContext, lease_queue: WaitingSlots
+) -> WorkerWelcome:
     """Introduce a worker: what it is and what it offers. One that rests is given no more work."""
-    with core.database.write() as session:
+    with context.database.write() as session:
         workers.register(session, id, body)
     if body.resting is not None:
-        room.dismiss(id)
-    core.publish(makes_work=True)
-    return WorkerWelcome(lease_seconds=core.settings.lease_seconds)
+        lease_queue.dismiss(id)
+    context.publish(makes_work=True)
+    return WorkerWelcome(lease_seconds=context.settings.lease_seconds)
 
 
 @router.delete("/workers/{id}", dependencies=[works], status_code=status.HTTP_204_NO_CONTENT)
-def leave(id: str, core: Parts, room: Work) -> None:
+def leave(id: str, context: ServiceContext, lease_queue: WaitingSlots) -> None:
     """Take leave: the worker gets no more work, not even what it is about to hand back."""
-    with core.database.write() as session:
+    with context.database.write() as session:
         workers.remove(session, id)
-    room.dismiss(id)
+    lease_queue.dismiss(id)
 
 
 @router.post("/workers/{id}/heartbeat", dependencies=[works])
-def beat(id: str, body: Heartbeat, core: Parts) -> HeartbeatReply:
+def beat(id: str, body: Heartbeat, context: ServiceContext) -> HeartbeatReply:
     """Give a sign of life, which renews every lease it names."""
-    return heartbeat(core, id, body)
+    return heartbeat(context, id, body)
 
 
 @router.post(
@@ -56,11 +58,11 @@ def beat(id: str, body: Heartbeat, core: Parts) -> HeartbeatReply:
         status.HTTP_204_NO_CONTENT: {"description": "Nothing waits; ask again."},
     },
 )
-async def lease(body: LeaseRequest, request: Request, room: Work) -> Response:
+async def lease(body: LeaseRequest, request: Request, lease_queue: WaitingSlots) -> Response:
     """Ask for work, and wait for it. A repeated request gets the same attempt."""
     if not body.protocol_min <= PROTOCOL <= body.protocol_max:
         raise BadProtocol(body.protocol_min, body.protocol_max, PROTOCOL)
-    waiting = room.enter(body)
+    waiting = lease_queue.enter(body)
     answer: asyncio.Future[Any] = asyncio.wrap_future(waiting.answer)
     gone = asyncio.create_task(_disconnection(request))
     try:
@@ -69,7 +71,7 @@ async def lease(body: LeaseRequest, request: Request, room: Work) -> Response:
         )
     finally:
         gone.cancel()
-        room.leave(waiting)
+        lease_queue.leave(waiting)
     assignment = await answer
     if assignment is None:
         return Response(status_code=status.HTTP_204_NO_CONTENT)
@@ -83,9 +85,9 @@ async def _disconnection(request: Request) -> None:
 
 
 @router.get("/workers", dependencies=[reads])
-def list_workers(core: Parts, session: Reader) -> list[WorkerAnswer]:
+def list_workers(context: ServiceContext, session: ReadSession) -> list[WorkerAnswer]:
     """List the workers, those seen last first, at most 1,000."""
-    since = searches.clock(session) - 2 * core.settings.lease_seconds
+    since = searches.clock(session) - 2 * context.settings.lease_seconds
     return [
         WorkerAnswer(
             id=worker.id,
@@ -104,7 +106,7 @@ def list_workers(core: Parts, session: Reader) -> list[WorkerAnswer]:
 
 
 @router.get("/tasks", dependencies=[reads])
-def list_tasks(session: Reader) -> list[TaskAnswer]:
+def list_tasks(session: ReadSession) -> list[TaskAnswer]:
     """List the tasks that workers offer, with the JSON Schema of their settings."""
     offers = {offer.name: offer for offer in reversed(workers.offers(session))}
     return [TaskAnswer.model_validate(offers[name].model_dump()) for name in sorted(offers)]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from service.bundle.material import Material
 from service.bundle.numbers import scale
 from service.insight.figure import readable
-from service.pictures import STYLE, shapes_figure
+from service.insight.shape_plots import STYLE, shapes_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -11,13 +11,14 @@ from sqlalchemy.orm import Session
 from search_space.contract import FailureClass, test_metric
 from search_space.search import metric_in
 from search_space.spec import ActivationConfig
-from service import configs, confirmation, ranking, spending
-from service.documents import in_force
 from service.insight.history import history
+from service.results import best_config, budget, confirmation, summary
+from service.results.verdict import Sample
 from service.schemas.results import BestAnswer
+from service.schemas.states import TrialState
 from service.store import trials
-from service.store.models import Attempt, Search, Trial, TrialState
-from service.verdict import Sample
+from service.store.documents import in_force
+from service.store.models import Attempt, Search, Trial
 
 REPLICATE = "replicate"
 INFEASIBLE = "infeasible"
@@ -72,7 +73,7 @@ class Material:
     config: ActivationConfig
     best: BestAnswer
     counts: Counts
-    hours: spending.Hours
+    hours: budget.Hours
     samples: Mapping[str, Sample]
     history: Mapping[str, Any]
     trial: str | None
@@ -98,16 +99,16 @@ def gather(session: Session, search: Search, *, unconfirmed: bool) -> Material:
     Raises:
         NotReady: As `configs.choose`.
     """
-    chosen = configs.choose(session, search, unconfirmed=unconfirmed)
+    chosen = best_config.choose(session, search, unconfirmed=unconfirmed)
     return Material(
         name=search.name,
         id=search.id,
         document={**in_force(search), "name": search.name},
         pinned=search.pinned,
         config=chosen.config,
-        best=ranking.best(session, search),
+        best=summary.best(session, search),
         counts=_counts(session, search),
-        hours=spending.hours(session, search),
+        hours=budget.hours(session, search),
         samples=confirmation.samples(session, search),
         history=history(session, search),
         trial=None if chosen.trial is None else chosen.trial.id,

@@ -3,8 +3,8 @@
 from statistics import stdev
 
 from search_space.contract import is_fraction
+from service.results.verdict import Sample
 from service.schemas.results import ComparisonAnswer
-from service.verdict import Sample
 
 
 def scale(metric: str) -> tuple[float, str]:

@@ -7,8 +7,8 @@ from search_space.search import weights_in
 from service.bundle.material import INFEASIBLE, REPLICATE, Material
 from service.bundle.numbers import gain, interval, one, spread
 from service.bundle.references import keys
-from service.confirmation import SHORTLIST, SPREAD
-from service.store.models import UNFINISHED, TrialState
+from service.results.confirmation import SHORTLIST, SPREAD
+from service.schemas.states import UNFINISHED, TrialState
 
 _LATEX = str.maketrans(
     {

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable
 
-from search_space.catalog import lookup
+from search_space.catalog.lookup import lookup
 
 _ARXIV = re.compile(r"arXiv (\d{4}\.\d{5}|\d{4}\.\d{4})")
 _DOI = re.compile(r"doi (\S+)")

@@ -13,13 +13,13 @@ from sqlalchemy.orm import Session
 from search_space.contract import NO_ONNX, ONNX, RUN, SHAPES, WEIGHTS
 from search_space.spec import to_data
 from search_space.standalone.generate import standalone
-from service.artifacts import ArtifactStore
 from service.bundle.figures import draw
 from service.bundle.material import Material, gather
 from service.bundle.paper import methods, table
 from service.bundle.references import bibtex
 from service.bundle.report import report
 from service.store import trials
+from service.store.artifacts import ArtifactStore
 from service.store.models import Search
 
 MANIFEST = "manifest.json"

@@ -10,7 +10,7 @@ import yaml
 
 from service.cli.common import REFUSED, CommandError, Id, Json, Token, Url, print_json, say
 from service.cli.searches import print_state
-from service.client import Client
+from service.client.client import Client
 
 Trials = Annotated[int | None, typer.Option(help="Proposed candidates in all.")]
 Hours = Annotated[str | None, typer.Option(help="Hours in all, or none for no limit.")]

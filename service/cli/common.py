@@ -7,7 +7,7 @@ import typer
 from pydantic_core import to_json
 from rich.console import Console
 
-from service.client import Client
+from service.client.client import Client
 
 FAILED, REFUSED = 1, 2
 """Exit codes: it went wrong; the request itself was wrong or refused."""

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from search_space.checkup import Finding, Health, read_finding
+from search_space.doctor import Finding, Health, read_finding
 from service.cli.common import FAILED, Json, Token, Url, print_json, say
 from service.cli.processes import DatabaseUrl, Home, read_settings
 
@@ -25,7 +25,7 @@ def doctor(
 ) -> None:
     """Check device, data, disk, service and database; say how to mend what is wrong."""
     # Loaded here and for no other command.
-    from service.checks import check_database, check_home, check_service
+    from service.cli.checks import check_database, check_home, check_service
 
     settings = read_settings(home=home, database_url=database_url)
 
@@ -54,7 +54,7 @@ def _worker(data_root: Path | None) -> Iterator[Finding]:
         yield Finding("torch", Health.WARN, "not installed; this machine cannot train", mend)
         return
     given = [] if data_root is None else ["--data-root", str(data_root)]
-    command = [sys.executable, "-P", "-m", "workers.doctor", *given]
+    command = [sys.executable, "-P", "-m", "workers.commands.doctor", *given]
     # What it says beside its findings goes where our own complaints go.
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None

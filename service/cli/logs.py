@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from service.cli.common import Json, Token, Url, print_json
-from service.client import Client
+from service.client.client import Client
 
 
 def logs(

@@ -18,7 +18,7 @@ from service.cli import (
     tokens,
 )
 from service.cli.common import FAILED, REFUSED, CommandError, complain
-from service.client import ClientError
+from service.client.client import ClientError
 
 _COMMANDS: Sequence[Callable[..., None]] = (
     processes.up,

@@ -72,7 +72,7 @@ def worker(context: typer.Context) -> None:
 
 def rerun(context: typer.Context) -> None:
     """Train a trial again from its stored document, and compare what comes out."""
-    _become("workers.rerun", context.args)
+    _become("workers.commands.rerun", context.args)
 
 
 def simulate(context: typer.Context) -> None:

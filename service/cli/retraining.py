@@ -8,10 +8,9 @@ from typing import Annotated, Any
 
 import typer
 
-from service.claims import word
 from service.cli.common import CommandError, Json, print_json, say
 from service.cli.processes import command_of, need_torch
-from service.verdict import Comparison, Sample, judge
+from service.results.verdict import Comparison, Sample, judge, word
 
 NOTES, RESULT = "trainings.jsonl", "result.json"
 _WINNER = "winner"
@@ -59,7 +58,7 @@ def retrain(
     }
     given = [f"{name}={value}" for name, value in options.items() if value is not None]
     given += [f"--load={file}" for file in load or []]
-    ended = subprocess.run(command_of("workers.retrain", [str(config), *given]))
+    ended = subprocess.run(command_of("workers.commands.retrain", [str(config), *given]))
     if ended.returncode != 0:
         raise CommandError("the trainings did not end", max(ended.returncode, 1))
     result = _result(output, seeds)

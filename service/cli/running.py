@@ -15,10 +15,10 @@ import uvicorn
 from fastapi import FastAPI
 from sqlalchemy.exc import SQLAlchemyError
 
-from service.app import create_app
+from service.api.app import create_app
 from service.cli.common import REFUSED, CommandError, complain, print_json, say
+from service.cli.log_setup import write_log
 from service.errors import CannotStart
-from service.journal import write_log
 from service.settings import Settings
 
 # More than a worker gives its trials to hand in (`--grace`).
@@ -101,7 +101,7 @@ class _Up:
                     await self._until_told()
                 finally:
                     # Followers and slots that wait go now; the server would wait for them in vain.
-                    self._app.state.office.hang_up()
+                    self._app.state.leader.release_waiters()
                     server.should_exit = True
                     await serving
         finally:

@@ -31,11 +31,11 @@ from service.cli.tables import (
     search_table,
     searches_table,
 )
-from service.client import Client, ClientError
-from service.progress import watch as watch_search
+from service.client.client import Client, ClientError
+from service.client.progress import watch as watch_search
 from service.schemas.results import BestAnswer
 from service.schemas.searches import SearchAnswer
-from service.store.models import SearchState
+from service.schemas.states import SearchState
 
 CONFIG, PICTURE = "activations.json", "shapes.svg"
 
@@ -216,7 +216,7 @@ def save(client: Client, search: SearchAnswer, folder: Path, *, unconfirmed: boo
         if weights is not None:
             files[WEIGHTS] = weights
         if shapes is not None:
-            from service.pictures import draw_shapes
+            from service.insight.shape_plots import draw_shapes
 
             files[PICTURE] = draw_shapes(shapes)
     try:

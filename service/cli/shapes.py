@@ -17,7 +17,7 @@ from service.cli.common import (
     say,
 )
 from service.cli.tables import shapes_table
-from service.client import Client
+from service.client.client import Client
 from service.schemas.trials import ShapesAnswer
 
 
@@ -47,7 +47,7 @@ def shapes(
 
 def _draw(found: ShapesAnswer, path: Path) -> None:
     # What draws is loaded here and for no other call.
-    from service.pictures import draw_shapes
+    from service.insight.shape_plots import draw_shapes
 
     try:
         path.write_bytes(draw_shapes(found.model_dump_json().encode()))

@@ -10,10 +10,10 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from search_space.catalog import CATALOG
+from search_space.catalog.lookup import CATALOG
 from search_space.contract import is_fraction
 from search_space.search import metric_in
-from service.progress import difference_text, value_text
+from service.client.progress import difference_text, value_text
 from service.schemas.offers import ActivationAnswer, ParameterAnswer
 from service.schemas.results import BestAnswer
 from service.schemas.searches import SearchAnswer

@@ -7,9 +7,9 @@ import typer
 from rich import box
 from rich.table import Table
 
-from service.access import Scope
 from service.cli.common import Json, Token, Url, console, print_json, say
-from service.client import Client
+from service.client.client import Client
+from service.schemas.scopes import Scope
 from service.schemas.tokens import TokenAnswer
 
 _DAY = 86400.0

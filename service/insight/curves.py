@@ -8,9 +8,10 @@ from sqlalchemy.orm import Session
 
 from search_space.contract import TrialKind
 from search_space.search import metric_in
-from service import results
 from service.insight.figure import Figure, figure, readable, sampled, scatter
-from service.store.models import Report, Search, Trial, TrialState
+from service.results import ranking
+from service.schemas.states import TrialState
+from service.store.models import Report, Search, Trial
 
 _TRIALS = 50
 _LEADERS = 5
@@ -21,7 +22,7 @@ _POINTS = 20
 def intermediate(session: Session, search: Search) -> Figure:
     """Draw the curves of the leaders and of trials spread over the search."""
     leaders = {
-        one.trial.id: one.trial.number for one in results.ranked(session, search, limit=_LEADERS)
+        one.trial.id: one.trial.number for one in ranking.ranked(session, search, limit=_LEADERS)
     }
     others = sampled(
         [row for row in _reported(session, search) if row.id not in leaders],

@@ -11,11 +11,12 @@ from sqlalchemy.orm import Session
 
 from search_space.contract import TrialKind
 from search_space.search import metric_in
-from service import results
-from service.documents import space_of
 from service.insight.figure import Figure, figure, note, readable
+from service.results import ranking
+from service.schemas.states import TrialState
 from service.store import trials
-from service.store.models import Search, Trial, TrialState
+from service.store.documents import space_of
+from service.store.models import Search, Trial
 
 LEVEL = 0.95
 
@@ -53,7 +54,7 @@ def heat(session: Session, search: Search) -> Figure:
         yaxis={"autorange": "reversed", "type": "category"},
         xaxis={"type": "category"},
         **note(
-            original=results.original_of(session, search).mean,
+            original=ranking.original_of(session, search).mean,
             sites={group.name: [site.id for site in group.sites] for group in groups},
         ),
     )

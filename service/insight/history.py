@@ -9,10 +9,11 @@ from sqlalchemy.orm import Session
 
 from search_space.contract import TrialKind
 from search_space.search import metric_in
-from service import results
 from service.insight.figure import Figure, figure, readable, sampled, scatter
+from service.results import ranking
+from service.schemas.states import TrialState
 from service.store import trials
-from service.store.models import Search, Trial, TrialState
+from service.store.models import Search, Trial
 
 _DOTS = 700
 _LUCK_POINTS = 100
@@ -24,16 +25,16 @@ def history(session: Session, search: Search) -> Figure:
     The best so far is that of candidates: the mean over the trainings that one has had by then.
     The line falls where a leader's luck does not repeat.
     """
-    maximize = results.maximizes(search)
+    maximize = ranking.maximizes(search)
     rows = _with_values(session, search)
     candidates = [
         row for row in rows if row.state == TrialState.COMPLETED and row.label != trials.ORIGINAL
     ]
-    proposed = results.numbers_of_proposals(session, search)
+    proposed = ranking.numbers_of_proposals(session, search)
     steps = list(_steps(candidates, maximize=maximize))[-_LUCK_POINTS:]
     shown = {row.number for row in sampled(rows, _DOTS)} | {number for number, _ in steps}
     drawn = [row for row in rows if row.number in shown]
-    original = results.original_of(session, search)
+    original = ranking.original_of(session, search)
     return figure(
         [
             *(_dots(name, [row for row in drawn if _group(row) == name]) for name in _GROUPS),
@@ -102,11 +103,13 @@ def _best_so_far(steps: Sequence[tuple[int, float]], rows: Sequence[Any]) -> Fig
     return scatter("best so far", points, "lines", line={"shape": "hv"})
 
 
-def _luck_line(original: results.Original, proposed: Sequence[int], *, maximize: bool) -> Figure:
+def _luck_line(
+    original: ranking.OriginalResults, proposed: Sequence[int], *, maximize: bool
+) -> Figure:
     """Draw what the best of as many networks equal to the original would show by luck."""
     points = [
         (number, lucky)
         for n, number in sampled(list(enumerate(proposed, 1)), _LUCK_POINTS)
-        if (lucky := results.luck(original, n, maximize=maximize)) is not None
+        if (lucky := ranking.luck(original, n, maximize=maximize)) is not None
     ]
     return scatter("best of equal networks, by luck", points, "lines", line={"dash": "dash"})

@@ -14,10 +14,10 @@ import numpy as np
 import optuna
 from sqlalchemy.orm import Session
 
-from search_space.sample import Space
-from service.documents import space_of
+from search_space.space.space import Space
 from service.insight.figure import Figure, figure, note
 from service.insight.study import completed, count_completed, make_study
+from service.store.documents import space_of
 from service.store.models import Search
 
 PERMUTATIONS = 40

@@ -10,10 +10,10 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from search_space.search import metric_in
-from service import results
-from service.documents import space_of
 from service.insight.figure import Figure, note, readable, sampled
 from service.insight.study import completed
+from service.results import ranking
+from service.store.documents import space_of
 from service.store.models import Search, Trial
 
 _LINES = 400
@@ -40,7 +40,7 @@ def parallel(session: Session, search: Search) -> Figure:
                 "line": {
                     "color": values,
                     "colorscale": "Cividis",
-                    "reversescale": not results.maximizes(search),
+                    "reversescale": not ranking.maximizes(search),
                 },
             }
         ],

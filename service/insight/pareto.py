@@ -9,9 +9,10 @@ from sqlalchemy.orm import Session
 
 from search_space.contract import TrialKind
 from search_space.search import objectives_in
-from service.fronts import ranks
 from service.insight.figure import Figure, figure, readable, sampled, scatter
-from service.store.models import Search, Trial, TrialState
+from service.schemas.states import TrialState
+from service.store.models import Search, Trial
+from service.study.pareto import ranks
 
 _FRONT, _OTHERS = 200, 800
 

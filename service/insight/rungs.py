@@ -5,7 +5,8 @@ from sqlalchemy.orm import Session
 
 from search_space.contract import TrialKind
 from service.insight.figure import Figure, figure, scatter
-from service.store.models import Search, Trial, TrialState
+from service.schemas.states import TrialState
+from service.store.models import Search, Trial
 
 
 def rungs(session: Session, search: Search) -> Figure:

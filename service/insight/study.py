@@ -7,12 +7,13 @@ from optuna.trial import FrozenTrial, create_trial
 from sqlalchemy import ColumnElement, select
 from sqlalchemy.orm import Session, defer
 
-from search_space.sample import Space
 from search_space.search import objectives_in
-from service.documents import space_of
+from search_space.space.space import Space
 from service.insight.figure import sampled
+from service.schemas.states import TrialState
 from service.store import trials
-from service.store.models import Search, Trial, TrialState
+from service.store.documents import space_of
+from service.store.models import Search, Trial
 
 
 def completed(session: Session, search: Search) -> Sequence[Trial]:

@@ -6,7 +6,7 @@ from pydantic import BaseModel, Field
 
 from search_space.contract import TrialKind
 from service.schemas.base import Answer, Time
-from service.store.models import SearchState, Wanted
+from service.schemas.states import ENDED_STATES, SearchState, Wanted
 
 
 class Progress(Answer):
@@ -214,3 +214,8 @@ class DraftAnswer(Answer):
 
     document: dict[str, Any]
     text: str
+
+
+def has_stopped(search: SearchAnswer) -> bool:
+    """Whether nothing more happens in a search unless somebody acts."""
+    return search.state in (*ENDED_STATES, SearchState.PAUSED)

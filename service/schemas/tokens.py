@@ -4,8 +4,8 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from service.access import Scope
 from service.schemas.base import Answer, Time
+from service.schemas.scopes import Scope
 
 MAX_TOKEN_SECONDS = 10 * 366 * 86400
 

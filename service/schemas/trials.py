@@ -4,7 +4,7 @@ from typing import Any
 
 from search_space.contract import FailureClass, Measurements, TrialKind, Verdict
 from service.schemas.base import Answer, Time
-from service.store.models import TrialState
+from service.schemas.states import TrialState
 
 
 class TrialAnswer(Answer):

@@ -8,8 +8,9 @@ from sqlalchemy.orm import Session
 
 from search_space.contract import FailureClass, LeaseRequest, OutcomeKind
 from service.errors import LeaseLost
+from service.schemas.states import Wanted
 from service.store.database import now
-from service.store.models import Attempt, Report, Search, Trial, Wanted
+from service.store.models import Attempt, Report, Search, Trial
 
 
 def search_of(session: Session, lease: str) -> str:

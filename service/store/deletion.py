@@ -6,8 +6,9 @@ from sqlalchemy import delete, func, select, update
 from sqlalchemy.orm import Session
 
 from search_space.contract import OutcomeKind
+from service.schemas.states import Wanted
 from service.store.database import now
-from service.store.models import Artifact, Attempt, Base, Event, Search, Trial, Wanted
+from service.store.models import Artifact, Attempt, Base, Event, Search, Trial
 
 EVENTS_PER_TRIAL = 20
 MESSAGE = "the search was deleted"

@@ -5,17 +5,8 @@ from collections.abc import Sequence
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from service.store.models import (
-    ENDING,
-    LIVE_STATES,
-    Attempt,
-    Bench,
-    Search,
-    SearchState,
-    Trial,
-    TrialState,
-    Wanted,
-)
+from service.schemas.states import ENDING, LIVE_STATES, SearchState, TrialState, Wanted
+from service.store.models import Attempt, Bench, Search, Trial
 
 
 def held_up(session: Session) -> Sequence[Search]:

@@ -6,8 +6,9 @@ from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session
 
 from search_space.contract import CHECKPOINT, ONNX, WEIGHTS
+from service.schemas.states import FINISHED
 from service.store.database import now
-from service.store.models import FINISHED, Artifact, Trial
+from service.store.models import Artifact, Trial
 
 _PIECE = 500
 _WEIGHTS = (WEIGHTS, ONNX)

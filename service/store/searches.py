@@ -9,18 +9,10 @@ from sqlalchemy.orm import Session
 from search_space.contract import read_plan
 from search_space.spec import SitePlan
 from service.errors import NotFound
+from service.schemas.states import LIVE_STATES, SearchState, TrialState, Wanted
 from service.store.cursor import Cursor
 from service.store.database import now
-from service.store.models import (
-    LIVE_STATES,
-    Bench,
-    Search,
-    SearchState,
-    Submission,
-    Trial,
-    TrialState,
-    Wanted,
-)
+from service.store.models import Bench, Search, Submission, Trial
 
 
 def get(session: Session, search_id: str) -> Search:

@@ -9,9 +9,10 @@ from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from search_space.contract import START, TrialKind
 from service.errors import NotFound
+from service.schemas.states import UNFINISHED, TrialState
 from service.store.cursor import Cursor
 from service.store.database import now
-from service.store.models import UNFINISHED, Artifact, Attempt, Report, Search, Trial, TrialState
+from service.store.models import Artifact, Attempt, Report, Search, Trial
 
 ORIGINAL = "original"
 """The label of the trials that train the network as it came."""

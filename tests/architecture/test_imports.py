@@ -29,7 +29,7 @@ def test_no_module_of_the_service_loads_torch() -> None:
 def test_a_running_service_never_loads_torch(tmp_path: object) -> None:
     code = f"""
 import asyncio, pathlib
-from service.app import create_app
+from service.api.app import create_app
 from service.settings import Settings
 app = create_app(Settings(home=pathlib.Path({str(tmp_path)!r})))
 async def run():
@@ -46,7 +46,7 @@ asyncio.run(run())"""
         "search_space.build",
         "search_space.sites",
         "search_space.apply",
-        "workers.training",
+        "workers.training.loop",
     ],
 )
 def test_what_a_bare_gpu_machine_runs_needs_torch_and_numpy_alone(module: str) -> None:

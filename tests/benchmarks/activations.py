@@ -24,7 +24,7 @@ from torch.nn import functional as F
 from search_space import kernels
 from search_space.activations.pwlu import PWLU
 from search_space.build import build, has_fused_twin
-from search_space.catalog import CATALOG
+from search_space.catalog.lookup import CATALOG
 from search_space.spec import ActivationSpec
 
 SHAPES = {"cpu": (64, 64, 32, 32), "cuda": (256, 64, 56, 56)}

@@ -29,8 +29,8 @@ from tests.benchmarks.evidence.drawing import draw
 from tests.benchmarks.evidence.judging import judge, sites_of
 from tests.benchmarks.evidence.plan import TASK
 from tests.benchmarks.evidence.transferring import TASK as DEEP
-from workers import phases
-from workers.alone import Alone
+from workers.commands.alone import Alone
+from workers.handle import phases
 from workers.tasks.image_classification import prepare
 
 FOLDER = Path(__file__).parents[2] / "docs" / "figures"

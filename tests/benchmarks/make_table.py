@@ -20,10 +20,10 @@ from typing import Any
 import numpy as np
 
 from search_space.contract import Assignment, TrialKind
-from search_space.sample import Space, make_space
-from search_space.search import Search
+from search_space.search import SearchSpec
+from search_space.space.space import Space, make_space
 from search_space.spec import Candidate, SitePlan, to_data
-from workers.alone import Alone
+from workers.commands.alone import Alone
 from workers.simulation.table import BUILTIN, Table, save, variances
 
 SEEDS = 3
@@ -64,7 +64,9 @@ class Trainer:
         self.samples = len(prepared.validation), len(prepared.test)
         self.plan: SitePlan = find_sites(prepared.network, prepared.train.examples())
         self.space: Space = make_space(
-            Search.model_validate({"task": TASK, "sites": {"per": "layer"}, "choices": CHOICES}),
+            SearchSpec.model_validate(
+                {"task": TASK, "sites": {"per": "layer"}, "choices": CHOICES}
+            ),
             self.plan,
         )
 
@@ -76,8 +78,8 @@ class Trainer:
 
     def train(self, key: Key) -> tuple[list[int], int]:
         """Return the numbers of samples got right: of validation per epoch, and of test."""
-        from workers.inside import Inside
-        from workers.seeds import derive
+        from workers.handle.seeds import derive
+        from workers.handle.served import Inside
         from workers.tasks.sequence_classification import run
 
         variants, seed = key

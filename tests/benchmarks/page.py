@@ -25,7 +25,7 @@ import httpx2
 from playwright.sync_api import Browser, Page, Request, sync_playwright
 
 from service.store.database import Database
-from service.store.place import store_url
+from service.store.location import store_url
 from tests.browser.conftest import CHROMIUM, QUIET, ServiceProcess
 from tests.support.crowd import crowd
 from tests.support.player import Player, plan

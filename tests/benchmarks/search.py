@@ -26,11 +26,11 @@ import optuna
 from numpy.typing import NDArray
 from optuna.trial import TrialState
 
-from search_space.sample import Space, make_space
-from search_space.search import Search
-from service.proposals import MAX_REPEATS_IN_A_ROW
-from service.samplers import pinned_arguments
-from service.studies import LiveStudy, Told
+from search_space.search import SearchSpec
+from search_space.space.space import Space, make_space
+from service.study.live import LiveStudy, TrialResult
+from service.study.samplers import pinned_arguments
+from service.trials.proposals import MAX_REPEATS_IN_A_ROW
 from workers.simulation.table import BUILTIN, Table, load
 
 SAMPLERS = ("tpe", "random", "qmc", "nsga2", "grid")
@@ -104,7 +104,7 @@ def search(seen: Seen, way: Way, seed: int, trials: int) -> Course:
     space = make_space(document, seen.table.plan)
     pinned = pinned_arguments(document, has_phases=True, epochs=seen.table.epochs)
     live = LiveStudy(document, space, pinned, {}, [])
-    told: dict[int, Told] = {}
+    told: dict[int, TrialResult] = {}
     for candidate in {space.key(c): c for c in (space.original, *space.uniforms.values())}.values():
         params = space.params_of(candidate)
         assert params is not None
@@ -135,7 +135,7 @@ def _ask(
     dice: np.random.Generator,
     space: Space,
     seen: Seen,
-    told: dict[int, Told],
+    told: dict[int, TrialResult],
 ) -> dict[str, Any]:
     """Ask the study; after too many repeats take an unseen candidate, as the service does."""
     if way.sampler == "grid":
@@ -153,16 +153,18 @@ def _ask(
     return params
 
 
-def _train(seen: Seen, live: LiveStudy, row: int, told: dict[int, Told], *, prune: bool) -> int:
+def _train(
+    seen: Seen, live: LiveStudy, row: int, told: dict[int, TrialResult], *, prune: bool
+) -> int:
     """Report a candidate's curve to the study until its end or a stop; return the last step."""
     number, curve = len(live) - 1, seen.curves[row]
     for step, value in enumerate(curve, 1):
         is_last = step == len(curve)
         if live.report(number, step, float(value), may_stop=not is_last) and prune:
-            told[row] = Told(TrialState.PRUNED)
+            told[row] = TrialResult(TrialState.PRUNED)
             break
     else:
-        told[row] = Told(TrialState.COMPLETE, (float(curve[-1]),))
+        told[row] = TrialResult(TrialState.COMPLETE, (float(curve[-1]),))
     live.tell(number, told[row])
     return step
 
@@ -186,8 +188,8 @@ def plain(seen: Seen, seed: int, trials: int) -> Course:
     return Course(rows, steps)
 
 
-def _document(table: Table, way: Way, seed: int) -> Search:
-    return Search.model_validate(
+def _document(table: Table, way: Way, seed: int) -> SearchSpec:
+    return SearchSpec.model_validate(
         {
             "task": {"name": "table"},
             "sites": {"per": "layer"},

@@ -35,9 +35,9 @@ import optuna
 import torch
 
 from search_space.apply import parameter_groups
-from service.client import Client
+from service.client.client import Client
 from tests.benchmarks.training import Handle
-from workers.surroundings import look_around
+from workers.agent.machine import look_around
 from workers.tasks.base import Place
 from workers.tasks.image_classification import TASK
 from workers.tasks.loading import target_of

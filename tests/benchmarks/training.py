@@ -25,17 +25,17 @@ from torch.utils.data import DataLoader, Dataset
 from search_space.apply import apply
 from search_space.sites import find_sites
 from search_space.spec import ActivationSpec
-from workers import training
-from workers.batches import Batches
 from workers.errors import DataMissing
-from workers.handle import Model
+from workers.handle.protocol import Model
 from workers.networks.registry import CLASSIFIERS
-from workers.recipe import Augmentation
 from workers.tasks.base import FunctionTask, Place
 from workers.tasks.loading import target_of
 from workers.tasks.registry import load_tasks
+from workers.training import loop
+from workers.training.batches import Batches
+from workers.training.diagnostics import Watch
+from workers.training.recipe import Augmentation
 from workers.trial import Outside
-from workers.watching import Watch
 
 # A name, and labelled sides to be compared.
 Group = tuple[str, Sequence[tuple[str, Callable[[], None]]]]
@@ -176,7 +176,7 @@ def our_loop(name: str, images: Tensor, labels: Tensor) -> Callable[[], None]:
 
     def run() -> None:
         model = network.build(3, 10, 32).to(DEVICE)
-        training.train(Handle(), model, data, few, network.recipe, epochs=1, batch_size=BATCH)
+        loop.train(Handle(), model, data, few, network.recipe, epochs=1, batch_size=BATCH)
 
     return run
 

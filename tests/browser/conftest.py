@@ -29,7 +29,7 @@ QUIET = (
 )
 SERVE = """
 import sys, uvicorn
-from service.app import create_app
+from service.api.app import create_app
 from service.settings import Settings
 app = create_app(Settings())
 uvicorn.run(app, port=int(sys.argv[1]), log_level="warning", timeout_graceful_shutdown=1)

@@ -17,7 +17,7 @@ from typing import Any
 from playwright.sync_api import Browser, Page, ViewportSize, expect, sync_playwright
 
 from service.store.database import Database
-from service.store.place import store_url
+from service.store.location import store_url
 from tests.browser.conftest import CHROMIUM, QUIET, ServiceProcess
 from tests.support.crowd import crowd
 

@@ -18,7 +18,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, Route, expect
 
 from service.store.database import Database
-from service.store.place import store_url
+from service.store.location import store_url
 from tests.browser.conftest import ServiceProcess, Watched
 from tests.browser.screenshots import NIGHT, visit, wait_for, worker
 from tests.support.crowd import crowd
@@ -316,7 +316,7 @@ def test_the_curves_are_those_of_the_catalogue(night: Night, page: Page) -> None
     )
     script = f"""
 import json
-from search_space.curve import curve
+from search_space.conformance.curve import curve
 print(json.dumps({{name: curve(name)[1].tolist() for name in {sorted(drawn)!r}}}))
 """
     # In a process of its own, since torch would stay in this one.

@@ -2,9 +2,9 @@
 
 import pytest
 
-from search_space.cases import Case
-from search_space.catalog import CATALOG
-from search_space.conformance import Check, suite
+from search_space.catalog.lookup import CATALOG
+from search_space.conformance.cases import Case
+from search_space.conformance.rules import Check, suite
 
 SUITE = [
     pytest.param(check, case, id=f"{case}-{name}")

@@ -10,9 +10,9 @@ from torch import distributed, nn
 
 from search_space.activations.learned import PhasedActivation
 from search_space.build import build
-from search_space.cases import CHANNELS, Case, cases, inputs
-from search_space.catalog import CATALOG
-from search_space.conformance import compiles
+from search_space.catalog.lookup import CATALOG
+from search_space.conformance.cases import CHANNELS, Case, cases, inputs
+from search_space.conformance.rules import compiles
 from search_space.spec import ActivationSpec
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from search_space.catalog import CATALOG, check
-from search_space.entry import Entry, Parameter
+from search_space.catalog.entry import Entry, Parameter
+from search_space.catalog.lookup import CATALOG, check
 from search_space.errors import BadParameter
 from search_space.spec import ActivationSpec
 

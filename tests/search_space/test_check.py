@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from search_space.__main__ import main
-from search_space.check import REFUSED, run
+from search_space.conformance.check import REFUSED, run
 
 GOOD = '''
 import torch
@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from search_space.activations.learned import LearnedActivation
 from search_space.activations.shape import along_channels
-from search_space.entry import Entry
+from search_space.catalog.entry import Entry
 
 
 class Tilted(LearnedActivation):

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from search_space.catalog import CATALOG
-from search_space.curve import curve
+from search_space.catalog.lookup import CATALOG
+from search_space.conformance.curve import curve
 
 
 @pytest.mark.parametrize("name", sorted(CATALOG))

@@ -22,7 +22,7 @@ from search_space.activations.rational import Rational, rational
 from search_space.activations.smooth_maximum import SmoothMaximum
 from search_space.activations.starts import derivative, scalar_function
 from search_space.build import build
-from search_space.catalog import CATALOG
+from search_space.catalog.lookup import CATALOG
 from search_space.errors import BadParameter
 from search_space.spec import ActivationSpec
 

@@ -10,9 +10,9 @@ from torch.nn import functional as F
 
 from search_space.apply import apply
 from search_space.errors import NoSuchSite
-from search_space.sample import make_space
-from search_space.search import Search
+from search_space.search import SearchSpec
 from search_space.sites import find_sites
+from search_space.space.space import make_space
 from search_space.spec import ActivationSpec, Site, SitePlan
 
 
@@ -160,7 +160,7 @@ class Gated(nn.Module):
 
 
 def space_of(plan: SitePlan, **document: Any) -> Any:
-    return make_space(Search.model_validate({"task": {"name": "t"}, **document}), plan)
+    return make_space(SearchSpec.model_validate({"task": {"name": "t"}, **document}), plan)
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,8 @@ from optuna.distributions import CategoricalDistribution
 from optuna.trial import FixedTrial
 
 from search_space.errors import ChoicesClash, NoSuchSite, UnfitActivation
-from search_space.sample import Space, make_space
-from search_space.search import Search
+from search_space.search import SearchSpec
+from search_space.space.space import Space, make_space
 from search_space.spec import ActivationSpec, Candidate, Site, SitePlan, Training
 
 
@@ -25,7 +25,7 @@ def make_plan(sites: int = 3, channels: int = 16, original: str = "relu") -> Sit
 
 
 def space_of(plan: SitePlan | None = None, **document: Any) -> Space:
-    search = Search.model_validate({"task": {"name": "t"}, **document})
+    search = SearchSpec.model_validate({"task": {"name": "t"}, **document})
     return make_space(search, plan or make_plan())
 
 

@@ -7,16 +7,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from search_space.catalog import CATALOG, Parameter, check, initial_for
+from search_space.catalog.lookup import CATALOG, Parameter, check, initial_for
 from search_space.errors import BadParameter, SitesDiffer, UnknownActivation
-from search_space.search import Search
+from search_space.search import SearchSpec
 from search_space.spec import ActivationSpec
 
 TASK = {"name": "image-classification"}
 
 
 def test_only_the_task_is_required_and_every_default_is_written_out() -> None:
-    written = Search.model_validate({"task": TASK}).model_dump(mode="json")
+    written = SearchSpec.model_validate({"task": TASK}).model_dump(mode="json")
     assert written["budget"]["trials"] == 40
     standard = [name for name, entry in CATALOG.items() if entry.standard]
     assert [choice["name"] for choice in written["choices"]] == standard
@@ -44,7 +44,7 @@ CHOICES = st.lists(
 
 @given(CHOICES, st.integers(1, 500), st.sampled_from(["tpe", "random"]))
 def test_a_document_reads_back_what_it_wrote(choices: Any, trials: int, sampler: str) -> None:
-    document = Search.model_validate(
+    document = SearchSpec.model_validate(
         {
             "task": TASK | {"dataset": "digits"},
             "choices": choices,
@@ -53,12 +53,12 @@ def test_a_document_reads_back_what_it_wrote(choices: Any, trials: int, sampler:
             "hyperparameters": {"learning_rate_factor": [0.5, 1]},
         }
     )
-    assert Search.model_validate_json(document.model_dump_json()) == document
+    assert SearchSpec.model_validate_json(document.model_dump_json()) == document
 
 
 def test_an_unknown_key_is_refused() -> None:
     with pytest.raises(ValidationError, match="Extra inputs are not permitted"):
-        Search.model_validate({"task": TASK, "colour": "blue"})
+        SearchSpec.model_validate({"task": TASK, "colour": "blue"})
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from search_space.apply import apply, parameter_groups
-from search_space.catalog import CATALOG, check_fit
+from search_space.catalog.lookup import CATALOG, check_fit
 from search_space.errors import UnfitActivation
 from search_space.phases import Phases
 from search_space.sites import find_sites

@@ -5,9 +5,9 @@ import torch
 
 from search_space.activations.starts import scalar_function
 from search_space.build import build
-from search_space.catalog import CATALOG, initial_for
-from search_space.sample import make_space
-from search_space.search import Search
+from search_space.catalog.lookup import CATALOG, initial_for
+from search_space.search import SearchSpec
+from search_space.space.space import make_space
 from search_space.spec import ActivationSpec
 from tests.search_space.test_sample import make_plan
 
@@ -64,7 +64,7 @@ def test_only_where_weights_are_tuned_is_the_nearest_start_taken() -> None:
     starts = {}
     for start in ("scratch", {"weights": "0" * 64}):
         document = {"task": {"name": "t"}, "choices": ["acon_c"], "start": start}
-        space = make_space(Search.model_validate(document), make_plan())
+        space = make_space(SearchSpec.model_validate(document), make_plan())
         sites = space.uniforms["acon_c"].sites.values()
         starts["scratch" if start == "scratch" else "weights"] = {s.initial for s in sites}
     assert starts == {"scratch": {"silu"}, "weights": {"relu"}}

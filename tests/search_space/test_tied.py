@@ -6,8 +6,8 @@ import pytest
 from optuna.distributions import CategoricalDistribution
 from optuna.trial import FixedTrial
 
-from search_space.sample import Space, make_space
-from search_space.search import Search
+from search_space.search import SearchSpec
+from search_space.space.space import Space, make_space
 from search_space.spec import Candidate, Site, SitePlan
 
 PLAN = SitePlan(tuple(Site(f"b{i}.act", 4, 16, 1, "relu", str(i), f"b{i}") for i in range(3)))
@@ -16,7 +16,7 @@ COMPOSED = {"name": "composed", "first": ["identity", "tanh"], "binary": ["multi
 
 def space_of(*choices: Any, per: str = "layer") -> Space:
     document = {"task": {"name": "t"}, "choices": list(choices), "sites": {"per": per}}
-    return make_space(Search.model_validate(document), PLAN)
+    return make_space(SearchSpec.model_validate(document), PLAN)
 
 
 @pytest.mark.parametrize(
@@ -95,4 +95,4 @@ def test_a_choice_needs_the_dimensions_that_it_needs() -> None:
     vector = SitePlan((Site("head", 2, 16, 1, "relu", "head", "root"),))
     document = {"task": {"name": "t"}, "choices": ["frelu"]}
     with pytest.raises(ValueError, match=r"frelu does not fit the site 'head'.* 4 dimensions"):
-        make_space(Search.model_validate(document), vector)
+        make_space(SearchSpec.model_validate(document), vector)

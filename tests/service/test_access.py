@@ -6,7 +6,7 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from service.app import create_app
+from service.api.app import create_app
 from service.errors import CannotStart
 from service.settings import Settings
 from tests.support.player import Player
@@ -67,7 +67,7 @@ def test_an_empty_token_file_is_refused(tmp_path: Path) -> None:
 
 
 def test_two_services_never_share_an_sqlite_store(served: Served, tmp_path: Path) -> None:
-    url = served.core.database.engine.url
+    url = served.context.database.engine.url
     if url.get_backend_name() != "sqlite":
         pytest.skip("on PostgreSQL the second one stands by")
     app = create_app(Settings(home=tmp_path / "other", database_url=str(url)))

@@ -27,7 +27,7 @@ def put(served: Served, lease: str, name: str, content: bytes) -> httpx2.Respons
 
 
 def files(served: Served) -> list[Path]:
-    folder = served.core.settings.home / "artifacts"
+    folder = served.context.settings.home / "artifacts"
     return [path for path in folder.rglob("*") if path.is_file()]
 
 
@@ -101,7 +101,7 @@ def test_what_nothing_names_is_collected_and_what_is_named_is_kept(
     player.submit()
     player.inspect()
     put(served, player.work()["lease"], "kept", b"named")
-    folder = served.core.settings.home
+    folder = served.context.settings.home
     orphan = folder / "artifacts" / "ab" / ("ab" * 32)
     orphan.parent.mkdir()
     broken_off, foreign = folder / "incoming" / "partial-1", folder / "artifacts" / "notes.txt"
@@ -155,7 +155,7 @@ def test_files_may_lie_in_any_store_of_fsspec(serve: Callable[..., Served]) -> N
     until(lambda: not memory.exists(orphan))
     (path,) = memory.find("/lab/files")
     assert path.endswith(hashlib.sha256(content).hexdigest())
-    assert not (served.core.settings.home / "artifacts").exists()
+    assert not (served.context.settings.home / "artifacts").exists()
     memory.rm("/lab", recursive=True)
 
 

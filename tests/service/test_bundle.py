@@ -15,15 +15,15 @@ import sqlalchemy as sa
 import yaml
 
 from search_space.contract import NO_ONNX, ONNX, RUN, SHAPES, WEIGHTS, read_config
-from search_space.search import Search
+from search_space.search import SearchSpec
 from service.bundle.material import gather
 from service.bundle.numbers import gain, spread
 from service.bundle.paper import methods
 from service.bundle.references import bibtex
 from service.bundle.write import write
-from service.client import Client
+from service.client.client import Client
+from service.results.verdict import Sample
 from service.store import searches
-from service.verdict import Sample
 from tests.service.test_confirmation import CONFIRM, noisy, silu_is_better
 from tests.support.player import Player, plan
 from tests.support.serving import Served
@@ -118,8 +118,8 @@ def unpacked(content: bytes) -> dict[str, bytes]:
 def written(served: Served, search: str, folder: Path, *, unconfirmed: bool) -> dict[str, bytes]:
     """Return what the job in the background writes."""
     path = folder / "bundle.zip"
-    store = served.core.artifacts
-    with served.core.database.read() as session:
+    store = served.context.artifacts
+    with served.context.database.read() as session:
         found = searches.get(session, search)
         write(session, found, path, store=store, unconfirmed=unconfirmed)
     return unpacked(path.read_bytes())
@@ -132,7 +132,7 @@ def test_a_confirmed_winner_comes_with_all_that_makes_it_usable(
     with Client(served.url) as client:
         files = unpacked(client.bundle(search))
     best = player.http.get(f"/searches/{search}/best").json()
-    with served.core.database.write() as session:
+    with served.context.database.write() as session:
         # With statistics a database plans anew, and what nobody sorted comes in another order.
         session.execute(sa.text("ANALYZE"))
     assert files == written(served, search, tmp_path, unconfirmed=True), "equal results"
@@ -162,7 +162,7 @@ def test_a_confirmed_winner_comes_with_all_that_makes_it_usable(
     assert (files["weights.safetensors"], files["model.onnx"]) == (STAMP, GRAPH)
     compile(files["activations_standalone.py"], "activations_standalone.py", "exec")
     assert b"class SiLU" in files["activations_standalone.py"]
-    Search.model_validate(yaml.safe_load(files["search.yaml"]))
+    SearchSpec.model_validate(yaml.safe_load(files["search.yaml"]))
     assert all(files[f"{name}.pdf"].startswith(b"%PDF-") for name in drawn)
 
     trials = player.trials(search)
@@ -256,7 +256,7 @@ def test_the_documents_say_what_was_in_force_after_a_change(player: Player, serv
     document, page = changed(name="renamed")
     assert document["name"] == "renamed", "though no further trial has finished"
     assert "<h1>renamed</h1>" in page
-    Search.model_validate(document)
+    SearchSpec.model_validate(document)
 
 
 def test_what_could_not_be_exported_is_left_out_with_the_reason(
@@ -296,7 +296,7 @@ def test_what_is_noise_is_said_to_be(player: Player, served: Served, tmp_path: P
 
 def told(served: Served, search: str) -> str:
     """Return the methods as a bundle written now has them."""
-    with served.core.database.read() as session:
+    with served.context.database.read() as session:
         return methods(gather(session, searches.get(session, search), unconfirmed=False))
 
 

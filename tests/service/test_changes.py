@@ -225,7 +225,7 @@ def test_a_deleted_search_is_gone_at_once_and_then_all_that_was_its_own(
     player.train(first, 0.5)
     running = player.work()
     store(running, b"own")
-    files = [path for path in served.core.settings.home.rglob("*") if path.is_file()]
+    files = [path for path in served.context.settings.home.rglob("*") if path.is_file()]
     assert any(path.read_bytes() == b"own" for path in files)
 
     deleted = player.http.delete(f"/searches/{search['id']}")
@@ -237,12 +237,12 @@ def test_a_deleted_search_is_gone_at_once_and_then_all_that_was_its_own(
     assert player.beat(running) == {running["lease"]: "cancel"}
 
     def is_gone() -> bool:
-        with served.core.database.read() as session:
+        with served.context.database.read() as session:
             left = session.scalar(text("SELECT count(*) FROM searches"))
             return left == 1
 
     until(is_gone)
-    with served.core.database.read() as session:
+    with served.context.database.read() as session:
         for table, column in [
             ("trials", "search_id"),
             ("events", "search_id"),
@@ -254,7 +254,7 @@ def test_a_deleted_search_is_gone_at_once_and_then_all_that_was_its_own(
         for table in ("reports", "attempts", "artifacts"):
             orphans = f"trial_id NOT IN (SELECT id FROM trials WHERE search_id = '{kept['id']}')"
             assert session.scalar(text(f"SELECT count(*) FROM {table} WHERE {orphans}")) == 0
-    left = [path for path in served.core.settings.home.rglob("*") if path.is_file()]
+    left = [path for path in served.context.settings.home.rglob("*") if path.is_file()]
     contents = {path.read_bytes() for path in left if "artifacts" in path.parts}
     assert b"own" not in contents
     assert b"kept" in contents
@@ -263,12 +263,12 @@ def test_a_deleted_search_is_gone_at_once_and_then_all_that_was_its_own(
 
 def test_what_was_marked_is_deleted_after_a_restart(player: Player, served: Served) -> None:
     search = player.submit()
-    with served.core.database.write() as session:
+    with served.context.database.write() as session:
         session.execute(text("UPDATE searches SET wanted = 'delete'"))
     served.restart()
 
     def rows() -> int:
-        with served.core.database.read() as session:
+        with served.context.database.read() as session:
             return int(session.scalar(text("SELECT count(*) FROM searches")))
 
     until(lambda: rows() == 0)
@@ -451,7 +451,7 @@ def test_a_preview_refuses_what_submitting_would(player: Player) -> None:
 
 def pass_time(served: Served, seconds: float) -> None:
     """Let what is going on have begun so much earlier."""
-    with served.core.database.write() as session:
+    with served.context.database.write() as session:
         for statement in (
             "UPDATE searches SET running_since = running_since - :seconds",
             "UPDATE attempts SET started_at = started_at - :seconds WHERE ended_at IS NULL",

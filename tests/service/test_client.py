@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from service.artifacts import Received
-from service.client import Client, ClientError
-from service.store.models import SearchState, TrialState
+from service.client.client import Client, ClientError
+from service.schemas.states import SearchState, TrialState
+from service.store.artifacts import Received
 from tests.support.player import SEARCH, Player
 from tests.support.serving import Served
 
@@ -310,7 +310,7 @@ def test_a_file_is_sent_in_pieces_and_what_arrives_is_compared(
     monkeypatch.setattr(Path, "read_bytes", lambda _: pytest.fail("it was read whole"))
     assert client.upload(file) == client.upload(file)
 
-    receive = served.core.artifacts.receive
+    receive = served.context.artifacts.receive
 
     async def cut(pieces: AsyncIterator[bytes], **limits: int) -> Received:
         async def fewer() -> AsyncIterator[bytes]:
@@ -319,6 +319,6 @@ def test_a_file_is_sent_in_pieces_and_what_arrives_is_compared(
 
         return await receive(fewer(), **limits)
 
-    monkeypatch.setattr(served.core.artifacts, "receive", cut)
+    monkeypatch.setattr(served.context.artifacts, "receive", cut)
     with pytest.raises(ClientError, match="did not arrive as it is"):
         client.upload(file)

@@ -304,7 +304,7 @@ def labels(player: Player, search_id: str) -> dict[str, Any]:
 
 def pass_time(served: Served, seconds: float) -> None:
     """Let the search have run for so much longer."""
-    with served.core.database.write() as session:
+    with served.context.database.write() as session:
         session.execute(sa.text(f"UPDATE searches SET running_since = running_since - {seconds}"))
 
 
@@ -334,7 +334,7 @@ def test_what_only_a_confirmation_has_trained_is_a_candidate_like_others(
 
     ended = player.search(search["id"])
     assert "every candidate of the space has been tried" in ended["reason"]
-    assert broken(served.core.database.engine, search["id"]) == {}
+    assert broken(served.context.database.engine, search["id"]) == {}
     trials = player.trials(search["id"])
     same = [t for t in trials if t["candidate"] == tuned["candidate"] and t["repeat_of"] is None]
     assert [t["kind"] for t in same].count("proposed") == 1

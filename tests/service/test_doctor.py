@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from search_space.checkup import Finding
-from service.checks import check_database, check_home, check_service
+from search_space.doctor import Finding
+from service.cli.checks import check_database, check_home, check_service
 from service.store.database import Database
+from service.store.location import store_url
 from service.store.migrate import migrate
-from service.store.place import store_url
 from tests.support.serving import Served
 
 ADMIN = "open-sesame"
@@ -116,18 +116,18 @@ def test_a_token_is_named_with_what_it_allows(serve: Callable[..., Served], tmp_
 
 
 def test_another_version_is_named(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("service.checks.versions", lambda: {"activation-search": "99.1"})
+    monkeypatch.setattr("service.cli.checks.versions", lambda: {"activation-search": "99.1"})
     service, _ = check_service(served.url, None)
     assert service.health.value == "warn"
     assert "99.1" in service.mend
-    monkeypatch.setattr("service.checks.PROTOCOL", 7)
+    monkeypatch.setattr("service.cli.checks.PROTOCOL", 7)
     service, _ = check_service(served.url, None)
     assert (service.health.value, "this side 7" in service.detail) == ("fail", True)
 
 
 def test_a_service_that_nobody_named_may_be_away(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("ACTSEARCH_URL", raising=False)
-    monkeypatch.setattr("service.wire.DEFAULT_URL", "http://127.0.0.1:1")
+    monkeypatch.setattr("service.client.transport.DEFAULT_URL", "http://127.0.0.1:1")
     (service,) = check_service(None, None)
     assert (service.health.value, "actsearch up" in service.mend) == ("warn", True)
 

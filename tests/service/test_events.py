@@ -11,8 +11,8 @@ from typing import Any
 import httpx2
 import pytest
 
-from service import feed
-from service.feed import KEEP_LOOKING_SECONDS
+from service.runtime import event_feed
+from service.runtime.event_feed import KEEP_LOOKING_SECONDS
 from tests.support.player import Player, plan
 from tests.support.serving import Served
 
@@ -128,8 +128,8 @@ def test_fifty_followers_and_waiting_slots_leave_room_for_reports(served: Served
 def test_a_follower_behind_what_is_kept_in_memory_misses_nothing(
     player: Player, served: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(feed, "KEPT", 5)
-    monkeypatch.setattr(feed, "BATCH", 4)
+    monkeypatch.setattr(event_feed, "KEPT", 5)
+    monkeypatch.setattr(event_feed, "BATCH", 4)
     search = player.submit()
     player.inspect()
     assignment = player.work()

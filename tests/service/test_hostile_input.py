@@ -12,8 +12,8 @@ import httpx2
 import pytest
 from sqlalchemy import text
 
-from service.access import SESSION_COOKIE
-from service.openapi import EXAMPLES_FILE
+from service.api.openapi import EXAMPLES_FILE
+from service.http.auth import SESSION_COOKIE
 from tests.support.player import Player
 from tests.support.serving import Served
 
@@ -186,7 +186,7 @@ def assert_whole(served: Served) -> None:
     """Every search has its inspection and its first event; every list can be read."""
     for what in ("searches", "queue", "workers", "tasks", "tokens"):
         served.http.get(f"/{what}").raise_for_status()
-    with served.core.database.read() as session:
+    with served.context.database.read() as session:
         for table, column in (("trials", "search_id"), ("events", "search_id")):
             without = f"SELECT id FROM searches WHERE id NOT IN (SELECT {column} FROM {table})"
             assert session.execute(text(without)).all() == []

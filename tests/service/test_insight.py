@@ -64,7 +64,7 @@ def large(player: Player, served: Served) -> str:
         hyperparameters={"learning_rate_factor": [0.5, 1.0]},
     )
     player.inspect()
-    crowd(served.core.database, search["id"], 2000)
+    crowd(served.context.database, search["id"], 2000)
     served.http.post(f"/searches/{search['id']}/pause").raise_for_status()
     return str(search["id"])
 
@@ -234,7 +234,7 @@ def test_what_was_killed_while_drawing_is_started_again(served: Served, player: 
     player.inspect()
     assert "layout" in figure(served, search["id"], "heat")
     for child in psutil.Process().children():
-        if "service.insight.child" in " ".join(child.cmdline()):
+        if "service.rendering.process" in " ".join(child.cmdline()):
             child.kill()
             child.wait()
     assert "layout" in figure(served, search["id"], "parallel")

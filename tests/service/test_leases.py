@@ -10,9 +10,9 @@ import httpx2
 import pytest
 
 from search_space.contract import LeaseRequest
-from service import handout, scheduler
-from service.core import Core
-from service.studies import Held
+from service.runtime.context import Context
+from service.scheduling import assignments, scheduler
+from service.study.live import LockedStudy
 from tests.support.player import TASK, Player
 from tests.support.serving import Served
 
@@ -64,15 +64,15 @@ def test_a_silent_worker_loses_its_trial_and_is_told_so(served: Served) -> None:
     silent, other = Player(served), Player(served)
     search = silent.submit(budget={"trials": 1}, parallel=1)
     silent.inspect()
-    lost = silent.work()
-    silent.report(lost, 1, 0.4)
+    record_loss = silent.work()
+    silent.report(record_loss, 1, 0.4)
 
     taken = other.work()
-    assert (taken["trial"], taken["attempt"]) == (lost["trial"], 2)
+    assert (taken["trial"], taken["attempt"]) == (record_loss["trial"], 2)
     before = other.trials(search["id"])
-    assert silent.report(lost, 2, 0.9).status_code == 409
-    assert silent.end(lost).status_code == 409
-    assert silent.beat(lost) == {lost["lease"]: "cancel"}
+    assert silent.report(record_loss, 2, 0.9).status_code == 409
+    assert silent.end(record_loss).status_code == 409
+    assert silent.beat(record_loss) == {record_loss["lease"]: "cancel"}
     assert other.trials(search["id"]) == before
 
     other.train(taken, 0.4, 0.5)
@@ -397,7 +397,7 @@ def test_a_worker_that_takes_leave_is_not_given_what_it_hands_back(served: Serve
     mine = leaving.work()
     with ThreadPoolExecutor(1) as pool:
         second_slot = pool.submit(leaving.lease, wait=10)
-        until(lambda: served.room.size)
+        until(lambda: served.lease_queue.size)
         assert served.http.delete(f"/workers/{leaving.id}").status_code == 204
         leaving.end(mine, "failed", failure="preempted")
         assert second_slot.result() is None
@@ -413,10 +413,10 @@ def test_a_slot_that_has_hung_up_is_given_nothing(served: Served) -> None:
     body = {"worker": player.id, "boot_id": player.boot, "slot": 1, "request": 0}
     player.inspect()
     mine = player.work()
-    room = served.room
+    lease_queue = served.lease_queue
     with pytest.raises(httpx2.ReadTimeout):
         httpx2.post(f"{served.url}/v1/leases", json=body | {"wait_seconds": 20}, timeout=0.5)
-    until(lambda: room.size == 0)
+    until(lambda: lease_queue.size == 0)
     player.end(mine, "failed", failure="preempted")
     again = other.work()
     assert (again["trial"], again["attempt"]) == (mine["trial"], 2)
@@ -439,9 +439,9 @@ def test_a_slot_whose_time_is_over_is_answered_though_others_are_being_served(
         pool.submit(first.lease, wait=8)
         until(lambda: asked == [first.id])
         pool.submit(second.lease, wait=8)
-        until(lambda: served.room.size == 1)
+        until(lambda: served.lease_queue.size == 1)
         answer = pool.submit(third.lease, wait=2)
-        until(lambda: served.room.size == 2)
+        until(lambda: served.lease_queue.size == 2)
         permits.release()
         until(lambda: second.id in asked)
         assert answer.result(timeout=5) is None
@@ -457,14 +457,14 @@ def test_a_search_that_breaks_keeps_no_other_from_its_work(
     broken = player.submit()
     player.inspect()
     player.train(player.work(), 0.5)
-    propose = handout.propose
+    propose = assignments.propose
 
-    def breaks(core: Core, held: Held, search_id: str, *rest: Any) -> Any:
+    def breaks(context: Context, locked_study: LockedStudy, search_id: str, *rest: Any) -> Any:
         if search_id == broken["id"]:
             raise StopIteration
-        return propose(core, held, search_id, *rest)
+        return propose(context, locked_study, search_id, *rest)
 
-    monkeypatch.setattr(handout, "propose", breaks)
+    monkeypatch.setattr(assignments, "propose", breaks)
     sound = player.submit()
     player.inspect()
     for _ in range(5):

@@ -222,7 +222,7 @@ class Life(RuleBasedStateMachine):
         """A worker falls silent, and whoever takes its trial leaves it no word in it."""
         assignment = self.open[data.draw(st.integers(0, len(self.open) - 1))]
         # As if a lease length had passed since the start, before which nothing is taken.
-        object.__setattr__(self.served.core, "started_at", 0.0)
+        object.__setattr__(self.served.context, "started_at", 0.0)
         self.expire(assignment)
         taken = self.player.lease(wait=0.05)
         if taken is not None:
@@ -240,7 +240,7 @@ class Life(RuleBasedStateMachine):
         assert self.player.trials(assignment["search"]) == before
 
     def expire(self, assignment: dict[str, Any]) -> None:
-        with self.served.core.database.write() as session:
+        with self.served.context.database.write() as session:
             statement = "UPDATE attempts SET expires_at = 0 WHERE id = :id"
             session.execute(text(statement), {"id": assignment["lease"]})
 
@@ -282,7 +282,7 @@ class Life(RuleBasedStateMachine):
     @invariant()
     def what_the_worker_holds_is_what_the_service_has_given(self) -> None:
         # A kill is heard at the next word: until then the attempt is open.
-        with self.served.core.database.read() as session:
+        with self.served.context.database.read() as session:
             rows = session.execute(text("SELECT id FROM attempts WHERE ended_at IS NULL")).scalars()
             assert set(rows) == {assignment["lease"] for assignment in self.open}
 
@@ -318,7 +318,7 @@ class Life(RuleBasedStateMachine):
 
     @invariant()
     def events_are_numbered_without_a_gap(self) -> None:
-        with self.served.core.database.read() as session:
+        with self.served.context.database.read() as session:
             for id in self.most:
                 statement = "SELECT count(*), max(number) FROM events WHERE search_id = :id"
                 count, last = session.execute(text(statement), {"id": id}).one()

@@ -11,7 +11,7 @@ import httpx2
 import pytest
 
 from service.cli import main
-from service.client import Client
+from service.client.client import Client
 from tests.support.player import Player
 from tests.support.serving import Served
 

@@ -10,12 +10,12 @@ from alembic.config import Config
 from alembic.script import ScriptDirectory
 from sqlalchemy import inspect, text
 
-from service.app import create_app
+from service.api.app import create_app
 from service.errors import CannotStart
 from service.settings import Settings
 from service.store.database import Database
+from service.store.location import check_file_system, store_url
 from service.store.migrate import MIGRATIONS, migrate
-from service.store.place import check_file_system, store_url
 from tests.support.player import Player
 from tests.support.postgres import Postgres
 from tests.support.serving import Served

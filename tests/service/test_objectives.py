@@ -5,8 +5,8 @@ from typing import Any
 import optuna
 import pytest
 
-from service.proposals import memories
 from service.store import searches
+from service.trials.study_sync import stored_trials
 from tests.support.player import Player
 from tests.support.serving import Served
 
@@ -116,8 +116,8 @@ def test_a_measured_objective_is_no_metric_of_reports(served: Served) -> None:
         player.train(assignment, 0.5)
     for trial in player.trials(search["id"]):
         assert trial["values"][1] == pytest.approx(sum(LATENCY[name] for name in names(trial)) / 2)
-    with served.core.database.read() as session:
-        told = [m.told for m in memories(session, searches.get(session, search["id"]))]
+    with served.context.database.read() as session:
+        told = [m.told for m in stored_trials(session, searches.get(session, search["id"]))]
     assert all(one is not None and len(one.values) == 2 for one in told)
 
 
@@ -148,8 +148,8 @@ def test_every_constraint_is_set_in_every_trial(served: Served) -> None:
             ends.append("completed")
         else:
             ends.append("infeasible")
-    with served.core.database.read() as session:
-        remembered = memories(session, searches.get(session, search["id"]))
+    with served.context.database.read() as session:
+        remembered = stored_trials(session, searches.get(session, search["id"]))
     assert {"diverged", "completed", "infeasible"} <= set(ends)
     for memory in remembered:
         assert memory.told is not None
@@ -161,8 +161,8 @@ def test_every_constraint_is_set_in_every_trial(served: Served) -> None:
     for told in slow:
         assert told.state is optuna.trial.TrialState.PRUNED
         assert told.constraints["infeasible"] == 0
-    lost = [m.told for m in remembered if m.told and m.told.constraints["infeasible"] > 0]
-    assert len(lost) == 1
+    record_loss = [m.told for m in remembered if m.told and m.told.constraints["infeasible"] > 0]
+    assert len(record_loss) == 1
 
 
 def test_the_constraints_stand_in_the_searchs_own_document(player: Player) -> None:

@@ -29,7 +29,7 @@ def read(served: Served) -> dict[tuple[str, ...], float]:
 def test_the_log_of_an_error_holds_no_variables() -> None:
     program = """
 import logging
-from service.journal import write_log
+from service.cli.log_setup import write_log
 
 def fail(password):
     raise RuntimeError("it broke")

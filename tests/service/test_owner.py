@@ -9,7 +9,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from service.errors import StandingBy
 from service.store.database import Database
-from service.store.owner import Claim
+from service.store.election import Claim
 from tests.support.postgres import Postgres
 
 pytestmark = pytest.mark.postgres

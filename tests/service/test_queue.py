@@ -29,7 +29,7 @@ def test_a_search_waits_for_a_worker_that_offers_its_task(served: Served) -> Non
 def test_a_worker_that_was_not_seen_for_long_is_no_worker(player: Player, served: Served) -> None:
     search = player.submit()
     assert queued(player, search["id"])["reason"] == "next"
-    with served.core.database.write() as session:
+    with served.context.database.write() as session:
         session.execute(text("UPDATE workers SET seen_at = seen_at - 3600"))
     assert queued(player, search["id"])["reason"] == "no_worker"
 
@@ -109,7 +109,7 @@ def test_nothing_is_next_where_the_hours_are_spent(player: Player, served: Serve
     player.inspect()
     running = [player.work(), player.work()]
     assert queued(player, search["id"])["reason"] == "next"
-    with served.core.database.write() as session:
+    with served.context.database.write() as session:
         session.execute(text("UPDATE searches SET running_since = running_since - 7300"))
     assert player.lease(wait=0) is None
     found = queued(player, search["id"])
@@ -127,7 +127,7 @@ def test_trials_that_wait_begin_no_more_where_the_hours_are_spent(
     )
     player.inspect()
     player.work()
-    with served.core.database.write() as session:
+    with served.context.database.write() as session:
         session.execute(text("UPDATE searches SET running_since = running_since - 7300"))
     found = queued(player, search["id"])
     assert (found["reason"], found["to_propose"]) == ("finishing", 0)

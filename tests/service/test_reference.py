@@ -10,8 +10,8 @@ import httpx2
 import pytest
 from jsonschema import Draft202012Validator
 
-from service.access import SESSION_COOKIE
-from service.openapi import problem_types
+from service.api.openapi import problem_types
+from service.http.auth import SESSION_COOKIE
 from tests.support.examples import ADMIN, Tour, take
 from tests.support.player import SEARCH, Player
 from tests.support.serving import Served

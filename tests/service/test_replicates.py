@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from service.proposals import memories
 from service.store import searches
+from service.trials.study_sync import stored_trials
 from tests.support.player import Player
 from tests.support.serving import Served
 
@@ -88,8 +88,8 @@ def test_replicates_cost_budget_and_have_no_place_in_the_study(served: Served) -
     assert len(spent) == 18
     ranking = player.http.get(f"/searches/{search['id']}/best").json()["ranking"]
     means = {line["value"] for line in ranking}
-    with served.core.database.read() as session:
-        remembered = memories(session, searches.get(session, search["id"]))
+    with served.context.database.read() as session:
+        remembered = stored_trials(session, searches.get(session, search["id"]))
     in_study = len([t for t in trials if t["kind"] == "proposed"]) - len(
         [t for t in trials if t["replicate_of"]]
     )

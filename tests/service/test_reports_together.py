@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from sqlalchemy import event, text
 from sqlalchemy.exc import OperationalError
 
-from service import reports
-from service.pile import Pile, Word
-from service.studies import LiveStudy
+from service.runtime.report_batches import PendingReport, ReportBatches
+from service.study.live import LiveStudy
+from service.trials import reports
 from tests.service.test_leases import until
 from tests.support.player import Player
 from tests.support.serving import Served
@@ -45,16 +45,16 @@ def at_once(served: Served, player: Player, said: Said) -> list[httpx2.Response]
     search = said[0][0]["search"]
     with ThreadPoolExecutor(len(said)) as pool:
         answers: list[Future[httpx2.Response]] = []
-        with served.core.studies.hold(search):
+        with served.context.studies.hold(search):
             for number, (assignment, metrics) in enumerate(said):
                 answers.append(pool.submit(say, player, assignment, metrics))
                 # The first is on its way to take its turn; all others lie on the pile.
-                until(partial(lies, served.core.pile, number))
+                until(partial(lies, served.context.report_batches, number))
         return [answer.result() for answer in answers]
 
 
-def lies(pile: Pile, words: int) -> bool:
-    return pile.taken and pile.size == words
+def lies(report_batches: ReportBatches, words: int) -> bool:
+    return report_batches.taken and report_batches.size == words
 
 
 @contextmanager
@@ -71,7 +71,7 @@ def commits_of_reports(served: Served) -> Iterator[list[int]]:
             counts.append(stored[0])
         stored[0] = 0
 
-    engine = served.core.database.engine
+    engine = served.context.database.engine
     event.listen(engine, "before_cursor_execute", count)
     event.listen(engine, "commit", note)
     yield counts
@@ -90,7 +90,7 @@ def test_what_waits_is_one_transaction(served: Served, player: Player) -> None:
     for i, attempt in enumerate(attempts):
         assert trials[attempt["trial"]]["value"] == pytest.approx(0.1 * i)
         assert trials[attempt["trial"]]["step"] == 1
-    with served.core.database.read() as session:
+    with served.context.database.read() as session:
         numbers = session.execute(text("SELECT number FROM events ORDER BY number")).scalars().all()
         told = session.execute(text("SELECT told FROM reports WHERE told IS NOT NULL")).scalars()
         assert list(numbers) == list(range(1, len(numbers) + 1))
@@ -106,7 +106,7 @@ def test_each_is_answered_by_itself(served: Served, player: Player) -> None:
     answers = at_once(served, player, [*said, (blind, {"validation_loss": 1.0})])
     assert [answer.status_code for answer in answers] == [200, 200, 200, 409, 200, 422]
     assert answers[5].json()["errors"][0]["field"] == "reports.metrics"
-    with served.core.database.read() as session:
+    with served.context.database.read() as session:
         rows = session.execute(text("SELECT trial_id FROM reports")).scalars().all()
     assert sorted(rows) == sorted(one["trial"] for one in (first, fine, twice))
 
@@ -139,12 +139,12 @@ def test_a_stale_word_does_not_cost_the_study(served: Served, player: Player) ->
     value = {fresh["metric"]: 0.5}
     assert say(player, fresh, value).status_code == 200
     assert player.end(stale, "failed", failure="preempted").status_code == 204
-    with served.core.studies.hold(fresh["search"]) as held:
-        before = held.live
+    with served.context.studies.hold(fresh["search"]) as locked_study:
+        before = locked_study.live
     assert say(player, stale, value).status_code == 409
     assert player.end(stale).status_code == 409
-    with served.core.studies.hold(fresh["search"]) as held:
-        assert held.live is before is not None
+    with served.context.studies.hold(fresh["search"]) as locked_study:
+        assert locked_study.live is before is not None
 
 
 def test_a_store_that_is_away_answers_all_at_once(
@@ -169,7 +169,7 @@ def test_a_store_that_is_away_answers_all_at_once(
 def test_of_a_killed_search_each_attempt_ends_once(served: Served, player: Player) -> None:
     attempts = running(player, 3)
     search = attempts[0]["search"]
-    with served.core.database.write() as session:
+    with served.context.database.write() as session:
         session.execute(text("UPDATE searches SET wanted = 'kill'"))
     said = [(one, {one["metric"]: 0.5}) for one in (*attempts, attempts[2])]
     answers = at_once(served, player, said)
@@ -181,11 +181,11 @@ def test_of_a_killed_search_each_attempt_ends_once(served: Served, player: Playe
 @settings(max_examples=50, deadline=None)
 @given(st.lists(st.sampled_from("abc"), min_size=1, max_size=30))
 def test_every_word_is_taken_by_one_only(searches: list[str]) -> None:
-    pile, batches = Pile(), []
+    report_batches, batches = ReportBatches(), []
 
-    def put(search: str) -> Word:
-        word = Word("lease", [])
-        with pile.put(search, word) as words:
+    def put(search: str) -> PendingReport:
+        word = PendingReport("lease", [])
+        with report_batches.put(search, word) as words:
             assert not words or word in words
             if words:
                 batches.append((search, words))
@@ -198,5 +198,5 @@ def test_every_word_is_taken_by_one_only(searches: list[str]) -> None:
     for search, word in words:
         assert word.answer.exception(timeout=0).args == (search,)
     assert sum(len(words) for _, words in batches) == len(searches)
-    assert pile.size == 0
-    assert not pile.taken
+    assert report_batches.size == 0
+    assert not report_batches.taken

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from service.proposals import memories
 from service.store import searches
+from service.trials.study_sync import stored_trials
 from tests.service.test_changes import pass_time
 from tests.service.test_confirmation import names
 from tests.support.invariants import broken
@@ -82,7 +82,7 @@ def test_a_factor_that_does_not_matter_keeps_no_repeat_waiting(
     train_all(player)
     assert player.search(search["id"])["state"] == "completed"
     assert player.search(search["id"])["spent"]["trials"] == 2
-    assert broken(served.core.database.engine, search["id"]) == {}
+    assert broken(served.context.database.engine, search["id"]) == {}
 
 
 def test_a_repeat_of_a_trial_that_runs_on_waits_for_its_end(player: Player, served: Served) -> None:
@@ -112,7 +112,7 @@ def test_a_repeat_of_a_trial_that_runs_on_waits_for_its_end(player: Player, serv
     player.report(runs_on, 4, 0.1)
     player.end(runs_on)
     assert player.search(search["id"])["state"] == "completed"
-    assert broken(served.core.database.engine, search["id"]) == {}
+    assert broken(served.context.database.engine, search["id"]) == {}
 
 
 def test_what_spent_hours_cancelled_is_trained_when_there_are_more(
@@ -139,7 +139,7 @@ def test_what_spent_hours_cancelled_is_trained_when_there_are_more(
     train_all(player)
     assert player.search(search["id"])["counts"].keys() == {"completed"}
     assert best(player, search["id"])["original"]["values"][1:], "both of its seeds"
-    assert broken(served.core.database.engine, search["id"]) == {}
+    assert broken(served.context.database.engine, search["id"]) == {}
 
 
 def test_a_search_that_is_extended_while_it_is_paused_confirms_anew(player: Player) -> None:
@@ -238,8 +238,8 @@ def test_a_repeat_of_the_original_is_one_of_its_mean_though_its_first_seed_faile
     for repeat in repeats:
         found = repeat["state"], repeat["value"], repeat["failure"]
         assert found == ("completed", mean, None)
-    with served.core.database.read() as session:
-        remembered = memories(session, searches.get(session, search["id"]))
+    with served.context.database.read() as session:
+        remembered = stored_trials(session, searches.get(session, search["id"]))
     told = [memory.told for memory in remembered if memory.params == {"network": "relu"}]
     assert len(told) == 1 + len(repeats)
     assert all(one is not None and one.values == (mean,) for one in told)

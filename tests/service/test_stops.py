@@ -6,10 +6,10 @@ import optuna
 import pytest
 from sqlalchemy import text
 
-from service.proposals import memories
-from service.stops import runs_on
+from service.results.early_stopping import runs_on
 from service.store import searches
 from service.store.models import Search, Trial
+from service.trials.study_sync import stored_trials
 from tests.support.player import Player
 from tests.support.serving import Served
 
@@ -30,8 +30,8 @@ def test_a_stopped_trial_that_runs_on_is_a_stopped_one_to_the_sampler(served: Se
     trial = player.http.get(f"/trials/{late['trial']}").json()
     assert (trial["state"], trial["value"], trial["stopped_at"]) == ("completed", 0.9, 1)
 
-    with served.core.database.read() as session:
-        first, second = memories(session, searches.get(session, search["id"]))
+    with served.context.database.read() as session:
+        first, second = stored_trials(session, searches.get(session, search["id"]))
     assert first.told is not None
     assert second.told is not None
     assert first.told.state is optuna.trial.TrialState.COMPLETE
@@ -54,8 +54,8 @@ def test_a_stop_that_was_right_is_counted_too(player: Player) -> None:
     good, bad = player.work(), player.work()
     player.train(good, 0.5, 0.5, 0.5, 0.5)
     player.train(bad, 0.1, 0.1, 0.1, 0.1)
-    stops = player.http.get(f"/searches/{search['id']}/best").json()["stops"]
-    assert stops == {"stopped": 1, "ran_on": 1, "beat_median": 0, "beat_best": 0}
+    early_stops = player.http.get(f"/searches/{search['id']}/best").json()["stops"]
+    assert early_stops == {"stopped": 1, "ran_on": 1, "beat_median": 0, "beat_best": 0}
 
 
 def test_without_running_on_a_stop_is_a_stop(player: Player) -> None:
@@ -83,8 +83,8 @@ def test_remarks_of_a_worker_do_not_hide_that_the_pruner_stopped_a_trial(player:
     player.end(bad, "stopped", message=remark).raise_for_status()
     trial = player.http.get(f"/trials/{bad['trial']}").json()
     assert (trial["state"], trial["reason"], trial["stopped_at"]) == ("stopped", remark, 1)
-    stops = player.http.get(f"/searches/{search['id']}/best").json()["stops"]
-    assert stops == {"stopped": 1, "ran_on": 0, "beat_median": 0, "beat_best": 0}
+    early_stops = player.http.get(f"/searches/{search['id']}/best").json()["stops"]
+    assert early_stops == {"stopped": 1, "ran_on": 0, "beat_median": 0, "beat_best": 0}
 
 
 def test_what_the_hours_stop_is_not_counted_for_the_pruner(served: Served) -> None:
@@ -92,7 +92,7 @@ def test_what_the_hours_stop_is_not_counted_for_the_pruner(served: Served) -> No
     search = player.submit(**STOPPING | {"budget": {"trials": 3, "hours": 2}})
     player.inspect()
     trial = player.work()
-    with served.core.database.write() as session:
+    with served.context.database.write() as session:
         session.execute(text("UPDATE searches SET running_since = running_since - 7300"))
     assert player.report(trial, 1, 0.1).json() == {"verdict": "stop"}
     player.end(trial, "stopped", message="a remark").raise_for_status()

@@ -12,9 +12,9 @@ from sqlalchemy import PrimaryKeyConstraint, UniqueConstraint, select, text
 from sqlalchemy.exc import IntegrityError
 
 from service.store.database import Database, now
+from service.store.location import store_url
 from service.store.migrate import migrate
 from service.store.models import Base
-from service.store.place import store_url
 from service.store.searches import clock
 
 

@@ -8,13 +8,13 @@ from typing import Any
 import optuna
 import pytest
 
-from search_space.sample import make_space
-from search_space.search import Search
+from search_space.search import SearchSpec
+from search_space.space.space import make_space
 from search_space.spec import Site, SitePlan
-from service.proposals import memories
-from service.samplers import first_rung, pinned_arguments
 from service.store import searches
-from service.studies import LiveStudy, Told
+from service.study.live import LiveStudy, TrialResult
+from service.study.samplers import first_rung, pinned_arguments
+from service.trials.study_sync import stored_trials
 from tests.support.player import SEARCH, Player
 from tests.support.serving import Served
 
@@ -108,7 +108,7 @@ def test_a_rebuilt_study_proposes_as_its_unbroken_twin(
     def drop_often(served: Served, search_id: str) -> Callable[[int], None]:
         def disturb(turn: int) -> None:
             if turn % 3 == 0:
-                served.core.studies.drop(search_id)
+                served.context.studies.drop(search_id)
             if turn == 20:
                 served.restart()
 
@@ -135,7 +135,7 @@ PLAN = SitePlan(tuple(Site(f"b{i}", 4, 16, 1, "relu", str(i), f"b{i}") for i in 
 
 
 def make_study(**changes: Any) -> LiveStudy:
-    search = Search.model_validate({"task": {"name": "t"}, **SPACE, **changes})
+    search = SearchSpec.model_validate({"task": {"name": "t"}, **SPACE, **changes})
     pinned = pinned_arguments(search, has_phases=False, epochs=4)
     return LiveStudy(search, make_space(search, PLAN), pinned, {}, [])
 
@@ -149,9 +149,9 @@ def test_the_sampler_learns_to_avoid_what_cannot_be_trained() -> None:
         bad = "silu" in params.values()
         wasted.append(bad)
         if bad:
-            told = Told(optuna.trial.TrialState.PRUNED, (), {"infeasible": 1.0})
+            told = TrialResult(optuna.trial.TrialState.PRUNED, (), {"infeasible": 1.0})
         else:
-            told = Told(optuna.trial.TrialState.COMPLETE, (0.5,), {"infeasible": 0.0})
+            told = TrialResult(optuna.trial.TrialState.COMPLETE, (0.5,), {"infeasible": 0.0})
         study.tell(number, told)
     assert sum(wasted[30:]) < sum(wasted[:30])
 
@@ -201,7 +201,7 @@ def test_a_rebuild_remembers_what_cannot_be_trained(served: Served) -> None:
     player.inspect()
     player.end(player.work(), "failed", failure="diverged", message="the loss is NaN")
     player.train(player.work(), 0.5)
-    with served.core.database.read() as session:
-        bad, good = memories(session, searches.get(session, search["id"]))
+    with served.context.database.read() as session:
+        bad, good = stored_trials(session, searches.get(session, search["id"]))
     assert (bad.attrs["constraints:infeasible"], good.attrs["constraints:infeasible"]) == (1, 0)
-    assert bad.told == Told(optuna.trial.TrialState.PRUNED, (), {"infeasible": 1.0})
+    assert bad.told == TrialResult(optuna.trial.TrialState.PRUNED, (), {"infeasible": 1.0})

@@ -114,7 +114,7 @@ def test_no_call_lets_pass_what_is_no_token_or_none_any_more(
 ) -> None:
     revoked, expired = make("admin"), make("admin", expires_in_seconds=60)
     guarded.http.delete(f"/tokens/{revoked['id']}").raise_for_status()
-    with guarded.core.database.write() as session:
+    with guarded.context.database.write() as session:
         session.execute(text("UPDATE tokens SET expires_at = 1 WHERE expires_at IS NOT NULL"))
     broken = make("admin")["token"][:-1]
     worthless = [bearer(token) for token in (revoked["token"], expired["token"], broken, "x", "é")]
@@ -188,7 +188,7 @@ def test_tokens_are_listed_in_pages_and_stored_only_as_hashes(
     listed = first["items"] + rest["items"]
     assert [row["name"] for row in listed] == ["token 2", "token 1", "token 0"]
     assert rest["next"] is None
-    with guarded.core.database.read() as session:
+    with guarded.context.database.read() as session:
         stored = repr([vars(row) for row in session.scalars(select(Token))])
     for token in made:
         secret = token["token"].split("_", 2)[2]

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import ttest_ind
 
-from service.verdict import Sample, compare, holm, judge
+from service.results.verdict import Sample, compare, holm, judge
 
 DRAWS = 2000
 
@@ -50,7 +50,7 @@ def test_samples_without_spread_differ_surely_or_not_at_all(theirs: float, p: fl
     ],
 )
 def test_holms_correction(p_values: tuple[float, ...], holding: tuple[bool, ...]) -> None:
-    from service.verdict import Comparison
+    from service.results.verdict import Comparison
 
     given = [Comparison(str(i), 0.1, 0.0, 0.2, p) for i, p in enumerate(p_values)]
     assert tuple(one.holds for one in holm(given)) == holding

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from search_space.contract import TrialKind
-from service.proposals import memories
 from service.store import searches
+from service.trials.study_sync import stored_trials
 from tests.support.player import SEARCH, TASK, Player, plan
 from tests.support.serving import Served
 
@@ -53,8 +53,8 @@ def test_what_was_found_is_ranked_and_told_and_costs_no_budget(
         (t["state"], t["value"], t["failure"]) for t in found
     }
     assert all(t["label"].endswith(f"of {first['id']}") for t in taken)
-    with served.core.database.read() as session:
-        remembered = memories(session, searches.get(session, warm["id"]))
+    with served.context.database.read() as session:
+        remembered = stored_trials(session, searches.get(session, warm["id"]))
     assert len(remembered) == len(taken)
     assert all(memory.told is not None for memory in remembered)
 
@@ -107,7 +107,7 @@ def test_a_restart_remembers_what_was_taken_over(
         player.inspect()
         for number in range(12):
             if disturb and number % 4 == 2:
-                served.core.studies.drop(warm["id"])
+                served.context.studies.drop(warm["id"])
             assignment = player.work()
             player.train(assignment, 0.1 * len(choices(assignment)))
         return [t["candidate"] for t in player.trials(warm["id"])]

@@ -6,12 +6,12 @@ from optuna.distributions import CategoricalDistribution
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from search_space.sample import make_space
-from search_space.search import Search
+from search_space.search import SearchSpec
+from search_space.space.space import make_space
 from search_space.spec import Site, SitePlan
-from service.samplers import pinned_arguments
-from service.studies import LiveStudy, Memory, Told
-from service.window import MOST_SEEN, seen
+from service.study.live import LiveStudy, StoredTrial, TrialResult
+from service.study.samplers import pinned_arguments
+from service.study.window import MOST_SEEN, seen
 
 LETTERS = CategoricalDistribution(("a", "b", "c"))
 UP, DOWN = StudyDirection.MAXIMIZE, StudyDirection.MINIMIZE
@@ -68,30 +68,30 @@ PLAN = SitePlan((Site("b0", 4, 16, 1, "relu", "0", "b0"),))
 PWLU = [{"b0": "pwlu", "b0/pwlu/segments": segments} for segments in (4, 8, 16)]
 
 
-def make_study(memories: list[Memory]) -> LiveStudy:
+def make_study(stored_trials: list[StoredTrial]) -> LiveStudy:
     choices = ["relu", {"name": "pwlu", "segments": [4, 8, 16]}]
-    search = Search.model_validate({"task": {"name": "t"}, "choices": choices})
+    search = SearchSpec.model_validate({"task": {"name": "t"}, "choices": choices})
     pinned = pinned_arguments(search, has_phases=False, epochs=4)
-    return LiveStudy(search, make_space(search, PLAN), pinned, {}, memories)
+    return LiveStudy(search, make_space(search, PLAN), pinned, {}, stored_trials)
 
 
-def came_to(value: float) -> Told:
-    return Told(TrialState.COMPLETE, (value,), {"infeasible": 0.0})
+def came_to(value: float) -> TrialResult:
+    return TrialResult(TrialState.COMPLETE, (value,), {"infeasible": 0.0})
 
 
 def test_what_has_left_the_window_leaves_no_trace_in_the_sampler() -> None:
     """The worst, and oldest, lack a parameter that all others have."""
-    past = [Memory({"b0": "relu"}, {}, (), came_to(0.0))] * 40
-    past += [Memory(PWLU[n % 3], {}, (), came_to(1.0 + n % 7)) for n in range(MOST_SEEN - 50)]
+    past = [StoredTrial({"b0": "relu"}, {}, (), came_to(0.0))] * 40
+    past += [StoredTrial(PWLU[n % 3], {}, (), came_to(1.0 + n % 7)) for n in range(MOST_SEEN - 50)]
     old = make_study(past)
     for number in range(60):
         params, told = PWLU[number % 3], came_to(1.0 + number % 7)
         if number % 20 == 0:
-            params, told = old.ask(), Told(TrialState.FAIL, (), {"infeasible": 0.0})
+            params, told = old.ask(), TrialResult(TrialState.FAIL, (), {"infeasible": 0.0})
         else:
             old.add(params)
         old.tell(len(past), told)
-        past.append(Memory(params, old.attrs(len(past)), (), told))
+        past.append(StoredTrial(params, old.attrs(len(past)), (), told))
     new = make_study(past)
     assert old.ask() == new.ask()
     assert old.attrs(len(past)) == new.attrs(len(past))

@@ -11,10 +11,11 @@ from sqlalchemy.orm import Session
 
 from search_space.contract import TrialKind, Verdict
 from search_space.spec import to_data
-from service.dice import Dice
-from service.documents import space_of
+from service.schemas.states import TrialState
 from service.store.database import Database
-from service.store.models import Report, Search, Trial, TrialState
+from service.store.documents import space_of
+from service.store.models import Report, Search, Trial
+from service.study.random_draws import Dice
 
 EPOCHS = 4
 STARTED = 1_790_000_000.0

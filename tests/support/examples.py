@@ -14,7 +14,7 @@ from typing import Any
 import httpx2
 
 from service.api.examples import EXAMPLES
-from service.openapi import EXAMPLES_FILE
+from service.api.openapi import EXAMPLES_FILE
 from tests.support.player import TASK, plan
 from tests.support.serving import Served
 

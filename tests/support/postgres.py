@@ -11,8 +11,8 @@ import pytest
 from sqlalchemy import create_engine, make_url, text
 
 from service.store.database import Database
+from service.store.location import store_url
 from service.store.migrate import migrate
-from service.store.place import store_url
 
 
 class Postgres:

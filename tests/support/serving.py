@@ -8,9 +8,9 @@ import httpx2
 import uvicorn
 from sqlalchemy import URL
 
-from service.app import create_app
+from service.api.app import create_app
 from service.settings import Settings
-from service.store.place import store_url
+from service.store.location import store_url
 
 
 class Served:
@@ -25,12 +25,12 @@ class Served:
         self._start(self._socket)
 
     @property
-    def core(self):  # type: ignore[no-untyped-def]
-        return self.app.state.office.term.core
+    def context(self):  # type: ignore[no-untyped-def]
+        return self.app.state.leader.term.context
 
     @property
-    def room(self):  # type: ignore[no-untyped-def]
-        return self.app.state.office.term.room
+    def lease_queue(self):  # type: ignore[no-untyped-def]
+        return self.app.state.leader.term.lease_queue
 
     @property
     def store(self) -> URL:

@@ -14,7 +14,7 @@ from urllib.request import urlopen
 
 import psutil
 
-from service.client import Client
+from service.client.client import Client
 
 BIN = Path(sys.executable).parent
 ACTSEARCH = [str(BIN / "actsearch")]

@@ -13,7 +13,7 @@ import httpx2
 import pytest
 import yaml
 
-from service.client import Client
+from service.client.client import Client
 from tests.support.postgres import Postgres
 from tests.support.relay import Relay
 from tests.system.machine import BIN, kill_all, until

@@ -18,12 +18,12 @@ import torch
 from safetensors.torch import load_file
 
 from actsearch import apply, load_config
-from service.client import Client
+from service.client.client import Client
 from workers.data import digits
 from workers.data.tensors import on_device
-from workers.evaluation import evaluate
 from workers.networks.small_cnn import SmallCNN
-from workers.precision import Precision
+from workers.training.evaluation import evaluate
+from workers.training.precision import Precision
 
 pytestmark = pytest.mark.slow
 
@@ -45,7 +45,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Seen:
     (output / "my-notes").touch()
     environment = {k: v for k, v in os.environ.items() if not k.startswith("ACTSEARCH_")}
     ran = subprocess.run(
-        [sys.executable, "-m", "service.demo"],
+        [sys.executable, "-m", "service.cli.demo"],
         cwd=folder,
         # What a user has set for another service must not reach the demo's.
         env=environment | {"ACTSEARCH_PORT": "none", "ACTSEARCH_URL": "http://127.0.0.1:1"},

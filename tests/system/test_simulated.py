@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, create_engine, text
 
-from service.store.place import store_url
+from service.store.location import store_url
 from tests.support.invariants import broken, spent, watched
 from tests.support.serving import Served
 from tests.support.tables import TASK, VARIANTS, fleet, invented
@@ -64,7 +64,7 @@ def test_a_search_ends_with_the_values_of_the_table(served: Served) -> None:
     last = {round(value, 6) for value in table.accuracy[:, :, -1].ravel().tolist()}
     assert {round(trial["value"], 6) for trial in trained} <= last
     assert running.tally().trainings == len(trained) + 1
-    assert broken(served.core.database.engine, found["id"]) == {}
+    assert broken(served.context.database.engine, found["id"]) == {}
 
 
 @pytest.mark.slow

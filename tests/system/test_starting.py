@@ -10,8 +10,8 @@ import httpx2
 import pytest
 from sqlalchemy import create_engine, func, select
 
+from service.store.location import store_url
 from service.store.migrate import LOCK
-from service.store.place import store_url
 from tests.support.postgres import Postgres
 from tests.system.machine import Machine, until
 

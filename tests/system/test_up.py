@@ -10,7 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from service.client import Client
+from service.client.client import Client
 
 SECONDS = 30
 

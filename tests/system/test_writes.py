@@ -9,7 +9,7 @@ import httpx2
 import pytest
 from sqlalchemy import Engine, create_engine, text
 
-from service.store.place import store_url
+from service.store.location import store_url
 from tests.support.invariants import broken
 from tests.support.postgres import Postgres, running_postgres
 from tests.support.reporters import Reporters, check_stored

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from tests.workers.conftest import EXAMPLE, network
-from workers.handle import Trial
+from workers.handle.protocol import Trial
 from workers.tasks.base import Place
 
 

@@ -24,12 +24,12 @@ from search_space.contract import (
 )
 from tests.workers.conftest import candidate, fingerprint
 from tests.workers.stub import Stub, serving
-from workers.agent import Agent, Habits
-from workers.code import code_of
+from workers.agent.agent import Agent, Habits
+from workers.agent.presence import DRAIN, drain_all, present
+from workers.agent.task_code import code_of
 from workers.errors import NotWelcome
 from workers.executors import local
 from workers.executors.local import LocalExecutor
-from workers.presence import DRAIN, drain_all, present
 from workers.tasks.base import CommandTask, FunctionTask, Place, Task
 
 OFFER = TaskOffer(name="mine", settings={}, metrics={"pid": "maximize"})

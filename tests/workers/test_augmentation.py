@@ -5,9 +5,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from workers.augmentation import cut_out, moved
-from workers.batches import Batches
-from workers.recipe import Augmentation
+from workers.training.augmentation import cut_out, moved
+from workers.training.batches import Batches
+from workers.training.recipe import Augmentation
 
 # Every pixel has its own value, column in the units and row in the tens.
 IMAGE = (torch.arange(10)[:, None] * 10 + torch.arange(10)).to(torch.uint8)

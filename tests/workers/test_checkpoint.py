@@ -10,8 +10,8 @@ from safetensors.torch import load, save
 from torch.optim import SGD
 
 from tests.workers.conftest import network
-from workers import checkpoint
 from workers.errors import NotCheckpointable, UnreadableCheckpoint
+from workers.handle import checkpoint
 
 
 class Holder:

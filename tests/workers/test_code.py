@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from search_space.contract import TaskOffer
-from workers.code import code_of
+from workers.agent.task_code import code_of
 from workers.tasks import image_classification
 from workers.tasks.base import CommandTask, FunctionTask
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from search_space.catalog import CATALOG
+from search_space.catalog.lookup import CATALOG
 from search_space.contract import SHAPES, WEIGHTS, FailureClass, OutcomeKind
 from search_space.spec import ActivationSpec, Candidate
 from tests.workers.stub import Stub

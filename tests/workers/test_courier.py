@@ -9,9 +9,9 @@ import pytest
 from search_space.contract import CHECKPOINT, LeaseFile, Report, Verdict
 from tests.workers.conftest import candidate
 from tests.workers.stub import Stub, serving
-from workers.courier import Courier, checkpoint_of, hand_in_for_the_dead, mark_of
+from workers.attempt.http import Wire
+from workers.attempt.outbox import Courier, checkpoint_of, hand_in_for_the_dead, mark_of
 from workers.errors import LeaseLost, NoDiskSpace, ServiceAway
-from workers.wire import Wire
 
 LEASE = "lease-1"
 

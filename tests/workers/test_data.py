@@ -20,7 +20,7 @@ from workers.data.images import Images, Split, fixed_order, with_validation
 from workers.data.registry import DATASETS, SERIES
 from workers.data.tensors import on_device
 from workers.errors import BadData, DataMissing, NoDiskSpace, TooFewSamples
-from workers.recipe import Augmentation
+from workers.training.recipe import Augmentation
 
 CPU = torch.device("cpu")
 

@@ -13,9 +13,9 @@ from search_space.spec import ActivationSpec, Candidate
 from tests.workers.conftest import EXAMPLE, Serve
 from tests.workers.stub import Stub
 from tests.workers.test_trial import assignment, train
-from workers import exporting
 from workers.errors import NotExportable
-from workers.exporting import export
+from workers.measurement import onnx_export
+from workers.measurement.onnx_export import export
 from workers.trial import trial
 
 
@@ -40,7 +40,7 @@ def test_an_export_that_fails_is_remarked_and_fails_no_trial(
     def fails(*_: object) -> bytes:
         raise NotExportable("the reason")
 
-    monkeypatch.setattr("workers.inside.export", fails)
+    monkeypatch.setattr("workers.handle.served.export", fails)
     given = confirming(stub)
     serve(given)
     with trial() as t:
@@ -62,7 +62,7 @@ def test_nothing_is_exported_that_was_not_asked_for(stub: Stub, serve: Serve) ->
 
 
 def test_without_the_extra_it_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(exporting, "find_spec", lambda name: None if "script" in name else sys)
+    monkeypatch.setattr(onnx_export, "find_spec", lambda name: None if "script" in name else sys)
     with pytest.raises(NotExportable, match="lacks onnxscript; the extra onnx"):
         export(nn.Linear(4, 2), EXAMPLE)
 

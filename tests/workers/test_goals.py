@@ -6,9 +6,9 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from workers.batches import Batches
-from workers.evaluation import evaluate
-from workers.goals import Goal, classification, reconstruction, segmentation
+from workers.training.batches import Batches
+from workers.training.evaluation import evaluate
+from workers.training.goals import Goal, classification, reconstruction, segmentation
 
 ZERO, ONE = torch.tensor(0.0), torch.tensor(1.0)
 

@@ -5,10 +5,10 @@ import time
 import pytest
 
 from search_space.contract import FailureClass, Outcome, OutcomeKind
-from workers.deadline import Deadline, read_time
+from workers.agent.deadline import Deadline, read_time
+from workers.agent.health import Health
+from workers.attempt.exit_outcomes import failed
 from workers.errors import BadSetting
-from workers.health import Health
-from workers.last_words import failed
 
 COMPLETED = Outcome(outcome=OutcomeKind.COMPLETED)
 

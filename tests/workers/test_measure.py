@@ -14,12 +14,12 @@ from search_space.sites import probe
 from search_space.spec import ActivationSpec
 from tests.workers.conftest import EXAMPLE, Serve, candidate, fingerprint, network
 from tests.workers.stub import Stub
-from workers import device_lock
-from workers.device_lock import exclusive
 from workers.errors import NotMeasurable
-from workers.folding import fold
-from workers.live_memory import peak_bytes
-from workers.measure import look_at, measure
+from workers.measurement import device_lock
+from workers.measurement.costs import look_at, measure
+from workers.measurement.device_lock import exclusive
+from workers.measurement.folding import fold
+from workers.measurement.live_memory import peak_bytes
 from workers.trial import trial
 
 CPU = torch.device("cpu")
@@ -56,8 +56,8 @@ def measured(
 @pytest.fixture(autouse=True)
 def short(monkeypatch: pytest.MonkeyPatch) -> None:
     """The fewest rounds: what is tested here does not hang on precision."""
-    monkeypatch.setattr("workers.measure._SECONDS", 0.0)
-    monkeypatch.setattr("workers.measure._LEAST_SECONDS", 1e-6)
+    monkeypatch.setattr("workers.measurement.costs._SECONDS", 0.0)
+    monkeypatch.setattr("workers.measurement.costs._LEAST_SECONDS", 1e-6)
 
 
 def test_parameters_and_flops_are_those_counted_by_hand() -> None:

@@ -9,9 +9,9 @@ from torch import nn
 from search_space.activations.pwlu import PWLU
 from search_space.apply import apply
 from search_space.spec import ActivationSpec
-from workers.averaging import Average
-from workers.optimizing import factor_of, make_optimizer, make_schedule
-from workers.recipe import Recipe
+from workers.training.averaging import Average
+from workers.training.optimizers import factor_of, make_optimizer, make_schedule
+from workers.training.recipe import Recipe
 from workers.trial import Outside
 
 

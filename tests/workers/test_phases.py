@@ -9,7 +9,7 @@ from search_space.activations.learned import PhasedActivation, phased_modules
 from search_space.apply import apply, parameter_groups
 from search_space.phases import switch_step
 from tests.workers.conftest import EXAMPLE, candidate, network
-from workers.phases import Course
+from workers.handle.phases import Course
 
 
 @pytest.mark.parametrize(

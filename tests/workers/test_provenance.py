@@ -8,7 +8,7 @@ import torch
 from search_space.contract import RUN
 from tests.workers.conftest import EXAMPLE, Serve, candidate, fingerprint, network
 from tests.workers.stub import Stub
-from workers.provenance import differences, environment
+from workers.handle.provenance import differences, environment
 from workers.trial import trial
 
 

@@ -30,10 +30,10 @@ from search_space.spec import ActivationSpec, Candidate
 from tests.workers.stub import Stub
 from tests.workers.test_agent import make_agent, running
 from tests.workers.test_executors import gone
-from workers.checkpoint import weights
+from workers.attempt.exit_outcomes import left_behind
 from workers.executors.base import Order
 from workers.executors.local import LocalExecutor, LocalRunning
-from workers.last_words import left_behind
+from workers.handle.checkpoint import weights
 from workers.tasks.base import CommandTask, Place
 
 pytestmark = pytest.mark.slow

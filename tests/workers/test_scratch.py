@@ -4,8 +4,8 @@ import os
 import time
 from pathlib import Path
 
-from workers.presence import is_alone, present
-from workers.scratch import sweep
+from workers.agent.presence import is_alone, present
+from workers.attempt.workspace import sweep
 
 DAY = 86400
 

@@ -12,11 +12,11 @@ from torch.nn import functional as F
 from search_space.activations.acon import MetaAcon, acon_c
 from search_space.activations.starts import scalar_function
 from search_space.apply import apply
-from search_space.catalog import CATALOG
+from search_space.catalog.lookup import CATALOG
 from search_space.sites import find_sites
 from search_space.spec import ActivationSpec, Candidate
-from workers.nearest import CLASSICS, likeness
-from workers.shapes import ShapeHistory, learned_shapes
+from workers.measurement.learned_shapes import ShapeHistory, learned_shapes
+from workers.measurement.nearest import CLASSICS, likeness
 
 
 class Mixed(nn.Module):

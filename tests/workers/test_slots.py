@@ -9,15 +9,15 @@ import pytest
 import torch
 
 from search_space.contract import TaskOffer
-from workers import surroundings
+from workers.agent import machine
+from workers.agent.machine import Surroundings, look_around
+from workers.agent.wiring import place_on_node
 from workers.environment import GPU_SHARE, LEASE_FILE
 from workers.errors import NoGpuMemory
 from workers.executors import gpus
 from workers.executors.base import Order, Share
 from workers.executors.gpus import Gpu, find_gpus, free_now
 from workers.executors.local import LocalExecutor
-from workers.setup import place_on_node
-from workers.surroundings import Surroundings, look_around
 from workers.tasks.base import CommandTask, Place
 from workers.trial import trial
 
@@ -31,8 +31,8 @@ def gpu(*, free: float, total: float = 80) -> Gpu:
 
 def given(folder: Path, monkeypatch: pytest.MonkeyPatch, **files: str) -> Surroundings:
     """Look around in a container that was given these limits, on a machine of 64 GiB."""
-    monkeypatch.setattr(surroundings, "_CGROUP", folder)
-    monkeypatch.setattr(surroundings, "_MEMINFO", folder / "meminfo")
+    monkeypatch.setattr(machine, "_CGROUP", folder)
+    monkeypatch.setattr(machine, "_MEMINFO", folder / "meminfo")
     monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(8)))
     kib = {"MemTotal": 64 * 2**20, "MemAvailable": 48 * 2**20}
     (folder / "meminfo").write_text("".join(f"{k}: {v} kB\n" for k, v in kib.items()))

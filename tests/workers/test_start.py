@@ -13,7 +13,7 @@ from search_space.spec import ActivationSpec, Candidate
 from tests.workers.conftest import EXAMPLE, Serve, fingerprint, network
 from tests.workers.stub import Stub
 from tests.workers.test_trial import assignment
-from workers.checkpoint import weights
+from workers.handle.checkpoint import weights
 from workers.trial import trial
 
 X = torch.linspace(-2, 2, 64).view(16, 4)

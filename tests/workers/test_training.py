@@ -17,14 +17,14 @@ from search_space.spec import ActivationSpec, Candidate, Training
 from tests.workers.conftest import Serve
 from tests.workers.stub import Stub
 from tests.workers.test_data import write_folder, write_masks
-from workers.batches import Batches
 from workers.errors import Diverged
-from workers.evaluation import evaluate
 from workers.networks.registry import NETWORKS
-from workers.recipe import Augmentation, Recipe
 from workers.tasks import image_classification, implicit_image, segmentation
 from workers.tasks.base import Place
-from workers.training import train
+from workers.training.batches import Batches
+from workers.training.evaluation import evaluate
+from workers.training.loop import train
+from workers.training.recipe import Augmentation, Recipe
 from workers.trial import Outside, trial
 
 RECIPE = Recipe(learning_rate=0.1, weight_decay=5e-4)

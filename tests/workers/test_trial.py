@@ -34,9 +34,9 @@ from search_space.contract import (
 )
 from tests.workers.conftest import EXAMPLE, Serve, candidate, fingerprint, network
 from tests.workers.stub import Stub
-from workers.courier import said_in
+from workers.attempt.outbox import said_in
 from workers.errors import DataMissing, Diverged, MisusedHandle, NetworkChanged
-from workers.handle import Trial
+from workers.handle.protocol import Trial
 from workers.trial import trial
 
 STEPS = 12

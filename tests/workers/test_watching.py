@@ -9,9 +9,9 @@ from torch import Tensor, nn
 from search_space.activations.pwlu import PWLU
 from search_space.apply import apply
 from search_space.spec import ActivationSpec
-from workers.precision import Precision
-from workers.rounding import rounding_remark
-from workers.watching import Watch, activations
+from workers.training.diagnostics import Watch, activations
+from workers.training.precision import Precision
+from workers.training.rounding import rounding_remark
 
 X = torch.randn(64, 4, generator=torch.Generator().manual_seed(0))
 PLAIN = Precision(torch.device("cpu"))

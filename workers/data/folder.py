@@ -14,11 +14,11 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from workers.augmentation import cut_out, moved
-from workers.batches import EXAMPLES
 from workers.data.images import fixed_order
 from workers.errors import BadData, DataMissing, TooFewSamples
-from workers.recipe import Augmentation
+from workers.training.augmentation import cut_out, moved
+from workers.training.batches import EXAMPLES
+from workers.training.recipe import Augmentation
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp"})
 _SHARE = 0.1

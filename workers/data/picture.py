@@ -6,10 +6,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from workers.batches import Batches
 from workers.data.folder import decode
 from workers.data.images import fixed_order
 from workers.errors import DataMissing
+from workers.training.batches import Batches
 
 GENERATED = "zone-plate"
 """A picture of rings that are ever finer, which needs no file."""

@@ -10,7 +10,7 @@ from workers.data import digits, idx, mnist1d
 from workers.data.cache import cached, identity
 from workers.data.cifar import CIFAR10, CIFAR100, Cifar
 from workers.data.images import Images
-from workers.recipe import Augmentation
+from workers.training.recipe import Augmentation
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,10 +2,10 @@
 
 import torch
 
-from workers.batches import Batches
 from workers.data.images import Images, Split
 from workers.errors import TooFewSamples
-from workers.recipe import Augmentation
+from workers.training.batches import Batches
+from workers.training.recipe import Augmentation
 
 _IMAGES = 4
 

@@ -22,13 +22,13 @@ from pathlib import Path
 from typing import Any
 
 from search_space.contract import FailureClass, Outcome
+from workers.attempt.exit_outcomes import failed, was_killed
 from workers.environment import DATA_ROOT, GPU_SHARE, LEASE_FILE, TOKEN
 from workers.errors import NoDiskSpace, NoGpuMemory
 from workers.executors.base import Order
 from workers.executors.gpus import FOR_TRIALS, Gpu, Run, free_now, run
 from workers.executors.memory import kills_for_want_of_memory, used_by
 from workers.executors.processes import end_all, processes_of
-from workers.last_words import failed, was_killed
 from workers.tasks.base import CommandTask, FunctionTask, Place
 from workers.tasks.loading import target_of
 
@@ -48,15 +48,15 @@ _PRELOADED = [
     "search_space.activations.pwlu",
     "workers.data.tensors",
     "workers.executors.warm",
-    "workers.inside",
-    "workers.ranks",
+    "workers.handle.served",
+    "workers.handle.distributed",
     "workers.networks.cifar_resnet",
     "workers.networks.cnn_1d",
     "workers.networks.mlp_1d",
     "workers.networks.small_cnn",
     "workers.tasks.image_classification",
     "workers.tasks.sequence_classification",
-    "workers.training",
+    "workers.training.loop",
     "workers.trial",
 ]
 

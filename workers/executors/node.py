@@ -13,11 +13,11 @@ from typing import Any
 import ray
 
 from search_space.contract import Outcome
-from workers.courier import hand_in_for_the_dead, said_in
+from workers.attempt.exit_outcomes import left_behind
+from workers.attempt.outbox import hand_in_for_the_dead, said_in
 from workers.errors import ServiceError
 from workers.executors.base import Order
 from workers.executors.local import LocalExecutor, LocalRunning
-from workers.last_words import left_behind
 from workers.tasks.base import Place, Task
 
 _LOOK_SECONDS = 0.5

@@ -20,11 +20,11 @@ from ray.exceptions import (
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from search_space.contract import FailureClass, Outcome
-from workers.courier import said_in
+from workers.attempt.exit_outcomes import failed
+from workers.attempt.outbox import said_in
 from workers.errors import BadSetting, NoDiskSpace
 from workers.executors.base import Order, Share
 from workers.executors.node import Ended, Printed, Started, Word, run_on_node
-from workers.last_words import failed
 from workers.tasks.base import Place
 
 logger = logging.getLogger(__name__)

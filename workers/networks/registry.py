@@ -11,7 +11,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from workers.errors import UnknownNetwork
-from workers.recipe import Recipe
+from workers.training.recipe import Recipe
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

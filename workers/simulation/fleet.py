@@ -6,11 +6,11 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from random import Random
 
+from workers.attempt.http import Wire
 from workers.errors import ServiceError
 from workers.simulation.answers import Answers
 from workers.simulation.table import Table
 from workers.simulation.worker import Behaviour, SimulatedWorker, Tally
-from workers.wire import Wire
 
 logger = logging.getLogger(__name__)
 

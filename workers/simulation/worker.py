@@ -23,11 +23,11 @@ from search_space.contract import (
     WorkerManifest,
     WorkerWelcome,
 )
+from workers.attempt.exit_outcomes import failed, preempted
+from workers.attempt.http import Wire
 from workers.errors import LeaseLost, NotInTable, NotKnown
-from workers.last_words import failed, preempted
 from workers.simulation.answers import METRIC, Answers, activations, offer
 from workers.simulation.table import Table
-from workers.wire import Wire
 
 _POLL_SECONDS = 20.0
 _UNTIL_TOLD = 3.0

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 from search_space.contract import TaskOffer
 from workers.data.registry import DataSet
 from workers.networks.registry import Network, classifier, installed_libraries
-from workers.recipe import Augmentation, Recipe
 from workers.tasks.base import Place
 from workers.tasks.settings import (
     COMPILED,
@@ -22,13 +21,14 @@ from workers.tasks.settings import (
     schema,
     with_defaults,
 )
+from workers.training.recipe import Augmentation, Recipe
 
 if TYPE_CHECKING:
     import torch
     from torch import nn
 
-    from workers.batches import Data
-    from workers.handle import Trial
+    from workers.handle.protocol import Trial
+    from workers.training.batches import Data
 
 _METRICS = {
     "validation_accuracy": "maximize",
@@ -142,8 +142,8 @@ class Classification:
 
     def run(self, trial: "Trial", settings: dict[str, Any], place: Place) -> None:
         """Train one trial, inspection included; the example batch is of real data."""
-        from workers import training
-        from workers.seeds import make_deterministic
+        from workers.handle.seeds import make_deterministic
+        from workers.training import loop
 
         settings = with_defaults(self.settings, settings)
         if settings["deterministic"]:
@@ -155,7 +155,7 @@ class Classification:
             with_test=trial.is_confirmation,
             loaders=place.threads,
         )
-        training.train(
+        loop.train(
             trial,
             prepared.network,
             prepared.train,

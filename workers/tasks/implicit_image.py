@@ -9,7 +9,7 @@ from workers.tasks.base import FunctionTask, Place
 from workers.tasks.settings import COMPILED, DETERMINISTIC, count, schema, with_defaults
 
 if TYPE_CHECKING:
-    from workers.handle import Trial
+    from workers.handle.protocol import Trial
 
 _SETTINGS = schema(
     {
@@ -48,9 +48,9 @@ def run(trial: "Trial", settings: dict[str, Any], place: Place) -> None:
     """Train one trial, inspection included."""
     from workers.data.picture import load, on_device
     from workers.data.tensors import pick_device
-    from workers.goals import reconstruction
-    from workers.seeds import make_deterministic
-    from workers.training import train
+    from workers.handle.seeds import make_deterministic
+    from workers.training.goals import reconstruction
+    from workers.training.loop import train
 
     settings = with_defaults(_SETTINGS, settings)
     if settings["deterministic"]:

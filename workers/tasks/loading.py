@@ -17,7 +17,7 @@ from types import ModuleType
 from typing import Any
 
 from search_space.contract import TaskOffer
-from search_space.own_file import UnusableFile, import_file
+from search_space.user_module import UnusableFile, import_file
 from workers.errors import BadTaskFile
 from workers.tasks.base import FunctionTask
 

@@ -21,7 +21,7 @@ from workers.tasks.settings import (
 )
 
 if TYPE_CHECKING:
-    from workers.handle import Trial
+    from workers.handle.protocol import Trial
 
 _SETTINGS = schema(
     {
@@ -58,9 +58,9 @@ TASK = FunctionTask(OFFER, "workers.tasks.segmentation:run")
 def run(trial: "Trial", settings: dict[str, Any], place: Place) -> None:
     """Train one trial, inspection included."""
     from workers.data.tensors import beside, on_device, pick_device
-    from workers.goals import segmentation
-    from workers.seeds import make_deterministic
-    from workers.training import train
+    from workers.handle.seeds import make_deterministic
+    from workers.training.goals import segmentation
+    from workers.training.loop import train
 
     settings = with_defaults(_SETTINGS, settings)
     if settings["deterministic"]:

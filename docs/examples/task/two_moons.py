@@ -4,11 +4,11 @@ import torch
 from torch import nn
 
 from search_space.contract import TaskOffer
-from workers.batches import Batches
-from workers.recipe import Recipe
 from workers.tasks.base import FunctionTask
 from workers.tasks.settings import count, schema, with_defaults
-from workers.training import train
+from workers.training.batches import Batches
+from workers.training.loop import train
+from workers.training.recipe import Recipe
 
 SETTINGS = schema({"epochs": count(10, most=1000), "batch_size": count(64, most=4096)})
 METRICS = {"validation_accuracy": "maximize", "validation_loss": "minimize"}

@@ -7,8 +7,8 @@ from typing import Any
 
 from search_space.contract import Assignment, TrialKind
 from search_space.spec import Candidate, SitePlan
-from workers.alone import Alone, run_alone
-from workers.seeds import derive
+from workers.commands.alone import Alone, run_alone
+from workers.handle.seeds import derive
 from workers.tasks.base import FunctionTask, Place
 from workers.tasks.registry import load_tasks
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
-from service.verdict import Sample, compare
+from service.results.verdict import Sample, compare
 from tests.benchmarks.evidence import progress, searching, transferring
 from tests.benchmarks.evidence.plan import EDITIONS, Run
 from tests.benchmarks.evidence.published import agreement, controls

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from service.verdict import Comparison, Sample, compare, holm
+from service.results.verdict import Comparison, Sample, compare, holm
 from tests.benchmarks.evidence.plan import EVERYWHERE
 from tests.benchmarks.evidence.rates import Results
 from tests.benchmarks.evidence.tables import Choose, best_rate, fixed

@@ -11,8 +11,8 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from search_space.spec import ActivationConfig, to_data
+from service.schemas.states import SearchState
 from service.schemas.trials import TrialAnswer
-from service.store.models import SearchState
 from tests.benchmarks.evidence.judging import original, sites_of, tested
 from tests.benchmarks.evidence.progress import Steps
 from tests.system.machine import Machine

@@ -7,7 +7,7 @@ from statistics import mean, stdev
 
 from scipy import stats
 
-from service.verdict import Comparison, Sample, compare, holm
+from service.results.verdict import Comparison, Sample, compare, holm
 from tests.benchmarks.evidence.plan import SEEDS, Edition, Run, trained
 from tests.benchmarks.evidence.rates import Results, chosen_rate, found
 from tests.benchmarks.evidence.result import Result

@@ -11,15 +11,15 @@ from search_space.sites import find_sites
 from search_space.spec import Candidate, Training
 from tests.benchmarks.evidence.plan import TASKS, Run
 from tests.benchmarks.evidence.result import Result
-from workers import training
-from workers.alone import Alone
+from workers.commands.alone import Alone
 from workers.errors import Diverged
-from workers.inside import Inside
+from workers.handle.seeds import derive
+from workers.handle.served import Inside
 from workers.networks.registry import CLASSIFIERS
 from workers.networks.small_cnn import SmallCNN
-from workers.seeds import derive
 from workers.tasks.classification import Prepared
 from workers.tasks.image_classification import prepare
+from workers.training import loop
 
 
 class Trainer:
@@ -59,7 +59,7 @@ class Trainer:
         alone = Alone(assignment, self._directory)
         with contextlib.suppress(Diverged), Inside(alone) as trial:
             network = _network(run, data, images)
-            training.train(
+            loop.train(
                 trial,
                 network,
                 data.train,

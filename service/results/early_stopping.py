@@ -1,0 +1,63 @@
+"""How often stopping a trial early was wrong, by those that ran on to their end."""
+
+from dataclasses import dataclass
+from statistics import median
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from search_space.contract import TrialKind
+from service.results import ranking
+from service.schemas.states import TrialState
+from service.store import trials
+from service.store.models import Search, Trial
+from service.study.live import seed_of
+
+
+@dataclass(frozen=True, slots=True)
+class EarlyStops:
+    """What the pruner did.
+
+    Attributes:
+        stopped: Trials that it stopped, or would have stopped if they had not run on.
+        ran_on: Those of them that ran on and completed.
+        beat_median: Those that came out better than the median of the trials it let live.
+        beat_best: Those that came out better than the best of these.
+    """
+
+    stopped: int
+    ran_on: int
+    beat_median: int
+    beat_best: int
+
+
+def runs_on(search: Search, trial: Trial) -> bool:
+    """Whether a trial that the pruner stops runs on, by its number and the search's seed."""
+    share: float = search.document["pruner"].get("run_on", 0.0)
+    return seed_of(search.document["sampler"]["seed"], "run on", trial.number or 0) < share * 2**31
+
+
+def early_stops(session: Session, search: Search) -> EarlyStops:
+    """Return what the pruner did, and how often it was wrong as far as that is known."""
+    proposed = (Trial.kind == TrialKind.PROPOSED, Trial.repeat_of.is_(None))
+    # Rows of earlier versions note the epoch of those alone that ran on. What was stopped since
+    # the hours were spent says so.
+    unnoted = (Trial.state == TrialState.STOPPED) & Trial.reason.is_(None)
+    would_stop = unnoted | Trial.stopped_at.is_not(None)
+    rows = session.execute(
+        select(Trial.value, Trial.stopped_at).where(
+            Trial.search_id == search.id,
+            Trial.state == TrialState.COMPLETED,
+            Trial.value.is_not(None),
+            *proposed,
+        )
+    ).all()
+    sign = 1 if ranking.maximizes(search) else -1
+    ran_on = [sign * row.value for row in rows if row.stopped_at is not None]
+    lived = [sign * row.value for row in rows if row.stopped_at is None]
+    return EarlyStops(
+        stopped=trials.count(session, search.id, would_stop, *proposed),
+        ran_on=len(ran_on),
+        beat_median=sum(value > median(lived) for value in ran_on) if lived else 0,
+        beat_best=sum(value > max(lived) for value in ran_on) if lived else 0,
+    )

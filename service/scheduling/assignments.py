@@ -1,0 +1,207 @@
+"""Handing out work: from a slot's request to an attempt."""
+
+import logging
+from typing import Any
+
+from sqlalchemy.orm import Session
+
+from search_space.contract import (
+    CHECKPOINT,
+    Assignment,
+    Checkpoint,
+    FailureClass,
+    LeaseRequest,
+    TrialKind,
+    WorkerManifest,
+    read_candidate,
+)
+from search_space.search import metric_in, weights_in
+from service.errors import Invalid, ServiceError
+from service.results.confirmation import may_stand_for_the_winner
+from service.runtime.context import Context, new_id
+from service.runtime.entry import summary
+from service.runtime.unit_of_work import UnitOfWork, unit_of_work
+from service.schemas.states import ENDED_STATES, SearchState, TrialState, Wanted
+from service.searches.lifecycle import fail, finish_if_done, set_state
+from service.searches.offers import check_against_offers
+from service.store import attempts, events, searches, trials, workers
+from service.store.database import now
+from service.store.documents import document_of
+from service.store.models import Attempt, Search, Trial
+from service.trials.measurements import known, measuring
+from service.trials.outcomes import WENT_SILENT, record_loss
+from service.trials.proposals import propose
+
+log = logging.getLogger(__name__)
+
+CPU = "cpu"
+"""Begins the name of a device that is none of the dear ones, as in `cpu, 8 cores`."""
+
+
+def find_work(context: Context, request: LeaseRequest, nothing: set[str]) -> Assignment | None:
+    """Return the attempt that a slot shall run, or None when nothing waits for it.
+
+    A repeated request gets the attempt that it was given before. A search that breaks keeps no
+    other from its work; its error is raised where none of them has any.
+
+    Args:
+        nothing: Searches that have nothing to give at the moment; those found so are added.
+    """
+    broken: Exception | None = None
+    with context.database.read() as session:
+        repeated = attempts.of_request(session, request)
+        if repeated is not None:
+            return _assignment(context, session, repeated)
+        manifest = workers.manifest_of(workers.get(session, request.worker))
+        if manifest.resting is not None:
+            return None
+        codes = workers.codes(manifest)
+        wanting = [
+            search.id
+            for search in searches.in_turn(session)
+            if search.id not in nothing
+            and search.document["task"]["name"] in codes
+            and workers.has_its_code(search, codes)
+            and not searches.benched(session, search.id, request.boot_id)
+        ]
+    for search_id in wanting:
+        try:
+            assignment = _work_of(context, search_id, request)
+        except Exception as error:
+            if not isinstance(error, ServiceError):
+                log.exception("could not ask search %s for work", search_id)
+            broken = error
+            continue
+        if assignment is not None:
+            return assignment
+        nothing.add(search_id)
+    if broken is not None:
+        raise broken
+    return None
+
+
+def _work_of(context: Context, search_id: str, request: LeaseRequest) -> Assignment | None:
+    """Take what waits in a search, or what is new."""
+    with context.studies.hold(search_id) as locked_study:
+        with unit_of_work(context, search_id) as unit:
+            if unit.search.wanted != Wanted.RUN or unit.search.state in ENDED_STATES:
+                return None
+            if not _still_fits_the_offers(unit):
+                return None
+            finish_if_done(unit)
+            trial = _take(unit)
+            if trial is not None:
+                return _lease(unit, trial, request)
+
+        def hand_out(unit: UnitOfWork, trial: Trial) -> Assignment:
+            trial.state = TrialState.RUNNING
+            trial.attempt = 1
+            trial.started_at = now()
+            return _lease(unit, trial, request)
+
+        return propose(context, locked_study, search_id, hand_out)
+
+
+def _still_fits_the_offers(unit: UnitOfWork) -> bool:
+    """Fail a search that was taken in before any worker could tell what is wrong with it."""
+    search = unit.search
+    if search.state == SearchState.PREPARING:
+        try:
+            check_against_offers(unit.session, document_of(search), workers.offers(unit.session))
+        except Invalid as error:
+            fail(unit, str(error))
+            return False
+    return True
+
+
+def _take(unit: UnitOfWork) -> Trial | None:
+    """Take a trial that waits, or one from an attempt that fell silent."""
+    context, session, search = unit.context, unit.session, unit.search
+    grace_is_over = searches.clock(session) > context.started_at + context.settings.lease_seconds
+    has_room = trials.running(session, search.id) < search.parallel
+    trial = trials.take(session, search.id, expired=grace_is_over, waiting=has_room)
+    silent = None if trial is None else attempts.open_of(session, trial.id)
+    if trial is None or silent is None:
+        return trial
+    attempts.end(session, silent, WENT_SILENT.outcome, WENT_SILENT.failure, WENT_SILENT.message)
+    if not record_loss(unit, trial):
+        return trial
+    # It is given up: nobody gets the attempt that was taken.
+    trial.attempt = silent.number
+    finish_if_done(unit)
+    return None
+
+
+def _lease(unit: UnitOfWork, trial: Trial, request: LeaseRequest) -> Assignment:
+    attempt = Attempt(
+        id=new_id("l"),
+        trial_id=trial.id,
+        number=trial.attempt,
+        worker_id=request.worker,
+        boot_id=request.boot_id,
+        slot=request.slot,
+        request=request.request,
+        gpus=_gpus(workers.manifest_of(workers.get(unit.session, request.worker))),
+        started_at=now(),
+        spoke_at=now(),
+        expires_at=now() + unit.context.settings.lease_seconds,
+    )
+    unit.session.add(attempt)
+    unit.session.flush()
+    if trial.kind == TrialKind.INSPECTION:
+        codes = workers.codes(workers.manifest_of(workers.get(unit.session, request.worker)))
+        code = codes[unit.search.document["task"]["name"]]
+        unit.search.pinned = {**unit.search.pinned, "code": code}
+    else:
+        if unit.search.state == SearchState.QUEUED:
+            unit.search.started_at = now()
+            set_state(unit, SearchState.RUNNING)
+        events.add(unit.session, unit.search, "trial", summary(trial))
+    return _assignment(unit.context, unit.session, attempt)
+
+
+def _gpus(manifest: WorkerManifest) -> float:
+    """Return the share of GPUs that a slot of a worker has."""
+    if manifest.gpus_per_slot is not None:
+        return manifest.gpus_per_slot
+    return sum(not device.startswith(CPU) for device in manifest.devices) / manifest.slots
+
+
+def _task_of(search: Search, trial: Trial) -> dict[str, Any]:
+    """Return the task's settings; a confirmation may be longer than the search's trials."""
+    task = dict(search.document["task"])
+    confirm = search.document.get("confirm")
+    if trial.kind == TrialKind.CONFIRMATION and confirm and confirm["epochs"] is not None:
+        task["epochs"] = confirm["epochs"]
+    return task
+
+
+def _assignment(context: Context, session: Session, attempt: Attempt) -> Assignment:
+    trial = trials.get(session, attempt.trial_id)
+    search = searches.get(session, trial.search_id)
+    checkpoint = trials.artifact(session, trial.id, CHECKPOINT)
+    return Assignment(
+        lease=attempt.id,
+        token=context.attempt_token(attempt.id),
+        search=search.id,
+        trial=trial.id,
+        number=trial.number,
+        kind=trial.kind,
+        attempt=attempt.number,
+        lease_seconds=context.settings.lease_seconds,
+        task=_task_of(search, trial),
+        metric=metric_in(search.document),
+        candidate=None if trial.candidate is None else read_candidate(trial.candidate),
+        fingerprint=search.fingerprint,
+        seed=trial.seed,
+        measuring=None if trial.candidate is None else measuring(search),
+        measured=known(session, trial),
+        micro_batches=1 + attempts.failed_by(session, trial.id, FailureClass.OUT_OF_MEMORY),
+        start=weights_in(search.document),
+        export=may_stand_for_the_winner(session, search, trial),
+        checkpoint=(
+            None
+            if checkpoint is None
+            else Checkpoint(name=checkpoint.name, sha256=checkpoint.sha256)
+        ),
+    )

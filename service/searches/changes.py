@@ -1,0 +1,64 @@
+"""Changing a search while it runs; a completed one that may spend more runs on."""
+
+from search_space.contract import TrialKind
+from service.errors import WrongState
+from service.results import budget, confirmation
+from service.runtime.unit_of_work import UnitOfWork
+from service.schemas.requests import Changes
+from service.schemas.states import ENDING, LIVE_STATES, SearchState
+from service.searches.lifecycle import (
+    cancel_waiting,
+    described,
+    finish_if_done,
+    nothing_more_to_propose,
+    publish_state,
+    requeue_cancelled,
+    set_state,
+)
+from service.store import trials
+from service.store.models import Trial
+
+EXTENDED = "the search was extended, and will confirm anew"
+_CHANGEABLE = (*LIVE_STATES, SearchState.PAUSED, SearchState.COMPLETED)
+
+
+def change(unit: UnitOfWork, changes: Changes) -> None:
+    """Put changes in force; running trials go on in any case.
+
+    Raises:
+        WrongState: If more than the name shall change of a search that is over for good.
+    """
+    search, given = unit.search, changes.given
+    is_over = search.state not in _CHANGEABLE or search.wanted in ENDING
+    if is_over and given.keys() - {"name"}:
+        allowed = [state.value for state in _CHANGEABLE]
+        raise WrongState("change the budget, parallel or priority of", described(search), allowed)
+    for column, value in given.items():
+        setattr(search, column, value)
+    unit.session.flush()
+    if search.plan is not None and not is_over and _may_go_on(unit):
+        _confirm_anew(unit)
+        if search.state == SearchState.COMPLETED:
+            search.ended_at = None
+            set_state(unit, SearchState.RUNNING)
+    publish_state(unit)
+    finish_if_done(unit)
+
+
+def _may_go_on(unit: UnitOfWork) -> bool:
+    """Whether there is more to train than the confirmation of before, and the hours for it."""
+    session, search = unit.session, unit.search
+    if budget.overrun(session, search, confirming=False) is None and (
+        requeue_cancelled(unit) or nothing_more_to_propose(session, search) is None
+    ):
+        return True
+    has_hours = budget.overrun(session, search, confirming=True) is None
+    is_ended = search.state == SearchState.COMPLETED
+    return is_ended and has_hours and confirmation.was_cut_off(session, search)
+
+
+def _confirm_anew(unit: UnitOfWork) -> None:
+    """Leave a confirmation that has begun: it would confirm who may not be the winner."""
+    if trials.confirmations(unit.session, unit.search):
+        cancel_waiting(unit, EXTENDED, Trial.kind == TrialKind.CONFIRMATION)
+        unit.search.confirm_from = trials.next_number(unit.session, unit.search.id)

@@ -1,0 +1,84 @@
+"""Trials by hand: a candidate that a user names is trained like any other.
+
+It costs no budget and is never stopped early. The study is told of it where it lies in the
+space of the search.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from difflib import get_close_matches
+
+from search_space.catalog.lookup import check, check_fit, initial_for, lookup
+from search_space.contract import TrialKind
+from search_space.errors import SearchSpaceError
+from search_space.space.space import Space
+from search_space.spec import ActivationSpec, Candidate, Site, Training
+from service.errors import Fault, Invalid, NotReady, WrongState
+from service.runtime.entry import enter_trial, summary
+from service.runtime.unit_of_work import UnitOfWork
+from service.schemas.requests import CandidateByHand
+from service.schemas.states import ENDING, LIVE_STATES, SearchState
+from service.searches.lifecycle import described
+from service.store import events
+from service.store.documents import space_of
+from service.store.models import Trial
+from service.trials.study_sync import study_of
+
+
+def add_by_hand(unit: UnitOfWork, wanted: CandidateByHand) -> Trial:
+    """Enter a user's candidate as a trial that waits.
+
+    Raises:
+        WrongState: If the search has ended or is about to.
+        NotReady: If the network has not been inspected.
+        Invalid: If an activation does not exist or does not fit its site.
+    """
+    search = unit.search
+    allowed = (*LIVE_STATES, SearchState.PAUSED)
+    if search.state not in allowed or search.wanted in ENDING:
+        raise WrongState("add a trial to", described(search), [state.value for state in allowed])
+    if search.plan is None:
+        raise NotReady("site of this search", "its network has not been inspected")
+    space = space_of(search)
+    candidate = _candidate(wanted, space)
+    params = space.params_of(candidate)
+    place = None
+    if params is not None:
+        live = study_of(unit.context, unit.locked_study, search)
+        place = len(live)
+        live.add(params)
+    trial = enter_trial(
+        unit, space, TrialKind.MANUAL, candidate, params=params, optuna_number=place
+    )
+    events.add(unit.session, search, "trial", summary(trial))
+    return trial
+
+
+def _candidate(wanted: CandidateByHand, space: Space) -> Candidate:
+    searched = (site for group in space.groups for site in group.sites)
+    sites = {site.id: site for site in (*space.fixed, *searched)}
+    faults = [
+        fault for id, spec in wanted.sites.items() if (fault := _fault(id, spec, sites)) is not None
+    ]
+    if faults:
+        raise Invalid(faults)
+    specs = dict(space.original.sites)
+    for id, spec in wanted.sites.items():
+        start = spec.initial or initial_for(
+            lookup(spec.name), original=sites[id].original, policy=space.initial
+        )
+        specs[id] = replace(spec, initial=start)
+    return Candidate(specs, Training(**wanted.training.model_dump()))
+
+
+def _fault(id: str, spec: ActivationSpec, sites: Mapping[str, Site]) -> Fault | None:
+    field = f"candidate.sites.{id}"
+    if id not in sites:
+        near = get_close_matches(id, sites, n=3) or list(sites)[:3]
+        return Fault(field, f"{id!r} is no site of the network; nearest are {', '.join(near)}", id)
+    try:
+        check(spec)
+        check_fit(lookup(spec.name), sites[id])
+    except SearchSpaceError as error:
+        return Fault(field, str(error), spec.name)
+    return None

@@ -1,0 +1,99 @@
+"""What candidates cost: what is asked for, taken in, and which of them are infeasible."""
+
+from collections.abc import Iterator, Mapping
+
+from sqlalchemy.orm import Session
+
+from search_space.contract import (
+    FailureClass,
+    Measurements,
+    MeasurementsReply,
+    Measuring,
+    Outcome,
+    OutcomeKind,
+    TrialKind,
+)
+from service.errors import Fault, Invalid
+from service.runtime.context import Context
+from service.runtime.unit_of_work import unit_of_work
+from service.store import attempts, trials
+from service.store.documents import document_of
+from service.store.models import Search, Trial
+from service.trials.outcomes import end_attempt
+
+
+def measuring(search: Search) -> Measuring:
+    """Return what a search wants measured: what it asks for, limits, or aims at."""
+    document = document_of(search)
+    aims = (objective.metric for objective in document.objectives)
+    named = {*document.constraints.limits, *aims}
+    asked = document.measure
+    return Measuring(
+        latency=asked.latency or "latency_ratio" in named,
+        memory=asked.memory or "memory_ratio" in named,
+        batch=asked.batch,
+        dtype=asked.dtype,
+        compiled=asked.compiled,
+        folded=asked.folded,
+    )
+
+
+def known(session: Session, trial: Trial) -> list[Measurements]:
+    """Return what has been measured of a trial's candidate before."""
+    if trial.key is None:
+        return []
+    found = trials.measurements_of(session, trial.search_id, trial.key)
+    return [Measurements.model_validate(one) for one in found]
+
+
+def measured(context: Context, lease: str, body: Measurements) -> MeasurementsReply:
+    """Take in what a candidate costs, and end the trial if that breaks a constraint.
+
+    The first measurements of a trial stand, so a repeat gets the same answer. The original and
+    confirmations are trained whatever they cost: everything else is compared with them.
+
+    Raises:
+        LeaseLost: If the attempt has ended or was superseded; then nothing changes.
+        Invalid: If a ratio that is limited is missing.
+    """
+    with context.database.read() as session:
+        search_id = attempts.search_of(session, lease)
+    with unit_of_work(context, search_id) as unit:
+        attempt, trial = attempts.current(unit.session, lease)
+        attempts.spoke(unit.session, [lease], seconds=context.settings.lease_seconds)
+        if trial.measurements is None:
+            _check(document_of(unit.search).constraints.limits, body)
+            trial.measurements = body.model_dump(mode="json")
+        broken = list(violations(unit.search, trial))
+        if not broken or not _may_be_infeasible(trial):
+            return MeasurementsReply(verdict="continue")
+        reason = "; ".join(broken)
+        failure = FailureClass.INFEASIBLE
+        outcome = Outcome(outcome=OutcomeKind.FAILED, failure=failure, message=reason)
+        end_attempt(unit, trial, attempt, outcome)
+    return MeasurementsReply(verdict="infeasible", reason=reason)
+
+
+def violations(search: Search, trial: Trial) -> Iterator[str]:
+    """Yield a sentence for each constraint that a trial's measurements break for sure."""
+    if trial.measurements is None:
+        return
+    ratios = Measurements.model_validate(trial.measurements).ratios
+    for name, limit in document_of(search).constraints.limits.items():
+        ratio = ratios.get(name)
+        # An interval that reaches below the limit leaves open on which side the truth is.
+        if ratio is not None and ratio.low > limit:
+            span = f" ({ratio.low:.3g} to {ratio.high:.3g})" if ratio.low < ratio.high else ""
+            yield f"{name} is {ratio.value:.3g}{span}, over the limit of {limit:g}"
+
+
+def _check(limits: Mapping[str, float], body: Measurements) -> None:
+    missing = [name for name in limits if name not in body.ratios]
+    if missing:
+        there = ", ".join(body.ratios) or "none"
+        message = f"{', '.join(missing)} is limited and missing; there are {there}"
+        raise Invalid([Fault("ratios", message)])
+
+
+def _may_be_infeasible(trial: Trial) -> bool:
+    return trial.label != trials.ORIGINAL and trial.kind != TrialKind.CONFIRMATION

@@ -1,0 +1,153 @@
+"""New candidates: asked of the study, checked for repeats, entered as rows.
+
+Whoever calls holds the search's study. Every ask becomes a row before anything else happens.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import numpy as np
+from sqlalchemy.orm import Session
+
+from search_space.contract import TrialKind
+from search_space.search import Range
+from search_space.space.space import Space
+from service.results import budget
+from service.runtime.context import Context
+from service.runtime.entry import enter_trial
+from service.runtime.unit_of_work import UnitOfWork, unit_of_work
+from service.schemas.states import Wanted
+from service.searches.lifecycle import is_exhausted
+from service.store import searches, trials
+from service.store.documents import space_of
+from service.store.models import Search, Trial
+from service.study.live import LiveStudy, LockedStudy, seed_of
+from service.study.random_draws import RandomSuggester
+from service.trials.neighbours import neighbour
+from service.trials.replicates import due, enter_replicate
+from service.trials.study_sync import study_of, tell_repeat
+
+Given = TypeVar("Given")
+
+MAX_REPEATS_IN_A_ROW = 20
+RANDOM_DRAWS = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """Parameters that the study holds under `number` and that no row holds yet."""
+
+    params: dict[str, Any]
+    number: int
+
+
+def may_propose(session: Session, search: Search) -> bool:
+    """Whether the search wants another candidate now."""
+    return (
+        search.wanted == Wanted.RUN
+        and search.plan is not None
+        and trials.proposed(session, search.id) < search.budget
+        and trials.running(session, search.id) < search.parallel
+        and not is_exhausted(session, search)
+        and budget.overrun(session, search, confirming=False) is None
+    )
+
+
+def propose(
+    context: Context,
+    locked_study: LockedStudy,
+    search_id: str,
+    hand_out: Callable[[UnitOfWork, Trial], Given],
+) -> Given | None:
+    """Enter a new trial and hand it out in the same transaction, or return None.
+
+    Now and then it is a leader on a new seed. Otherwise the study is asked, outside any
+    transaction; repeats of earlier candidates are entered on the way, told, and cost no budget.
+    """
+    for repeats in range(MAX_REPEATS_IN_A_ROW + 1):
+        with context.database.read() as session:
+            search = searches.get(session, search_id)
+            if not may_propose(session, search):
+                return None
+            space, live = space_of(search), study_of(context, locked_study, search)
+            leader = due(session, search)
+            proposal = None if leader else _ask(session, search, space, live, repeats)
+        with unit_of_work(context, search_id) as unit:
+            if leader is not None:
+                return hand_out(unit, enter_replicate(unit, space, leader))
+            assert proposal is not None
+            trial = _insert(unit, space, live, proposal)
+            if trial.repeat_of is None:
+                return hand_out(unit, trial)
+            earlier = trials.get(unit.session, trial.repeat_of)
+            if earlier.told is not None and earlier.ended_at is not None:
+                tell_repeat(unit, live, trial, earlier)
+    return None
+
+
+def unseen(session: Session, search: Search, space: Space, number: int) -> dict[str, Any]:
+    """Return parameters of a candidate that has not been tried, drawn at random.
+
+    Where draws do not find one, the first of the enumeration is taken: the caller has made
+    sure that there is one.
+    """
+    rng = np.random.default_rng(seed_of(search.document["sampler"]["seed"], "unseen", number))
+    for _ in range(RANDOM_DRAWS):
+        params = space.suggest(RandomSuggester(rng))
+        if _is_new(session, search, space.key(space.candidate(params))):
+            return params
+    if any(isinstance(values, Range) for values in space.hyperparameters.values()):
+        return params
+    return _next_of_grid(session, search, space)
+
+
+def _next_of_grid(session: Session, search: Search, space: Space) -> dict[str, Any]:
+    """Return the first candidate of the enumeration that has not been tried."""
+    for params, candidate in space.enumerate():
+        if _is_new(session, search, space.key(candidate)):
+            return params
+    raise RuntimeError("every candidate has been tried, and the search was not ended for it")
+
+
+def _is_new(session: Session, search: Search, key: str) -> bool:
+    return trials.first_with_key(session, search.id, key) is None
+
+
+def _ask(session: Session, search: Search, space: Space, live: LiveStudy, repeats: int) -> Proposal:
+    """Ask the study, unless the search begins near a uniform network.
+
+    After too many repeats in a row, take an unseen candidate at random.
+    """
+    number = len(live)
+    is_grid = search.pinned["sampler"]["name"] == "grid"
+    near = neighbour(session, search, space, number)
+    if near is not None:
+        live.add(near)
+        return Proposal(near, number)
+    if repeats < MAX_REPEATS_IN_A_ROW and not is_grid:
+        session.commit()  # No transaction stays open while the sampler works.
+        return Proposal(live.ask(), number)
+    if is_grid:
+        params = _next_of_grid(session, search, space)
+    else:
+        params = unseen(session, search, space, number)
+    live.add(params)
+    return Proposal(params, number)
+
+
+def _insert(unit: UnitOfWork, space: Space, live: LiveStudy, proposal: Proposal) -> Trial:
+    candidate = space.candidate(proposal.params)
+    key = space.key(candidate)
+    unit.search.study_attributes = live.attributes
+    earlier = trials.first_with_key(unit.session, unit.search.id, key)
+    return enter_trial(
+        unit,
+        space,
+        TrialKind.PROPOSED,
+        candidate,
+        params=proposal.params,
+        optuna_number=proposal.number,
+        optuna_attrs=live.attrs(proposal.number),
+        repeat_of=None if earlier is None else earlier.id,
+    )

@@ -1,0 +1,154 @@
+"""Keeps the live study and the rows of its search in step."""
+
+from optuna.trial import TrialState as StudyState
+from sqlalchemy.orm import Session
+
+from search_space.contract import TrialKind
+from service.results.constraints import INFEASIBLE, violations
+from service.results.objectives import means
+from service.runtime.context import Context
+from service.runtime.entry import summary
+from service.runtime.unit_of_work import UnitOfWork
+from service.schemas.states import TrialState
+from service.store import events, trials
+from service.store.database import now
+from service.store.documents import document_of, space_of
+from service.store.models import Search, Trial
+from service.study.live import LiveStudy, LockedStudy, StoredTrial, TrialResult
+
+
+def study_of(context: Context, locked_study: LockedStudy, search: Search) -> LiveStudy:
+    """Return a search's live study, rebuilt from the rows where there is none."""
+
+    def rebuild() -> LiveStudy:
+        with context.database.read() as session:
+            remembered = stored_trials(session, search)
+        document, space = document_of(search), space_of(search)
+        return LiveStudy(document, space, search.pinned, search.study_attributes, remembered)
+
+    return locked_study.get(rebuild)
+
+
+def stored_trials(session: Session, search: Search) -> list[StoredTrial]:
+    """Return what the rows know of every trial of the study."""
+    reports = trials.told_reports(session, search.id)
+    results = trials.results_by_key(session, search.id)
+    return [
+        StoredTrial(
+            params=dict(trial.params or {}),
+            attrs=dict(trial.optuna_attrs),
+            reports=reports.get(trial.id, []),
+            told=result_of(search, trial, results) if _is_told(trial) else None,
+        )
+        for trial in trials.in_study(session, search.id)
+    ]
+
+
+def _is_told(trial: Trial) -> bool:
+    """Whether the study knows how a trial ended; what was cancelled unbegun is told by its row."""
+    return trial.told is not None or trial.state == TrialState.CANCELLED
+
+
+def result_of(search: Search, trial: Trial, results: trials.Results) -> TrialResult:
+    """Return what the study is told of a trial that has ended.
+
+    A completed candidate's value is the mean over its trainings. What cannot be trained is told
+    as pruned with a violated constraint: from a failure the sampler would learn nothing. Every
+    constraint is set in every trial.
+    """
+    mean = means(results.get(trial.key or "", ()))
+    # The first seed of the original stands for all of them, also where it has failed itself.
+    is_trained = bool(mean) and (
+        trial.state == TrialState.COMPLETED or trial.label == trials.ORIGINAL
+    )
+    constraints = violations(search, trial, is_trained=is_trained)
+    if trial.stopped_at is not None:
+        return TrialResult(StudyState.PRUNED, (), constraints)
+    if is_trained:
+        return TrialResult(StudyState.COMPLETE, mean, constraints)
+    if trial.state == TrialState.STOPPED or trial.failure in INFEASIBLE:
+        return TrialResult(StudyState.PRUNED, (), constraints)
+    return TrialResult(StudyState.FAIL, (), constraints)
+
+
+def tell(unit: UnitOfWork, trial: Trial) -> None:
+    """Tell the study of a trial that has ended, and then of its repeats."""
+    if trial.kind == TrialKind.CONFIRMATION:
+        return
+    live = study_of(unit.context, unit.locked_study, unit.search)
+    originals = trials.originals(unit.session, unit.search.id)
+    if trial.label == trials.ORIGINAL:
+        # Its seeds are told as one trial, with their mean, when the last of them has ended.
+        trial = originals[0]
+        if any(one.ended_at is None for one in originals) or not _enter(unit, live, trial):
+            return
+    if trial.optuna_number is not None and trial.told is None:
+        _tell_end(unit, live, trial)
+    if trial.state == TrialState.COMPLETED:
+        _tell_mean(unit, live, trial)
+    for repeat in trials.repeats(unit.session, trial.id):
+        tell_repeat(unit, live, repeat, trial)
+
+
+def tell_stop(unit: UnitOfWork, trial: Trial, step: int) -> None:
+    """Tell the study that a trial was stopped which runs on to its end."""
+    trial.stopped_at = step
+    _tell_end(unit, study_of(unit.context, unit.locked_study, unit.search), trial)
+
+
+def tell_repeat(unit: UnitOfWork, live: LiveStudy, repeat: Trial, earlier: Trial) -> None:
+    """End a repeat with what the earlier trial of the same candidate came to."""
+    assert repeat.optuna_number is not None
+    results = trials.results_by_key(unit.session, unit.search.id, earlier.key)
+    told = result_of(unit.search, earlier, results)
+    is_trained = told.state is StudyState.COMPLETE
+    repeat.state = TrialState.COMPLETED if is_trained else earlier.state
+    repeat.failure = None if is_trained else earlier.failure
+    repeat.measurements = earlier.measurements
+    repeat.stopped_at = earlier.stopped_at
+    repeat.value = told.values[0] if told.values else earlier.value
+    repeat.values = list(told.values) if earlier.values else None
+    repeat.step = earlier.step
+    repeat.reason = f"the same network as trial {earlier.number}"
+    repeat.ended_at = now()
+    live.tell(repeat.optuna_number, told)
+    _note_told(unit, live, repeat)
+    events.add(unit.session, unit.search, "trial", summary(repeat))
+
+
+def _enter(unit: UnitOfWork, live: LiveStudy, original: Trial) -> bool:
+    """Give the original its place in the study, if it lies in the space."""
+    space = space_of(unit.search)
+    params = space.params_of(space.original)
+    if params is None or original.optuna_number is not None:
+        return False
+    original.params = params
+    original.optuna_number = len(live)
+    live.add(params)
+    return True
+
+
+def _tell_end(unit: UnitOfWork, live: LiveStudy, trial: Trial) -> None:
+    assert trial.optuna_number is not None
+    results = trials.results_by_key(unit.session, unit.search.id, trial.key)
+    live.tell(trial.optuna_number, result_of(unit.search, trial, results))
+    _note_told(unit, live, trial)
+
+
+def _tell_mean(unit: UnitOfWork, live: LiveStudy, newest: Trial) -> None:
+    """Give a candidate that was trained again the mean over all of its trainings."""
+    assert newest.key is not None
+    results = trials.results_by_key(unit.session, unit.search.id, newest.key)
+    if len(results[newest.key]) < 2:
+        return
+    for trial in trials.told_with_key(unit.session, unit.search.id, newest.key):
+        told = result_of(unit.search, trial, results)
+        if told.state is StudyState.COMPLETE and trial.optuna_number is not None:
+            live.revalue(trial.optuna_number, told.values)
+
+
+def _note_told(unit: UnitOfWork, live: LiveStudy, trial: Trial) -> None:
+    assert trial.optuna_number is not None
+    unit.search.tells += 1
+    trial.told = unit.search.tells
+    trial.optuna_attrs = live.attrs(trial.optuna_number)
