@@ -104,7 +104,8 @@ LIMITS = {
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add the page."""
-    files.append(File.generated(config, PAGE, content="\n".join(_page(SearchSpec.model_json_schema()))))
+    content = "\n".join(_page(SearchSpec.model_json_schema()))
+    files.append(File.generated(config, PAGE, content=content))
     return files
 
 
