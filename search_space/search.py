@@ -271,6 +271,9 @@ class Budget(Document):
 class SearchSpec(Document):
     """A search, whole: task, sites, choices, objective and budget."""
 
+    # What it is called on the wire, where there is one kind of search.
+    model_config = ConfigDict(title="Search")
+
     version: Literal[1] = 1
     name: Annotated[str, Field(max_length=200)] = ""
     task: Task

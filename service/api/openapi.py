@@ -33,6 +33,9 @@ from service.http.host_guard import WRITES
 from service.http.problems import MEDIA_TYPE, PLAIN_PROBLEMS, problem_document, type_of
 from service.schemas.scopes import Scope
 
+WIRE_NAMES = {"SearchSpec": "Search"}
+"""Schemas that are called otherwise in the code, where `Search` is the row."""
+
 EXAMPLES_FILE = Path(__file__).with_name("examples.json")
 """What each call was asked once, and what was answered; `tests/support/examples.py` writes it."""
 
@@ -65,6 +68,7 @@ def make_openapi(app: FastAPI) -> dict[str, Any]:
         description=DESCRIPTION.strip(),
         routes=app.routes,
     )
+    document = _with_wire_names(document)
     problem = document["components"]["schemas"]["Problem"]
     types = problem_types()
     problem["properties"]["type"] |= {
@@ -79,6 +83,15 @@ def make_openapi(app: FastAPI) -> dict[str, Any]:
             _add_examples(operation, example)
             _add_problems(operation, method.upper(), path)
     return document
+
+
+def _with_wire_names(document: dict[str, Any]) -> dict[str, Any]:
+    """Give schemas their names on the wire, from which clients are generated."""
+    text = json.dumps(document)
+    for name, wire_name in WIRE_NAMES.items():
+        text = text.replace(f'"{name}": {{', f'"{wire_name}": {{')
+        text = text.replace(f'schemas/{name}"', f'schemas/{wire_name}"')
+    return dict(json.loads(text))
 
 
 def _add_examples(operation: dict[str, Any], example: dict[str, Any]) -> None:

@@ -16,7 +16,6 @@ from service.results import best_config, budget, confirmation, summary
 from service.results.verdict import Sample
 from service.schemas.results import BestAnswer
 from service.schemas.states import TrialState
-from service.store import trials
 from service.store.documents import in_force
 from service.store.models import Attempt, Search, Trial
 
@@ -109,7 +108,7 @@ def gather(session: Session, search: Search, *, unconfirmed: bool) -> Material:
         best=summary.best(session, search),
         counts=_counts(session, search),
         hours=budget.hours(session, search),
-        samples=confirmation.samples(session, search),
+        samples=confirmation.load(session, search).samples,
         history=history(session, search),
         trial=None if chosen.trial is None else chosen.trial.id,
         remarks=[] if chosen.trial is None else (chosen.trial.reason or "").splitlines(),
@@ -137,7 +136,7 @@ def _counts(session: Session, search: Search) -> Counts:
     )
     confirming = Counter(
         trial.label or ""
-        for trial in trials.confirmations(session, search)
+        for trial in confirmation.load(session, search).trials
         if trial.state in TRAINED
     )
     tests = session.scalars(select(Trial.test).where(mine, Trial.test.is_not(None)))

@@ -43,7 +43,7 @@ def _kept(session: Session, search: Search, count: int) -> set[str]:
     """Return the trials that keep their weights: the best, a front, and a confirmed winner's."""
     kept = {one.trial.id for one in ranking.ranked(session, search, limit=count)}
     kept |= {trial.id for trial, _ in ranking.front(session, search)}
-    winner = confirmation.confirmed_trial(session, search)
+    winner = confirmation.load(session, search).winner_trial
     return kept if winner is None else kept | {winner.id}
 
 

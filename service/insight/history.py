@@ -11,6 +11,7 @@ from search_space.contract import TrialKind
 from search_space.search import metric_in
 from service.insight.figure import Figure, figure, readable, sampled, scatter
 from service.results import ranking
+from service.results.objectives import maximizes
 from service.schemas.states import TrialState
 from service.store import trials
 from service.store.models import Search, Trial
@@ -25,7 +26,7 @@ def history(session: Session, search: Search) -> Figure:
     The best so far is that of candidates: the mean over the trainings that one has had by then.
     The line falls where a leader's luck does not repeat.
     """
-    maximize = ranking.maximizes(search)
+    maximize = maximizes(search)
     rows = _with_values(session, search)
     candidates = [
         row for row in rows if row.state == TrialState.COMPLETED and row.label != trials.ORIGINAL

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from search_space.search import metric_in
 from service.insight.figure import Figure, note, readable, sampled
 from service.insight.study import completed
-from service.results import ranking
+from service.results.objectives import maximizes
 from service.store.documents import space_of
 from service.store.models import Search, Trial
 
@@ -40,7 +40,7 @@ def parallel(session: Session, search: Search) -> Figure:
                 "line": {
                     "color": values,
                     "colorscale": "Cividis",
-                    "reversescale": not ranking.maximizes(search),
+                    "reversescale": not maximizes(search),
                 },
             }
         ],

@@ -10,6 +10,7 @@ from search_space.search import metric_in
 from search_space.spec import ActivationConfig
 from service.errors import NotReady
 from service.results import ranking, summary
+from service.results.confirmation import load
 from service.store import trials
 from service.store.documents import space_of
 from service.store.models import Search, Trial
@@ -36,7 +37,7 @@ def choose(session: Session, search: Search, *, unconfirmed: bool) -> Chosen:
     """
     if search.plan is None:
         raise NotReady("config", "the network has not been inspected")
-    finding = summary.find(session, search)
+    finding = summary.find(load(session, search))
     trial = finding.trial
     if trial is None and unconfirmed:
         best = ranking.best_trial(session, search)

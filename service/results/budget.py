@@ -1,25 +1,30 @@
 """What a search has spent of its hours. What counts is stored, never estimated.
 
-The hours of a search that confirms its winner are spent in two parts: so much is kept for the
+The hours of a search that confirms its winner are spent in two parts. As much is kept for the
 confirmation as its trainings will take at the pace of those that have completed, at most half.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import case, func, select
 from sqlalchemy.orm import Session
 
 from search_space.contract import OutcomeKind, TrialKind
-from service.results import confirmation
 from service.schemas.states import SearchState
 from service.store import searches
 from service.store.database import now
-from service.store.documents import document_of
 from service.store.models import Attempt, Search, Trial
 
 HOUR = 3600.0
 MOST_KEPT = 0.5
 """Share of a budget of hours that is kept for the confirmation at most."""
+
+
+_ENDED = func.coalesce(Attempt.ended_at, now())
+# An attempt that fell silent counts until its lease ran out.
+_UNTIL = case((Attempt.expires_at < _ENDED, Attempt.expires_at), else_=_ENDED)
+_GPU_SECONDS = func.sum((_UNTIL - Attempt.started_at) * Attempt.gpus)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,53 +47,56 @@ def keep_time(session: Session, search: Search) -> None:
 
 def hours(session: Session, search: Search) -> Hours:
     """Return what a search has spent until now."""
-    return Hours(_running_hours(session, search), _gpu_hours(session, search))
+    return hours_each(session, [search])[search.id]
 
 
-def overrun(session: Session, search: Search, *, confirming: bool) -> str | None:
+def hours_each(session: Session, found: Sequence[Search]) -> dict[str, Hours]:
+    """Return what each search has spent until now, by its id, with one statement."""
+    rows = session.execute(
+        select(Search.id, now(), _GPU_SECONDS)
+        .outerjoin(Trial, Trial.search_id == Search.id)
+        .outerjoin(Attempt, Attempt.trial_id == Trial.id)
+        .where(Search.id.in_([search.id for search in found]))
+        .group_by(Search.id)
+    )
+    spent = {search_id: (time, seconds or 0.0) for search_id, time, seconds in rows}
+    return {
+        search.id: Hours(_running_seconds(search, time) / HOUR, seconds / HOUR)
+        for search in found
+        for time, seconds in [spent[search.id]]
+    }
+
+
+def overrun(session: Session, search: Search, *, reserve: float = 0.0) -> str | None:
     """Return which budget of hours is spent, in words, or None.
 
     Args:
-        confirming: Ask for the whole of the budget, not for the part before the confirmation.
+        reserve: Trainings of the search's own length for which hours are kept, such as those of its
+            confirmation (`confirmation.reserve`).
     """
+    if search.budget_hours is None and search.budget_gpu_hours is None:
+        return None
+    spent = hours(session, search)
     if search.budget_hours is not None:
-        kept = 0.0 if confirming else _kept(session, search, gpu=False)
-        left = search.budget_hours - min(kept, MOST_KEPT * search.budget_hours)
-        if _running_hours(session, search) >= left:
+        kept = _kept(session, reserve / search.parallel, search, gpu=False)
+        if spent.running >= search.budget_hours - min(kept, MOST_KEPT * search.budget_hours):
             return f"the budget of {search.budget_hours:g} hours is spent"
     if search.budget_gpu_hours is not None:
-        kept = 0.0 if confirming else _kept(session, search, gpu=True)
-        left = search.budget_gpu_hours - min(kept, MOST_KEPT * search.budget_gpu_hours)
-        if _gpu_hours(session, search) >= left:
+        kept = _kept(session, reserve, search, gpu=True)
+        if spent.gpu >= search.budget_gpu_hours - min(kept, MOST_KEPT * search.budget_gpu_hours):
             return f"the budget of {search.budget_gpu_hours:g} GPU hours is spent"
     return None
 
 
-def _running_hours(session: Session, search: Search) -> float:
-    seconds = search.ran_seconds
-    if search.running_since is not None:
-        seconds += searches.clock(session) - search.running_since
-    return seconds / HOUR
+def _running_seconds(search: Search, time: float) -> float:
+    running = 0.0 if search.running_since is None else time - search.running_since
+    return search.ran_seconds + running
 
 
-def _gpu_hours(session: Session, search: Search) -> float:
-    """Sum the attempts; one that fell silent counts until its lease ran out."""
-    ended = func.coalesce(Attempt.ended_at, now())
-    until = case((ended > Attempt.expires_at, Attempt.expires_at), else_=ended)
-    seconds = session.scalar(
-        select(func.sum((until - Attempt.started_at) * Attempt.gpus))
-        .join(Trial, Trial.id == Attempt.trial_id)
-        .where(Trial.search_id == search.id)
-    )
-    return (seconds or 0.0) / HOUR
-
-
-def _kept(session: Session, search: Search, *, gpu: bool) -> float:
-    """Return the hours that the confirmation will take at the pace of what has completed."""
-    document = document_of(search)
-    if document.confirm is None:
+def _kept(session: Session, trainings: float, search: Search, *, gpu: bool) -> float:
+    """Return the hours that trainings will take at the pace of what has completed."""
+    if not trainings:
         return 0.0
-    trainings = confirmation.most_trials(document.confirm, uniform=document.baselines.uniform)
     seconds = Attempt.ended_at - Attempt.started_at
     mean = session.scalar(
         select(func.avg(seconds * Attempt.gpus if gpu else seconds))
@@ -99,7 +107,4 @@ def _kept(session: Session, search: Search, *, gpu: bool) -> float:
             Attempt.outcome == OutcomeKind.COMPLETED,
         )
     )
-    epochs = search.pinned["epochs"]
-    longer = (document.confirm.epochs or epochs or 1) / (epochs or document.confirm.epochs or 1)
-    side_by_side = 1 if gpu else search.parallel
-    return trainings * (mean or 0.0) * longer / side_by_side / HOUR
+    return trainings * (mean or 0.0) / HOUR

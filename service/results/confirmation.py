@@ -1,13 +1,16 @@
-"""Confirmation: the winner, and what it is compared with, trained anew on fresh seeds.
+"""What a confirmation has shown: the winner and its rivals, trained anew on fresh seeds.
 
-First the shortlist once more, which chooses one winner by validation data, and, where the length
-is another than the search's, some candidates from the best to the worst. Then the winner, the best
-uniform network, and the original both with its own and with the winner's hyperparameters, each on
-as many seeds as were fixed at submission. None of these trainings is ever stopped early.
+First the shortlist is trained once more, which chooses one winner by validation data; where the
+length differs from the search's, some candidates from the best to the worst are too. Then the
+winner, the best uniform network, and the original with its own and with the winner's
+hyperparameters are trained on as many seeds as were fixed at submission. None of these trainings is
+ever stopped early. `searches/confirming.py` decides what is trained next.
 """
 
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 from sqlalchemy.orm import Session
 
@@ -15,12 +18,11 @@ from search_space.contract import read_candidate, test_metric
 from search_space.search import Confirm, metric_in
 from search_space.space.space import Space
 from search_space.spec import Candidate
-from service.results import ranking
-from service.results.objectives import means
+from service.results.objectives import maximizes, means
 from service.results.verdict import Comparison, Sample, judge
 from service.schemas.states import FINISHED, TrialState
 from service.store import trials
-from service.store.documents import space_of
+from service.store.documents import document_of, space_of
 from service.store.models import Search, Trial
 
 SHORTLIST = "shortlist"
@@ -31,7 +33,119 @@ TUNED = "tuned original"
 UNIFORM = "best uniform network"
 
 FEWEST_TO_RANK = 3
-_FIRST_STAGE = (SHORTLIST, SPREAD)
+FIRST_STAGE = (SHORTLIST, SPREAD)
+_CUT_OFF = (TrialState.CANCELLED, TrialState.STOPPED)
+
+
+@dataclass(frozen=True)
+class Confirmation:
+    """The confirmation of one search, as its rows are now. Load it once for each request.
+
+    Attributes:
+        every: Its trainings in the order of their numbers, also those that confirmed another
+            winner before the search was extended.
+    """
+
+    search: Search
+    every: Sequence[Trial]
+
+    @cached_property
+    def trials(self) -> Sequence[Trial]:
+        """The trainings that confirm the winner of today."""
+        return [t for t in self.every if (t.number or 0) >= self.search.confirm_from]
+
+    @property
+    def is_planned(self) -> bool:
+        """Whether the trainings of the winner and its rivals have been added."""
+        return any(trial.label == WINNER for trial in self.trials)
+
+    @property
+    def was_cut_off(self) -> bool:
+        """Whether some of what should confirm the winner was cancelled or stopped."""
+        return any(trial.state in _CUT_OFF for trial in self.trials)
+
+    @cached_property
+    def samples(self) -> Mapping[str, Sample]:
+        """The test results of each confirmed network; empty until all of them have ended.
+
+        Empty for good once some were cut off: the number of seeds was fixed beforehand.
+        """
+        done = [trial for trial in self.trials if trial.label not in FIRST_STAGE]
+        if self.was_cut_off or any(trial.state not in FINISHED for trial in done):
+            return {}
+        metric = test_metric(metric_in(self.search.document))
+        values: dict[str, list[float]] = {}
+        for trial in done:
+            if trial.state == TrialState.COMPLETED and trial.test:
+                values.setdefault(trial.label or "", []).append(trial.test[metric])
+        return {label: Sample(label, tuple(found)) for label, found in values.items()}
+
+    @property
+    def seeds(self) -> int:
+        """On how many seeds the winner was trained to its end."""
+        return len(self.samples[WINNER].values) if WINNER in self.samples else 0
+
+    @property
+    def failed_seeds(self) -> int:
+        """On how many seeds the training of the winner failed."""
+        return sum(t.label == WINNER and t.state == TrialState.FAILED for t in self.trials)
+
+    @cached_property
+    def looks(self) -> int:
+        """How often test data was looked at for a verdict; one that was cut off half-way counts."""
+        seen: list[bool] = []
+        label = None
+        for trial in self.every:
+            # Each look begins with the seeds of its winner.
+            if trial.label == WINNER != label:
+                seen.append(False)
+            if trial.label not in FIRST_STAGE and trial.test:
+                seen[-1] = True
+            label = trial.label
+        return sum(seen)
+
+    @cached_property
+    def comparisons(self) -> Sequence[Comparison]:
+        """The winner's comparisons, that with the original first; empty while there are none."""
+        found = {label: one for label, one in self.samples.items() if len(one.values) > 1}
+        if WINNER not in found:
+            return []
+        originals = [found[label] for label in (ORIGINAL, TUNED) if label in found]
+        if self._winner_is_an_original:
+            # It has no activation that is new, so it has no gain over itself.
+            originals.append(replace(found[WINNER], label=TUNED))
+        if not originals:
+            return []
+        return judge(
+            found[WINNER],
+            originals,
+            found.get(UNIFORM),
+            maximize=maximizes(self.search),
+            looks=self.looks,
+        )
+
+    @property
+    def winner_trial(self) -> Trial | None:
+        """The trial whose weights stand for a confirmed winner: the first seed that completed."""
+        completed = (t for t in self._winner_trials if t.state == TrialState.COMPLETED)
+        return next(completed, None)
+
+    def may_become_winner_trial(self, trial: Trial) -> bool:
+        """Whether `trial` becomes the `winner_trial` if it completes and all before it fail."""
+        for one in self._winner_trials:
+            if one.id == trial.id or one.state == TrialState.COMPLETED:
+                return one.id == trial.id
+        return False
+
+    @property
+    def _winner_trials(self) -> Sequence[Trial]:
+        return [trial for trial in self.trials if trial.label == WINNER]
+
+    @property
+    def _winner_is_an_original(self) -> bool:
+        winner = read_candidate(self._winner_trials[0].candidate)
+        space = space_of(self.search)
+        return space.key(winner) in {space.key(space.original), space.key(tuned(space, winner))}
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,26 +163,32 @@ class Agreement:
     confirm_epochs: int
 
 
-def most_trials(confirm: Confirm, *, uniform: bool) -> int:
-    """Return how many trainings a confirmation takes at most."""
-    groups = 4 if uniform else 3
-    shortlist = confirm.shortlist if confirm.shortlist > 1 else 0
-    spread = confirm.spread if confirm.epochs is not None else 0
-    return shortlist + spread + groups * confirm.seeds
+def load(session: Session, search: Search) -> Confirmation:
+    """Return the confirmation of a search."""
+    return load_each(session, [search])[search.id]
 
 
-def agreement(session: Session, search: Search) -> Agreement | None:
+def load_each(session: Session, searches: Sequence[Search]) -> dict[str, Confirmation]:
+    """Return the confirmation of each search, by its id, with one statement."""
+    found = trials.confirmations_each(session, [search.id for search in searches])
+    return {search.id: Confirmation(search, found.get(search.id, [])) for search in searches}
+
+
+def agreement(session: Session, confirmation: Confirmation) -> Agreement | None:
     """Return how alike two lengths of training rank, or None where that is not known."""
+    search = confirmation.search
     confirm = search.document.get("confirm")
     if confirm is None or not is_another_length(search, confirm["epochs"]):
         return None
-    pairs = []
-    for trial in trials.confirmations(session, search):
-        if trial.label in _FIRST_STAGE and trial.state == TrialState.COMPLETED and trial.key:
-            found = trials.results_by_key(session, search.id, trial.key)
-            pairs.append((means(found[trial.key])[0], trial.value))
-    if len(pairs) < FEWEST_TO_RANK:
+    first = [
+        trial
+        for trial in confirmation.trials
+        if trial.label in FIRST_STAGE and trial.state == TrialState.COMPLETED and trial.key
+    ]
+    if len(first) < FEWEST_TO_RANK:
         return None
+    found = trials.results_by_key(session, search.id)
+    pairs = [(means(found[trial.key or ""])[0], trial.value) for trial in first]
     # scipy takes a while to import and is needed here alone.
     from scipy.stats import kendalltau
 
@@ -77,93 +197,22 @@ def agreement(session: Session, search: Search) -> Agreement | None:
     return Agreement(None if math.isnan(tau) else tau, len(pairs), epochs, confirm["epochs"])
 
 
-def samples(session: Session, search: Search) -> dict[str, Sample]:
-    """Return the test results of each confirmed network; empty until all of them have ended.
-
-    And empty for good once some were cut off: the number of seeds was fixed beforehand.
-    """
-    done = [t for t in trials.confirmations(session, search) if t.label not in _FIRST_STAGE]
-    if was_cut_off(session, search) or any(trial.state not in FINISHED for trial in done):
-        return {}
-    metric = test_metric(metric_in(search.document))
-    values: dict[str, list[float]] = {}
-    for trial in done:
-        if trial.state == TrialState.COMPLETED and trial.test:
-            values.setdefault(trial.label or "", []).append(trial.test[metric])
-    return {label: Sample(label, tuple(found)) for label, found in values.items()}
+def most_trials(confirm: Confirm, *, uniform: bool) -> int:
+    """Return how many trainings a confirmation takes at most."""
+    groups = 4 if uniform else 3
+    shortlist = confirm.shortlist if confirm.shortlist > 1 else 0
+    spread = confirm.spread if confirm.epochs is not None else 0
+    return shortlist + spread + groups * confirm.seeds
 
 
-def was_cut_off(session: Session, search: Search) -> bool:
-    """Whether some of what should confirm the winner was cancelled, or stopped half-way."""
-    cut_off = (TrialState.CANCELLED, TrialState.STOPPED)
-    return any(trial.state in cut_off for trial in trials.confirmations(session, search))
-
-
-def comparisons(session: Session, search: Search) -> list[Comparison]:
-    """Return the winner's comparisons, that with the original first; empty where none stands."""
-    found = {
-        label: sample
-        for label, sample in samples(session, search).items()
-        if len(sample.values) > 1
-    }
-    if WINNER not in found:
-        return []
-    originals = [found[label] for label in (ORIGINAL, TUNED) if label in found]
-    if _winner_is_an_original(session, search):
-        # No activation of it is new, and nothing is gained over what it is.
-        originals.append(replace(found[WINNER], label=TUNED))
-    if not originals:
-        return []
-    return judge(
-        found[WINNER],
-        originals,
-        found.get(UNIFORM),
-        maximize=ranking.maximizes(search),
-        looks=looks(session, search),
-    )
-
-
-def looks(session: Session, search: Search) -> int:
-    """Return how often test data was looked at for a verdict; a look that was left half-way is one.
-
-    Each time the seeds of the winner come first.
-    """
-    seen: list[bool] = []
-    label = None
-    for trial in trials.confirmations(session, search, since=0):
-        if trial.label == WINNER != label:
-            seen.append(False)
-        if trial.label not in _FIRST_STAGE and trial.test:
-            seen[-1] = True
-        label = trial.label
-    return sum(seen)
-
-
-def seeds(session: Session, search: Search) -> int:
-    """Return on how many seeds the winner was trained to its end."""
-    found = samples(session, search).get(WINNER)
-    return 0 if found is None else len(found.values)
-
-
-def failed_seeds(session: Session, search: Search) -> int:
-    """Return on how many seeds the winner was not trained to its end."""
-    done = trials.confirmations(session, search)
-    return sum(trial.label == WINNER and trial.state == TrialState.FAILED for trial in done)
-
-
-def confirmed_trial(session: Session, search: Search) -> Trial | None:
-    """Return the trial whose weights stand for a confirmed winner: its first seed's."""
-    done = trials.confirmations(session, search)
-    completed = (t for t in done if t.label == WINNER and t.state == TrialState.COMPLETED)
-    return next(completed, None)
-
-
-def may_stand_for_the_winner(session: Session, search: Search, trial: Trial) -> bool:
-    """Whether `trial` becomes the `confirmed_trial` if it completes and all before it fail."""
-    for one in trials.confirmations(session, search):
-        if one.label == WINNER and (one.id == trial.id or one.state == TrialState.COMPLETED):
-            return one.id == trial.id
-    return False
+def reserve(search: Search) -> float:
+    """Return what a search keeps for its confirmation, in trainings of the search's own length."""
+    document, epochs = document_of(search), search.pinned["epochs"]
+    confirm = document.confirm
+    if confirm is None:
+        return 0.0
+    longer = (confirm.epochs or epochs or 1) / (epochs or confirm.epochs or 1)
+    return most_trials(confirm, uniform=document.baselines.uniform) * longer
 
 
 def is_another_length(search: Search, epochs: int | None) -> bool:
@@ -176,10 +225,3 @@ def tuned(space: Space, winner: Candidate) -> Candidate:
     rate = winner.training.learning_rate_factor
     training = replace(space.original.training, learning_rate_factor=rate)
     return replace(space.original, training=training)
-
-
-def _winner_is_an_original(session: Session, search: Search) -> bool:
-    done = trials.confirmations(session, search)
-    winner = next(read_candidate(trial.candidate) for trial in done if trial.label == WINNER)
-    space = space_of(search)
-    return space.key(winner) in {space.key(space.original), space.key(tuned(space, winner))}

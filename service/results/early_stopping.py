@@ -7,10 +7,10 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from search_space.contract import TrialKind
-from service.results import ranking
+from service.results.objectives import maximizes
 from service.schemas.states import TrialState
-from service.store import trials
 from service.store.models import Search, Trial
+from service.store.tallies import Group, Tally
 from service.study.live import seed_of
 
 
@@ -37,27 +37,35 @@ def runs_on(search: Search, trial: Trial) -> bool:
     return seed_of(search.document["sampler"]["seed"], "run on", trial.number or 0) < share * 2**31
 
 
-def early_stops(session: Session, search: Search) -> EarlyStops:
+def early_stops(session: Session, search: Search, tally: Tally) -> EarlyStops:
     """Return what the pruner did, and how often it was wrong as far as that is known."""
-    proposed = (Trial.kind == TrialKind.PROPOSED, Trial.repeat_of.is_(None))
-    # Rows of earlier versions note the epoch of those alone that ran on. What was stopped since
-    # the hours were spent says so.
-    unnoted = (Trial.state == TrialState.STOPPED) & Trial.reason.is_(None)
-    would_stop = unnoted | Trial.stopped_at.is_not(None)
+    stopped = tally.count(lambda group: _is_proposal(group) and group.stopped_early)
+    ran_on = tally.count(
+        lambda group: (
+            _is_proposal(group) and group.stopped_early and group.state == TrialState.COMPLETED
+        )
+    )
+    if not ran_on:
+        return EarlyStops(stopped, 0, 0, 0)
     rows = session.execute(
         select(Trial.value, Trial.stopped_at).where(
             Trial.search_id == search.id,
+            Trial.kind == TrialKind.PROPOSED,
+            Trial.repeat_of.is_(None),
             Trial.state == TrialState.COMPLETED,
             Trial.value.is_not(None),
-            *proposed,
         )
     ).all()
-    sign = 1 if ranking.maximizes(search) else -1
-    ran_on = [sign * row.value for row in rows if row.stopped_at is not None]
+    sign = 1 if maximizes(search) else -1
+    wrong = [sign * row.value for row in rows if row.stopped_at is not None]
     lived = [sign * row.value for row in rows if row.stopped_at is None]
     return EarlyStops(
-        stopped=trials.count(session, search.id, would_stop, *proposed),
-        ran_on=len(ran_on),
-        beat_median=sum(value > median(lived) for value in ran_on) if lived else 0,
-        beat_best=sum(value > max(lived) for value in ran_on) if lived else 0,
+        stopped=stopped,
+        ran_on=len(wrong),
+        beat_median=sum(value > median(lived) for value in wrong) if lived else 0,
+        beat_best=sum(value > max(lived) for value in wrong) if lived else 0,
     )
+
+
+def _is_proposal(group: Group) -> bool:
+    return group.kind == TrialKind.PROPOSED and not group.is_repeat

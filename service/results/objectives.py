@@ -24,6 +24,11 @@ def values(search: Search, trial: Trial, last: Mapping[str, float]) -> list[floa
     return [ratios[name]["value"] if name in RATIOS else last[name] for name in metrics]
 
 
+def maximizes(search: Search) -> bool:
+    """Whether the first objective is to be large."""
+    return bool(objectives_in(search.document)[0]["direction"] == "maximize")
+
+
 def means(trials: Sequence[tuple[float | None, Sequence[float] | None]]) -> tuple[float, ...]:
     """Return the mean of each objective over (value, values) of trials; empty without any."""
     every = [several or [value] for value, several in trials if value is not None]

@@ -3,13 +3,14 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import NormalDist, mean, stdev
+from typing import Any
 
-from sqlalchemy import func, select
-from sqlalchemy.orm import Session, aliased
+from sqlalchemy import Select, Subquery, case, func, select
+from sqlalchemy.orm import Session
 
 from search_space.contract import TrialKind
 from search_space.search import objectives_in
-from service.results.objectives import means
+from service.results.objectives import maximizes, means
 from service.schemas.states import TrialState
 from service.store import trials
 from service.store.models import Search, Trial
@@ -50,9 +51,18 @@ class Ranked:
 
 
 def original_of(session: Session, search: Search) -> OriginalResults:
-    rows = trials.originals(session, search.id)
+    return original_of_each(session, [search])[search.id]
+
+
+def original_of_each(session: Session, searches: Sequence[Search]) -> dict[str, OriginalResults]:
+    """Return the results of the original of each search, by its id, with one statement."""
+    found = trials.originals_each(session, [search.id for search in searches])
+    return {search.id: _original(found.get(search.id, [])) for search in searches}
+
+
+def _original(rows: Sequence[Trial]) -> OriginalResults:
     times = [row.step_seconds for row in rows if row.step_seconds is not None]
-    return OriginalResults(trials.values_of(rows).values, min(times, default=None))
+    return OriginalResults(trials.values_of(rows), min(times, default=None))
 
 
 def luck(original: OriginalResults, count: int, *, maximize: bool) -> float | None:
@@ -70,24 +80,18 @@ def luck(original: OriginalResults, count: int, *, maximize: bool) -> float | No
     return middle + reach if maximize else middle - reach
 
 
-_IS_PROPOSAL = (
-    Trial.kind.in_((TrialKind.PROPOSED, TrialKind.EARLIER)),
-    Trial.state == TrialState.COMPLETED,
-    Trial.repeat_of.is_(None),
-    Trial.replicate_of.is_(None),
-)
-
-
-def completed_proposals(session: Session, search: Search) -> int:
-    """Return how many networks the luck line stands for."""
-    return trials.count(session, search.id, *_IS_PROPOSAL)
-
-
 def numbers_of_proposals(session: Session, search: Search) -> Sequence[int]:
-    """Return the numbers of the trials that `completed_proposals` counts."""
+    """Return the numbers of the trials that the luck line counts (`Tally.completed_proposals`)."""
     found = session.scalars(
         select(Trial.number)
-        .where(Trial.search_id == search.id, Trial.number.is_not(None), *_IS_PROPOSAL)
+        .where(
+            Trial.search_id == search.id,
+            Trial.number.is_not(None),
+            Trial.kind.in_((TrialKind.PROPOSED, TrialKind.EARLIER)),
+            Trial.state == TrialState.COMPLETED,
+            Trial.repeat_of.is_(None),
+            Trial.replicate_of.is_(None),
+        )
         .order_by(Trial.number)
     )
     return [number for number in found if number is not None]
@@ -95,17 +99,22 @@ def numbers_of_proposals(session: Session, search: Search) -> Sequence[int]:
 
 def spread(session: Session, search: Search, count: int) -> list[Ranked]:
     """Return candidates at even distances in the ranking, from the best to the worst."""
-    last = len(ranked(session, search, limit=MOST_RANKED)) - 1
-    places = {round(step * last / max(count - 1, 1)) for step in range(count)}
-    return [
-        one for place in sorted(places) for one in ranked(session, search, limit=1, offset=place)
-    ]
+    found = ranked(session, search, limit=MOST_RANKED)
+    gap = (len(found) - 1) / max(count - 1, 1)
+    places = {round(step * gap) for step in range(count)} if found else set()
+    return [found[place] for place in sorted(places)]
 
 
 def best_trial(session: Session, search: Search) -> Ranked | None:
     """Return the best completed trial of what may be chosen: the original is not."""
-    best = ranked(session, search, limit=1)
-    return best[0] if best else None
+    return best_of_each(session, [search]).get(search.id)
+
+
+def best_of_each(session: Session, searches: Sequence[Search]) -> dict[str, Ranked]:
+    """Return the `best_trial` of each search that has one, by its id, with one statement."""
+    ranking = _ranking(searches, CANDIDATES)
+    rows = _rows(session, select(ranking).where(ranking.c.rank == 1))
+    return {one.trial.search_id: one for one in rows}
 
 
 def best_uniform(session: Session, search: Search) -> Ranked | None:
@@ -126,32 +135,55 @@ def ranked(
 
     A candidate stands in the ranking once, with the mean over its trainings.
     """
-    mean = func.avg(Trial.value)
-    first = aliased(Trial)
-    is_result = (
-        Trial.search_id == search.id,
-        Trial.state == TrialState.COMPLETED,
-        Trial.repeat_of.is_(None),
-        Trial.value.is_not(None),
-        Trial.kind != TrialKind.CONFIRMATION,
-    )
-    found = (
-        select(func.min(Trial.number).label("number"), mean.label("mean"), func.count().label("n"))
-        .where(*is_result)
-        .group_by(Trial.key)
+    ranking = _ranking([search], kinds)
+    shown = ranking.c.rank.between(offset + 1, offset + limit)
+    return _rows(session, select(ranking).where(shown))
+
+
+def _ranking(searches: Sequence[Search], kinds: Sequence[TrialKind]) -> Subquery:
+    """Return the ranking of each search: trial, mean, n, and rank from 1 within the search."""
+    ids = [search.id for search in searches]
+    candidates = (
+        select(
+            Trial.search_id,
+            func.min(Trial.number).label("number"),
+            func.avg(Trial.value).label("mean"),
+            func.count().label("n"),
+        )
+        .where(
+            Trial.search_id.in_(ids),
+            Trial.state == TrialState.COMPLETED,
+            Trial.repeat_of.is_(None),
+            Trial.value.is_not(None),
+            Trial.kind != TrialKind.CONFIRMATION,
+        )
+        .group_by(Trial.search_id, Trial.key)
         .subquery()
     )
-    rows = session.execute(
-        select(first, found.c.mean, found.c.n)
-        .join(found, first.number == found.c.number)
-        .where(
-            first.search_id == search.id,
-            first.kind.in_(kinds),
-            (first.label != trials.ORIGINAL) | first.label.is_(None),
+    maximizing = [search.id for search in searches if maximizes(search)]
+    mean = candidates.c.mean
+    # The smallest comes first, so what is to be large is negated.
+    loss = case((candidates.c.search_id.in_(maximizing), -mean), else_=mean)
+    rank = func.row_number().over(
+        partition_by=candidates.c.search_id, order_by=(loss, candidates.c.number)
+    )
+    return (
+        select(Trial.id.label("trial"), mean, candidates.c.n, rank.label("rank"))
+        .join(
+            candidates,
+            (candidates.c.search_id == Trial.search_id) & (candidates.c.number == Trial.number),
         )
-        .order_by(found.c.mean.desc() if maximizes(search) else found.c.mean.asc(), first.number)
-        .limit(limit)
-        .offset(offset)
+        .where(Trial.kind.in_(kinds), (Trial.label != trials.ORIGINAL) | Trial.label.is_(None))
+        .subquery()
+    )
+
+
+def _rows(session: Session, ranking: Select[Any]) -> Sequence[Ranked]:
+    chosen = ranking.subquery()
+    rows = session.execute(
+        select(Trial, chosen.c.mean, chosen.c.n)
+        .join(chosen, chosen.c.trial == Trial.id)
+        .order_by(chosen.c.rank)
     )
     return [Ranked(trial, value, seeds) for trial, value, seeds in rows]
 
@@ -170,24 +202,22 @@ def front(session: Session, search: Search) -> list[tuple[Trial, tuple[float, ..
     maximize = [objective["direction"] == "maximize" for objective in objectives]
     best = [place for place, rank in enumerate(ranks(points, maximize, best=1)) if rank == 0]
     best.sort(key=lambda place: points[place][0], reverse=maximize[0])
-    return [(_first_completed(session, search, keys[place]), points[place]) for place in best]
+    first = _first_completed(session, search, [keys[place] for place in best])
+    return [(first[keys[place]], points[place]) for place in best]
 
 
-def maximizes(search: Search) -> bool:
-    """Whether the first objective is to be large."""
-    return bool(objectives_in(search.document)[0]["direction"] == "maximize")
-
-
-def _first_completed(session: Session, search: Search, key: str) -> Trial:
-    return session.scalars(
+def _first_completed(session: Session, search: Search, keys: Sequence[str]) -> dict[str, Trial]:
+    """Return the first completed trial of each candidate, by the candidate's key."""
+    rows = session.scalars(
         select(Trial)
         .where(
             Trial.search_id == search.id,
-            Trial.key == key,
+            Trial.key.in_(keys),
             Trial.state == TrialState.COMPLETED,
             Trial.kind != TrialKind.CONFIRMATION,
             Trial.repeat_of.is_(None),
         )
-        .order_by(Trial.number)
-        .limit(1)
-    ).one()
+        .order_by(Trial.number.desc())
+    )
+    # The first has the last word, as the newest come first.
+    return {trial.key or "": trial for trial in rows}

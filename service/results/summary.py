@@ -5,13 +5,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from search_space.contract import TrialKind, is_fraction
 from search_space.search import Confirm, metric_in, objectives_in
-from service.results import budget, claims, confirmation, ranking
+from service.results import budget, claims, ranking
+from service.results.confirmation import (
+    Confirmation,
+    agreement,
+    load,
+    load_each,
+    most_trials,
+)
 from service.results.early_stopping import early_stops
+from service.results.objectives import maximizes
 from service.results.verdict import Comparison
 from service.schemas.results import (
     AgreementAnswer,
@@ -31,8 +38,8 @@ from service.schemas.searches import (
     SpentAnswer,
     WarmStartAnswer,
 )
-from service.schemas.states import FINISHED, SearchState, TrialState
-from service.store import searches, trials
+from service.schemas.states import ENDED_STATES, SearchState, TrialState
+from service.store import tallies
 from service.store.documents import COLD
 from service.store.models import Search, Trial
 
@@ -53,45 +60,39 @@ class Finding:
     trial: Trial | None = None
 
 
-def find(session: Session, search: Search) -> Finding:
+def find(confirmation: Confirmation) -> Finding:
     """Return what may be claimed of a search's winner."""
-    comparisons = confirmation.comparisons(session, search)
+    search, comparisons = confirmation.search, confirmation.comparisons
     if not comparisons:
         if len(objectives_in(search.document)) > 1:
             return Finding("not_confirmed", NO_WINNER)
-        cut_off = confirmation.was_cut_off(session, search)
-        return Finding("not_confirmed", CUT_OFF if cut_off else NOT_CONFIRMED)
-    over_original = comparisons[0]
+        return Finding("not_confirmed", CUT_OFF if confirmation.was_cut_off else NOT_CONFIRMED)
     claim = claims.say(
         search,
         comparisons,
-        seeds=confirmation.seeds(session, search),
-        failed=confirmation.failed_seeds(session, search),
-        looks=confirmation.looks(session, search),
+        seeds=confirmation.seeds,
+        failed=confirmation.failed_seeds,
+        looks=confirmation.looks,
     )
+    over_original = comparisons[0]
     if over_original.holds and over_original.difference > 0:
-        trial = confirmation.confirmed_trial(session, search)
-        return Finding("confirmed", claim, comparisons, trial)
+        return Finding("confirmed", claim, comparisons, confirmation.winner_trial)
     return Finding("noise", claim, comparisons)
 
 
 def best(session: Session, search: Search) -> BestAnswer:
     """Rank the original, the uniform networks and the candidates."""
-    original, maximize = ranking.original_of(session, search), ranking.maximizes(search)
-    rows, equals = (
-        ranking.ranked(session, search, limit=RANKED),
-        ranking.completed_proposals(session, search),
-    )
-    finding = find(session, search)
-    agreement = confirmation.agreement(session, search)
-    looks, stopped = confirmation.looks(session, search), early_stops(session, search)
+    original, maximize = ranking.original_of(session, search), maximizes(search)
+    confirmation, tally = load(session, search), tallies.tally(session, search)
+    finding, alike = find(confirmation), agreement(session, confirmation)
+    stopped = early_stops(session, search, tally)
     return BestAnswer(
         status=finding.status,
         claim=finding.claim,
-        notes=claims.notes(stopped, agreement, looks),
+        notes=claims.notes(stopped, alike, confirmation.looks),
         trial=None if finding.trial is None else finding.trial.id,
         comparisons=[ComparisonAnswer.model_validate(one) for one in finding.comparisons],
-        looks=looks,
+        looks=confirmation.looks,
         metric=metric_in(search.document),
         is_fraction=is_fraction(metric_in(search.document)),
         direction=objectives_in(search.document)[0]["direction"],
@@ -101,24 +102,56 @@ def best(session: Session, search: Search) -> BestAnswer:
             values=list(original.values),
             step_seconds=original.step_seconds,
         ),
-        luck=ranking.luck(original, equals, maximize=maximize),
-        luck_of=equals,
+        luck=ranking.luck(original, tally.completed_proposals, maximize=maximize),
+        luck_of=tally.completed_proposals,
         stops=StopsAnswer.model_validate(stopped),
-        agreement=(None if agreement is None else AgreementAnswer.model_validate(agreement)),
+        agreement=None if alike is None else AgreementAnswer.model_validate(alike),
         pareto=[
             _on_front(search, trial, values) for trial, values in ranking.front(session, search)
         ],
         ranking=[
             _ranked_answer(rank, row, original, maximize=maximize)
-            for rank, row in enumerate(rows, 1)
+            for rank, row in enumerate(ranking.ranked(session, search, limit=RANKED), 1)
         ],
     )
 
 
-def answer(session: Session, search: Search, counts: dict[str, int]) -> SearchAnswer:
-    """Return a search with what is derived from its trials."""
-    top, equals = ranking.best_trial(session, search), ranking.completed_proposals(session, search)
-    original = ranking.original_of(session, search)
+@dataclass(frozen=True, slots=True)
+class _Facts:
+    """What is derived from the rows of one search."""
+
+    tally: tallies.Tally
+    top: ranking.Ranked | None
+    original: ranking.OriginalResults
+    confirmation: Confirmation
+    hours: budget.Hours
+
+
+def answers(session: Session, found: Sequence[Search]) -> list[SearchAnswer]:
+    """Return searches with what is derived from their trials; the statements are as many for one
+    search as for fifty."""
+    counts = tallies.tally_each(session, found)
+    tops = ranking.best_of_each(session, found)
+    originals = ranking.original_of_each(session, found)
+    confirmations = load_each(session, found)
+    hours = budget.hours_each(session, found)
+    return [
+        _answer(
+            search,
+            _Facts(
+                counts[search.id],
+                tops.get(search.id),
+                originals[search.id],
+                confirmations[search.id],
+                hours[search.id],
+            ),
+        )
+        for search in found
+    ]
+
+
+def _answer(search: Search, facts: _Facts) -> SearchAnswer:
+    equals = facts.tally.completed_proposals
     derived = (
         *("counts", "progress", "best", "finding", "luck", "luck_of", "budget", "spent"),
         "warm_start",
@@ -128,12 +161,12 @@ def answer(session: Session, search: Search, counts: dict[str, int]) -> SearchAn
     }
     return SearchAnswer(
         **columns,
-        counts=counts,
-        progress=_progress(session, search, counts),
-        warm_start=_warm_start(session, search),
-        best=None if top is None else _best(top),
-        finding=_finding(session, search, top, original),
-        luck=ranking.luck(original, equals, maximize=ranking.maximizes(search)),
+        counts=facts.tally.by_state,
+        progress=_progress(search, facts),
+        warm_start=_warm_start(search, facts.tally),
+        best=None if facts.top is None else _best(facts.top),
+        finding=_finding(search, facts),
+        luck=ranking.luck(facts.original, equals, maximize=maximizes(search)),
         luck_of=equals,
         budget=BudgetAnswer(
             trials=search.budget,
@@ -141,39 +174,27 @@ def answer(session: Session, search: Search, counts: dict[str, int]) -> SearchAn
             gpu_hours=search.budget_gpu_hours,
             failures=search.budget_failures,
         ),
-        spent=_spent(session, search),
+        spent=SpentAnswer(
+            trials=facts.tally.proposed, hours=facts.hours.running, gpu_hours=facts.hours.gpu
+        ),
     )
 
 
-def answers(session: Session, found: Sequence[Search]) -> list[SearchAnswer]:
-    counts = searches.counts(session, [search.id for search in found])
-    return [answer(session, search, counts[search.id]) for search in found]
-
-
-def _finding(
-    session: Session, search: Search, top: ranking.Ranked | None, original: ranking.OriginalResults
-) -> FindingAnswer:
-    finding, in_points = find(session, search), is_fraction(metric_in(search.document))
+def _finding(search: Search, facts: _Facts) -> FindingAnswer:
+    finding = find(facts.confirmation)
+    gain = low = high = None
     if finding.comparisons:
         over = finding.comparisons[0]
-        return FindingAnswer(
-            status=finding.status,
-            claim=finding.claim,
-            gain=over.difference,
-            low=over.low,
-            high=over.high,
-            is_fraction=in_points,
-        )
-    gain = None
-    if top is not None and original.mean is not None:
-        gain = (top.value - original.mean) * (1 if ranking.maximizes(search) else -1)
+        gain, low, high = over.difference, over.low, over.high
+    elif facts.top is not None and facts.original.mean is not None:
+        gain = (facts.top.value - facts.original.mean) * (1 if maximizes(search) else -1)
     return FindingAnswer(
         status=finding.status,
         claim=finding.claim,
         gain=gain,
-        low=None,
-        high=None,
-        is_fraction=in_points,
+        low=low,
+        high=high,
+        is_fraction=is_fraction(metric_in(search.document)),
     )
 
 
@@ -201,20 +222,13 @@ def _ranked_answer(
     )
 
 
-def _warm_start(session: Session, search: Search) -> WarmStartAnswer | None:
+def _warm_start(search: Search, tally: tallies.Tally) -> WarmStartAnswer | None:
     wanted, cold = search.document.get("warm_start"), search.pinned.get(COLD)
     begins_with = search.forked_from if wanted is None else wanted["search"]
     if begins_with is None or (wanted is None and cold is None):
         return None
-    taken = trials.count(session, search.id, Trial.kind == TrialKind.EARLIER)
+    taken = tally.of_kind(TrialKind.EARLIER)
     return WarmStartAnswer(search=begins_with, taken=taken, reason=cold)
-
-
-def _spent(session: Session, search: Search) -> SpentAnswer:
-    hours = budget.hours(session, search)
-    return SpentAnswer(
-        trials=trials.proposed(session, search.id), hours=hours.running, gpu_hours=hours.gpu
-    )
 
 
 def _on_front(search: Search, trial: Trial, values: Sequence[float]) -> ParetoAnswer:
@@ -235,55 +249,52 @@ def _best(best: ranking.Ranked) -> Best:
     return Best(trial=trial.id, number=trial.number, label=trial.label, value=best.value)
 
 
-def _progress(session: Session, search: Search, counts: dict[str, int]) -> Progress:
-    baselines = trials.count(session, search.id, Trial.kind == TrialKind.BASELINE)
-    if search.plan is None:
-        document: dict[str, Any] = search.document
-        uniform = len(document["choices"]) if document["baselines"]["uniform"] else 0
-        baselines = document["baselines"]["original_seeds"] + uniform
-    finished = trials.count(
-        session,
-        search.id,
-        Trial.number.is_not(None),
-        Trial.repeat_of.is_(None),
-        Trial.state.in_(FINISHED),
-    )
-    total = baselines + search.budget + _confirmations(session, search) + _beside(session, search)
-    if search.state in (SearchState.COMPLETED, SearchState.CANCELLED, SearchState.FAILED):
+def _progress(search: Search, facts: _Facts) -> Progress:
+    tally = facts.tally
+    finished = tally.finished
+    total = _baselines(search, tally) + search.budget + _confirmations(facts) + _unforeseen(tally)
+    if search.state in ENDED_STATES:
         total = finished
     return Progress(
         finished=finished,
         total=total,
-        running=counts.get(TrialState.RUNNING.value, 0),
-        eta_seconds=_eta(session, search, finished, total),
+        running=tally.by_state.get(TrialState.RUNNING.value, 0),
+        eta_seconds=_eta(search, tally, finished, total),
     )
 
 
-def _eta(session: Session, search: Search, finished: int, total: int) -> float | None:
+def _eta(search: Search, tally: tallies.Tally, finished: int, total: int) -> float | None:
     """Return how long the rest will take at the pace so far, pauses included in the pace."""
     if search.state != SearchState.RUNNING or search.started_at is None or finished == 0:
         return None
-    last = session.scalar(select(func.max(Trial.ended_at)).where(Trial.search_id == search.id))
-    elapsed = 0.0 if last is None else last - search.started_at
+    elapsed = 0.0 if tally.last_ended is None else tally.last_ended - search.started_at
     rest = elapsed / finished * (total - finished)
     return rest if math.isfinite(rest) else None
 
 
-def _beside(session: Session, search: Search) -> int:
-    """Count what no budget foresaw: trials by hand or of an earlier search, and what confirmed
-    an earlier winner."""
-    earlier = (Trial.kind == TrialKind.CONFIRMATION) & (Trial.number < search.confirm_from)
-    beside = Trial.kind.in_((TrialKind.MANUAL, TrialKind.EARLIER))
-    return trials.count(session, search.id, beside | earlier)
+def _baselines(search: Search, tally: tallies.Tally) -> int:
+    """Return how many baselines there are, or will be once the network has been inspected."""
+    if search.plan is not None:
+        return tally.of_kind(TrialKind.BASELINE)
+    document: dict[str, Any] = search.document
+    uniform = len(document["choices"]) if document["baselines"]["uniform"] else 0
+    return int(document["baselines"]["original_seeds"]) + uniform
 
 
-def _confirmations(session: Session, search: Search) -> int:
-    """Return how many trainings the confirmation takes: at most, until they are lined up."""
-    confirm = search.document.get("confirm")
-    if not confirm:
+def _unforeseen(tally: tallies.Tally) -> int:
+    """Count the trials outside every budget: trials by hand or of an earlier search, and those
+    that confirmed an earlier winner."""
+    return tally.count(
+        lambda group: group.kind in (TrialKind.MANUAL, TrialKind.EARLIER) or group.is_superseded
+    )
+
+
+def _confirmations(facts: _Facts) -> int:
+    """Return how many trainings the confirmation takes: at most, until they have been added."""
+    document = facts.confirmation.search.document
+    if not document.get("confirm"):
         return 0
-    planned = trials.confirmations(session, search)
-    if any(trial.label == confirmation.WINNER for trial in planned):
-        return len(planned)
-    uniform = search.document["baselines"]["uniform"]
-    return confirmation.most_trials(Confirm.model_validate(confirm), uniform=uniform)
+    if facts.confirmation.is_planned:
+        return len(facts.confirmation.trials)
+    confirm = Confirm.model_validate(document["confirm"])
+    return most_trials(confirm, uniform=document["baselines"]["uniform"])

@@ -1,16 +1,21 @@
-"""One decision on a search: its study held, its row locked, a transaction open."""
+"""A unit of work on one search: its study locked, its row locked, a transaction open."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 from sqlalchemy.orm import Session
 
-from service.runtime.context import Context
-from service.schemas.states import ENDED_STATES
-from service.store import searches
-from service.store.models import Search
-from service.study.live import LockedStudy
+from search_space.contract import TrialKind
+from search_space.space.space import Space
+from search_space.spec import Candidate, to_data
+from service.runtime.context import Context, new_id
+from service.schemas.states import ENDED_STATES, TrialState
+from service.store import events, searches, trials
+from service.store.database import now
+from service.store.models import Search, Trial
+from service.study.live import LockedStudy, seed_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,16 +27,64 @@ class UnitOfWork:
     session: Session
     search: Search
 
+    def add_trial(
+        self, space: Space, kind: TrialKind, candidate: Candidate, **columns: Any
+    ) -> Trial:
+        """Add a waiting trial, with the next number of its search and the seed of that number."""
+        number = trials.next_number(self.session, self.search.id)
+        trial = Trial(
+            id=new_id("t"),
+            search_id=self.search.id,
+            number=number,
+            kind=kind,
+            attempt=0,
+            candidate=to_data(space.canonical(candidate)),
+            key=space.key(candidate),
+            seed=seed_of(self.search.document["sampler"]["seed"], "trial", number),
+            created_at=now(),
+            **{"state": TrialState.WAITING, "optuna_attrs": {}, **columns},
+        )
+        self.session.add(trial)
+        self.session.flush()
+        return trial
+
+    def publish_trial(self, trial: Trial) -> None:
+        """Add an event that shows a trial as it is now. Inspections are in no list and no event."""
+        if trial.kind == TrialKind.INSPECTION:
+            return
+        data = {
+            "id": trial.id,
+            "number": trial.number,
+            "kind": trial.kind.value,
+            "label": trial.label,
+            "state": trial.state.value,
+            "attempt": trial.attempt,
+            "value": trial.value,
+            "reason": trial.reason,
+        }
+        events.add(self.session, self.search, "trial", data)
+
+    def publish_search(self) -> None:
+        """Add an event that shows the search's state."""
+        search = self.search
+        data = {
+            "state": search.state.value,
+            "wanted": search.wanted.value,
+            "reason": search.reason,
+        }
+        events.add(self.session, search, "search", data)
+
 
 @contextmanager
 def unit_of_work(
     context: Context, search_id: str, *, makes_work: bool = True
 ) -> Iterator[UnitOfWork]:
-    """Open a turn, or raise `NotFound`. The study is held first, the row locked second.
+    """Open a unit of work, or raise `NotFound`.
 
     Args:
-        makes_work: Whether slots that wait may find work afterwards that was not there before.
+        makes_work: Whether waiting slots may find work afterwards that was not there before.
     """
+    # The study's lock comes first: a transaction that waited for it would hold its row meanwhile.
     with context.studies.hold(search_id) as locked_study:
         with context.database.write() as session:
             search = searches.lock(session, search_id)

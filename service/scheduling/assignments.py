@@ -1,6 +1,7 @@
 """Handing out work: from a slot's request to an attempt."""
 
 import logging
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy.orm import Session
@@ -17,14 +18,13 @@ from search_space.contract import (
 )
 from search_space.search import metric_in, weights_in
 from service.errors import Invalid, ServiceError
-from service.results.confirmation import may_stand_for_the_winner
+from service.results import confirmation
 from service.runtime.context import Context, new_id
-from service.runtime.entry import summary
 from service.runtime.unit_of_work import UnitOfWork, unit_of_work
 from service.schemas.states import ENDED_STATES, SearchState, TrialState, Wanted
 from service.searches.lifecycle import fail, finish_if_done, set_state
 from service.searches.offers import check_against_offers
-from service.store import attempts, events, searches, trials, workers
+from service.store import attempts, searches, trials, workers
 from service.store.database import now
 from service.store.documents import document_of
 from service.store.models import Attempt, Search, Trial
@@ -36,6 +36,14 @@ log = logging.getLogger(__name__)
 
 CPU = "cpu"
 """Begins the name of a device that is none of the dear ones, as in `cpu, 8 cores`."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Slot:
+    """A slot that asks for work, with what its worker offers."""
+
+    request: LeaseRequest
+    manifest: WorkerManifest
 
 
 def find_work(context: Context, request: LeaseRequest, nothing: set[str]) -> Assignment | None:
@@ -56,17 +64,18 @@ def find_work(context: Context, request: LeaseRequest, nothing: set[str]) -> Ass
         if manifest.resting is not None:
             return None
         codes = workers.codes(manifest)
+        excluded = nothing | searches.benching(session, request.boot_id)
         wanting = [
             search.id
             for search in searches.in_turn(session)
-            if search.id not in nothing
+            if search.id not in excluded
             and search.document["task"]["name"] in codes
             and workers.has_its_code(search, codes)
-            and not searches.benched(session, search.id, request.boot_id)
         ]
+    slot = _Slot(request, manifest)
     for search_id in wanting:
         try:
-            assignment = _work_of(context, search_id, request)
+            assignment = _work_of(context, search_id, slot)
         except Exception as error:
             if not isinstance(error, ServiceError):
                 log.exception("could not ask search %s for work", search_id)
@@ -80,7 +89,7 @@ def find_work(context: Context, request: LeaseRequest, nothing: set[str]) -> Ass
     return None
 
 
-def _work_of(context: Context, search_id: str, request: LeaseRequest) -> Assignment | None:
+def _work_of(context: Context, search_id: str, slot: _Slot) -> Assignment | None:
     """Take what waits in a search, or what is new."""
     with context.studies.hold(search_id) as locked_study:
         with unit_of_work(context, search_id) as unit:
@@ -91,13 +100,13 @@ def _work_of(context: Context, search_id: str, request: LeaseRequest) -> Assignm
             finish_if_done(unit)
             trial = _take(unit)
             if trial is not None:
-                return _lease(unit, trial, request)
+                return _lease(unit, trial, slot)
 
         def hand_out(unit: UnitOfWork, trial: Trial) -> Assignment:
             trial.state = TrialState.RUNNING
             trial.attempt = 1
             trial.started_at = now()
-            return _lease(unit, trial, request)
+            return _lease(unit, trial, slot)
 
         return propose(context, locked_study, search_id, hand_out)
 
@@ -132,7 +141,8 @@ def _take(unit: UnitOfWork) -> Trial | None:
     return None
 
 
-def _lease(unit: UnitOfWork, trial: Trial, request: LeaseRequest) -> Assignment:
+def _lease(unit: UnitOfWork, trial: Trial, slot: _Slot) -> Assignment:
+    request = slot.request
     attempt = Attempt(
         id=new_id("l"),
         trial_id=trial.id,
@@ -141,7 +151,7 @@ def _lease(unit: UnitOfWork, trial: Trial, request: LeaseRequest) -> Assignment:
         boot_id=request.boot_id,
         slot=request.slot,
         request=request.request,
-        gpus=_gpus(workers.manifest_of(workers.get(unit.session, request.worker))),
+        gpus=_gpus(slot.manifest),
         started_at=now(),
         spoke_at=now(),
         expires_at=now() + unit.context.settings.lease_seconds,
@@ -149,14 +159,13 @@ def _lease(unit: UnitOfWork, trial: Trial, request: LeaseRequest) -> Assignment:
     unit.session.add(attempt)
     unit.session.flush()
     if trial.kind == TrialKind.INSPECTION:
-        codes = workers.codes(workers.manifest_of(workers.get(unit.session, request.worker)))
-        code = codes[unit.search.document["task"]["name"]]
+        code = workers.codes(slot.manifest)[unit.search.document["task"]["name"]]
         unit.search.pinned = {**unit.search.pinned, "code": code}
     else:
         if unit.search.state == SearchState.QUEUED:
             unit.search.started_at = now()
             set_state(unit, SearchState.RUNNING)
-        events.add(unit.session, unit.search, "trial", summary(trial))
+        unit.publish_trial(trial)
     return _assignment(unit.context, unit.session, attempt)
 
 
@@ -174,6 +183,13 @@ def _task_of(search: Search, trial: Trial) -> dict[str, Any]:
     if trial.kind == TrialKind.CONFIRMATION and confirm and confirm["epochs"] is not None:
         task["epochs"] = confirm["epochs"]
     return task
+
+
+def _is_exported(session: Session, search: Search, trial: Trial) -> bool:
+    """Whether a trial exports its network: its weights may become those of a confirmed winner."""
+    if trial.kind != TrialKind.CONFIRMATION:
+        return False
+    return confirmation.load(session, search).may_become_winner_trial(trial)
 
 
 def _assignment(context: Context, session: Session, attempt: Attempt) -> Assignment:
@@ -198,7 +214,7 @@ def _assignment(context: Context, session: Session, attempt: Attempt) -> Assignm
         measured=known(session, trial),
         micro_batches=1 + attempts.failed_by(session, trial.id, FailureClass.OUT_OF_MEMORY),
         start=weights_in(search.document),
-        export=may_stand_for_the_winner(session, search, trial),
+        export=_is_exported(session, search, trial),
         checkpoint=(
             None
             if checkpoint is None

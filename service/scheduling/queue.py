@@ -7,7 +7,7 @@ from typing import Literal
 from sqlalchemy.orm import Session
 
 from search_space.contract import OutcomeKind, TrialKind
-from service.results import budget
+from service.results import budget, confirmation
 from service.schemas.searches import QueuedAnswer, WaitingTrialAnswer
 from service.schemas.states import ENDING, SearchState, Wanted
 from service.searches.lifecycle import nothing_more_to_propose
@@ -136,7 +136,7 @@ def _to_propose(session: Session, search: Search) -> int:
         return 0
     if nothing_more_to_propose(session, search) is not None:
         return 0
-    if budget.overrun(session, search, confirming=False) is not None:
+    if budget.overrun(session, search, reserve=confirmation.reserve(search)) is not None:
         return 0
     return max(0, search.budget - trials.proposed(session, search.id))
 
@@ -144,7 +144,8 @@ def _to_propose(session: Session, search: Search) -> int:
 def _over(session: Session, search: Search, unfinished: Sequence[Trial]) -> str | None:
     """Return why nothing of the search begins any more, where its hours are spent."""
     confirming = any(trial.kind == TrialKind.CONFIRMATION for trial in unfinished)
-    return budget.overrun(session, search, confirming=confirming)
+    kept = 0.0 if confirming else confirmation.reserve(search)
+    return budget.overrun(session, search, reserve=kept)
 
 
 def _why(

@@ -11,7 +11,6 @@ from service.searches.lifecycle import (
     described,
     finish_if_done,
     nothing_more_to_propose,
-    publish_state,
     requeue_cancelled,
     set_state,
 )
@@ -41,24 +40,24 @@ def change(unit: UnitOfWork, changes: Changes) -> None:
         if search.state == SearchState.COMPLETED:
             search.ended_at = None
             set_state(unit, SearchState.RUNNING)
-    publish_state(unit)
+    unit.publish_search()
     finish_if_done(unit)
 
 
 def _may_go_on(unit: UnitOfWork) -> bool:
     """Whether there is more to train than the confirmation of before, and the hours for it."""
     session, search = unit.session, unit.search
-    if budget.overrun(session, search, confirming=False) is None and (
+    if budget.overrun(session, search, reserve=confirmation.reserve(search)) is None and (
         requeue_cancelled(unit) or nothing_more_to_propose(session, search) is None
     ):
         return True
-    has_hours = budget.overrun(session, search, confirming=True) is None
+    has_hours = budget.overrun(session, search) is None
     is_ended = search.state == SearchState.COMPLETED
-    return is_ended and has_hours and confirmation.was_cut_off(session, search)
+    return is_ended and has_hours and confirmation.load(session, search).was_cut_off
 
 
 def _confirm_anew(unit: UnitOfWork) -> None:
     """Leave a confirmation that has begun: it would confirm who may not be the winner."""
-    if trials.confirmations(unit.session, unit.search):
+    if confirmation.load(unit.session, unit.search).trials:
         cancel_waiting(unit, EXTENDED, Trial.kind == TrialKind.CONFIRMATION)
         unit.search.confirm_from = trials.next_number(unit.session, unit.search.id)

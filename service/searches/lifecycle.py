@@ -11,8 +11,7 @@ from search_space.errors import SearchSpaceError
 from search_space.space.space import Space, make_space
 from search_space.spec import Candidate, SitePlan, to_data
 from service.errors import WrongState
-from service.results import budget
-from service.runtime.entry import enter_trial, summary
+from service.results import budget, confirmation
 from service.runtime.unit_of_work import UnitOfWork
 from service.schemas.states import (
     ENDED_STATES,
@@ -25,7 +24,7 @@ from service.schemas.states import (
 from service.searches import confirming
 from service.searches.offers import pin
 from service.searches.warm_start import cannot_be_compared, is_its_parents, take_over
-from service.store import events, trials, workers
+from service.store import trials, workers
 from service.store.database import now
 from service.store.documents import COLD, document_of, space_of
 from service.store.models import Bench, Search, Trial
@@ -41,14 +40,7 @@ def set_state(unit: UnitOfWork, state: SearchState, reason: str | None = None) -
     if state in ENDED_STATES:
         search.ended_at = now()
     budget.keep_time(unit.session, search)
-    publish_state(unit)
-
-
-def publish_state(unit: UnitOfWork) -> None:
-    """Tell followers of the search itself."""
-    search = unit.search
-    data = {"state": search.state.value, "wanted": search.wanted.value, "reason": search.reason}
-    events.add(unit.session, search, "search", data)
+    unit.publish_search()
 
 
 def pause(unit: UnitOfWork) -> None:
@@ -120,8 +112,7 @@ def cancel_waiting(unit: UnitOfWork, reason: str, *where: ColumnElement[bool]) -
         # Untold trials that were cancelled enter a rebuilt study as failed.
         unit.context.studies.drop(unit.search.id)
     for trial in ended:
-        if trial.kind != TrialKind.INSPECTION:
-            events.add(unit.session, unit.search, "trial", summary(trial))
+        unit.publish_trial(trial)
 
 
 def requeue_cancelled(unit: UnitOfWork) -> bool:
@@ -141,7 +132,7 @@ def requeue_cancelled(unit: UnitOfWork) -> bool:
         # As failed ones they have been in a rebuilt study.
         unit.context.studies.drop(unit.search.id)
     for trial in revived:
-        events.add(unit.session, unit.search, "trial", summary(trial))
+        unit.publish_trial(trial)
     return bool(revived)
 
 
@@ -204,7 +195,8 @@ def _close_what_is_spent(unit: UnitOfWork) -> str | None:
     over: str | None = None
     if unit.search.state in LIVE_STATES:
         for confirming in (False, True):
-            reason = budget.overrun(unit.session, unit.search, confirming=confirming)
+            kept = 0.0 if confirming else confirmation.reserve(unit.search)
+            reason = budget.overrun(unit.session, unit.search, reserve=kept)
             if reason is not None:
                 over = over or reason
                 is_confirmation = Trial.kind == TrialKind.CONFIRMATION
@@ -226,8 +218,8 @@ def nothing_more_to_propose(session: Session, search: Search) -> str | None:
 def _complete(unit: UnitOfWork, reason: str) -> None:
     """Confirm what was found, where that is wanted, and end."""
     search, confirm = unit.search, document_of(unit.search).confirm
-    may_confirm = confirm and not budget.overrun(unit.session, search, confirming=True)
-    if confirm and may_confirm and confirming.enter_next_stage(unit, space_of(search), confirm):
+    may_confirm = confirm and not budget.overrun(unit.session, search)
+    if confirm and may_confirm and confirming.add_next_stage(unit, space_of(search), confirm):
         set_state(unit, search.state, f"{reason}; confirming")
     else:
         set_state(unit, SearchState.COMPLETED, reason)
@@ -266,8 +258,7 @@ def _add_baseline(unit: UnitOfWork, space: Space, label: str, candidate: Candida
     place = None
     if params is not None:
         place = trials.next_optuna_number(unit.session, unit.search.id)
-    enter_trial(
-        unit,
+    unit.add_trial(
         space,
         TrialKind.BASELINE,
         candidate,

@@ -207,8 +207,8 @@ def _spread(session: Session, like: Sequence[Search], metric: str) -> tuple[floa
     """
     groups = []
     for search in (one for one in like if metric_in(one.document) == metric):
-        tested = confirmation.samples(session, search).get(confirmation.ORIGINAL)
-        values = trials.values_of(trials.originals(session, search.id)).values
+        tested = confirmation.load(session, search).samples.get(confirmation.ORIGINAL)
+        values = trials.values_of(trials.originals(session, search.id))
         group = tested.values if tested is not None else values
         if len(group) > 1:
             groups.append(group)

@@ -19,7 +19,6 @@ from search_space.space.space import Space
 from service.errors import Fault, Invalid
 from service.results.constraints import unmeasured_limits, violations
 from service.results.objectives import means
-from service.runtime.entry import enter_trial
 from service.runtime.unit_of_work import UnitOfWork
 from service.schemas.states import TrialState, Wanted
 from service.store import trials
@@ -99,8 +98,7 @@ def take_over(unit: UnitOfWork, space: Space) -> None:
         if trial.failure is None and unmeasured_limits(search, trial):
             continue  # Nobody knows whether it is allowed here; it may be proposed.
         mean = means(results.get(trial.key or "", ()))
-        taken = enter_trial(
-            unit,
+        taken = unit.add_trial(
             space,
             TrialKind.EARLIER,
             candidate,

@@ -1,9 +1,10 @@
-"""What a search asks for, read once for as long as its text is the same.
+"""What a search asks for, read once for each search and kept.
 
-Every word of a worker needs the document or the space; to read them takes milliseconds.
+Every report of a worker needs the document or the space, and to read them takes milliseconds.
 """
 
 import json
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
@@ -15,9 +16,21 @@ from service.store.models import Search
 KEPT = 256
 """Searches at work at the same time are fewer."""
 
+COLD = "cold"
+"""Under it a fork has pinned why it begins without what its parent has found."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """What is read of a search. Its id stands for it: neither part changes once it is there."""
+
+    id: str
+    document: dict[str, Any] = field(compare=False)
+    plan: dict[str, Any] | None = field(compare=False, default=None)
+
 
 def document_of(search: Search) -> SearchSpec:
-    return _document(json.dumps(search.document))
+    return _document(_Source(search.id, search.document))
 
 
 def in_force(search: Search) -> dict[str, Any]:
@@ -38,18 +51,16 @@ def in_force(search: Search) -> dict[str, Any]:
 def space_of(search: Search) -> Space:
     """Return the space of a search that has been planned."""
     assert search.plan is not None
-    return _space(json.dumps(search.document), json.dumps(search.plan))
+    return _space(_Source(search.id, search.document, search.plan))
 
 
 @lru_cache(KEPT)
-def _document(text: str) -> SearchSpec:
-    return SearchSpec.model_validate_json(text)
+def _document(source: _Source) -> SearchSpec:
+    # By way of JSON: documents are strict, and a list is no tuple outside of it.
+    return SearchSpec.model_validate_json(json.dumps(source.document))
 
 
 @lru_cache(KEPT)
-def _space(document: str, plan: str) -> Space:
-    return make_space(_document(document), read_plan(json.loads(plan)))
-
-
-COLD = "cold"
-"""Under it a fork has pinned why it begins without what its parent has found."""
+def _space(source: _Source) -> Space:
+    document = _document(_Source(source.id, source.document))
+    return make_space(document, read_plan(source.plan))

@@ -116,19 +116,6 @@ def marked(session: Session) -> Sequence[str]:
     return session.scalars(select(Search.id).where(Search.wanted == Wanted.DELETE)).all()
 
 
-def counts(session: Session, search_ids: Sequence[str]) -> dict[str, dict[str, int]]:
-    """Return the number of trials by state for each search; inspections do not count."""
-    rows = session.execute(
-        select(Trial.search_id, Trial.state, func.count())
-        .where(Trial.search_id.in_(search_ids), Trial.number.is_not(None))
-        .group_by(Trial.search_id, Trial.state)
-    )
-    found: dict[str, dict[str, int]] = {search_id: {} for search_id in search_ids}
-    for search_id, state, count in rows:
-        found[search_id][state.value] = count
-    return found
-
-
 def submission(session: Session, key: str) -> Submission | None:
     return session.get(Submission, key)
 
@@ -159,6 +146,11 @@ def plan_of(search: Search) -> SitePlan | None:
 
 def benched(session: Session, search_id: str, boot_id: str) -> bool:
     return session.get(Bench, (search_id, boot_id)) is not None
+
+
+def benching(session: Session, boot_id: str) -> set[str]:
+    """Return the searches for which a worker is benched."""
+    return set(session.scalars(select(Bench.search_id).where(Bench.boot_id == boot_id)))
 
 
 def clock(session: Session) -> float:

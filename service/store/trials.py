@@ -1,7 +1,6 @@
 """Reads and writes of trials. Every function takes the session of an open transaction."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Literal
 
 from sqlalchemy import ColumnElement, and_, case, func, or_, select, tuple_, update
@@ -12,7 +11,7 @@ from service.errors import NotFound
 from service.schemas.states import UNFINISHED, TrialState
 from service.store.cursor import Cursor
 from service.store.database import now
-from service.store.models import Artifact, Attempt, Report, Search, Trial
+from service.store.models import Artifact, Attempt, Report, Trial
 
 ORIGINAL = "original"
 """The label of the trials that train the network as it came."""
@@ -23,17 +22,6 @@ _MOST_MEASUREMENTS = 20
 
 Results = Mapping[str, Sequence[tuple[float | None, Sequence[float] | None]]]
 """(value, values) of each completed training, by the key of its candidate."""
-
-
-@dataclass(frozen=True, slots=True)
-class Values:
-    """The values of a group of completed trials."""
-
-    values: tuple[float, ...]
-
-    @property
-    def mean(self) -> float | None:
-        return sum(self.values) / len(self.values) if self.values else None
 
 
 def get(session: Session, trial_id: str) -> Trial:
@@ -197,36 +185,35 @@ def told_with_key(session: Session, search_id: str, key: str) -> Sequence[Trial]
 
 def originals(session: Session, search_id: str) -> Sequence[Trial]:
     """Return the trials of the network as it came, one per seed."""
-    return session.scalars(
-        select(Trial)
-        .where(Trial.search_id == search_id, Trial.label == ORIGINAL)
-        .order_by(Trial.number)
-    ).all()
+    return originals_each(session, [search_id]).get(search_id, [])
 
 
-def confirmations(session: Session, search: Search, *, since: int | None = None) -> Sequence[Trial]:
-    """Return the trials that confirm a search's winner, in the order of their numbers.
-
-    Args:
-        since: The first number; None: those from before the search was extended, which confirmed
-            another winner, are not among them.
-    """
-    return session.scalars(
-        select(Trial)
-        .where(
-            Trial.search_id == search.id,
-            Trial.kind == TrialKind.CONFIRMATION,
-            Trial.number >= (search.confirm_from if since is None else since),
-        )
-        .order_by(Trial.number)
-    ).all()
+def originals_each(session: Session, search_ids: Collection[str]) -> dict[str, list[Trial]]:
+    """Return the trials of the original of each search, by the search's id."""
+    return _by_search(session, search_ids, Trial.label == ORIGINAL)
 
 
-def values_of(trials: Sequence[Trial]) -> Values:
-    """Return the values of those among `trials` that completed."""
-    return Values(
-        tuple(t.value for t in trials if t.state == TrialState.COMPLETED and t.value is not None)
+def confirmations_each(session: Session, search_ids: Collection[str]) -> dict[str, list[Trial]]:
+    """Return the trials that confirm the winner of each search, by the search's id."""
+    return _by_search(session, search_ids, Trial.kind == TrialKind.CONFIRMATION)
+
+
+def _by_search(
+    session: Session, search_ids: Collection[str], *where: ColumnElement[bool]
+) -> dict[str, list[Trial]]:
+    """Return trials of searches in the order of their numbers."""
+    rows = session.scalars(
+        select(Trial).where(Trial.search_id.in_(search_ids), *where).order_by(Trial.number)
     )
+    found: dict[str, list[Trial]] = {}
+    for trial in rows:
+        found.setdefault(trial.search_id, []).append(trial)
+    return found
+
+
+def values_of(trials: Sequence[Trial]) -> tuple[float, ...]:
+    """Return the values of those among `trials` that completed."""
+    return tuple(t.value for t in trials if t.state == TrialState.COMPLETED and t.value is not None)
 
 
 def results_by_key(session: Session, search_id: str, key: str | None = None) -> Results:

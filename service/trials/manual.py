@@ -14,12 +14,10 @@ from search_space.errors import SearchSpaceError
 from search_space.space.space import Space
 from search_space.spec import ActivationSpec, Candidate, Site, Training
 from service.errors import Fault, Invalid, NotReady, WrongState
-from service.runtime.entry import enter_trial, summary
 from service.runtime.unit_of_work import UnitOfWork
 from service.schemas.requests import CandidateByHand
 from service.schemas.states import ENDING, LIVE_STATES, SearchState
 from service.searches.lifecycle import described
-from service.store import events
 from service.store.documents import space_of
 from service.store.models import Trial
 from service.trials.study_sync import study_of
@@ -47,10 +45,8 @@ def add_by_hand(unit: UnitOfWork, wanted: CandidateByHand) -> Trial:
         live = study_of(unit.context, unit.locked_study, search)
         place = len(live)
         live.add(params)
-    trial = enter_trial(
-        unit, space, TrialKind.MANUAL, candidate, params=params, optuna_number=place
-    )
-    events.add(unit.session, search, "trial", summary(trial))
+    trial = unit.add_trial(space, TrialKind.MANUAL, candidate, params=params, optuna_number=place)
+    unit.publish_trial(trial)
     return trial
 
 

@@ -14,11 +14,10 @@ from search_space.search import metric_in
 from service.errors import Fault, Invalid, LeaseLost
 from service.results.objectives import unmeasured, values
 from service.runtime.context import Context
-from service.runtime.entry import summary
 from service.runtime.unit_of_work import UnitOfWork, unit_of_work
 from service.schemas.states import ENDING, TrialState, Wanted
 from service.searches.lifecycle import SEARCH_CANCELLED, fail, finish_if_done, pause_because, plan
-from service.store import attempts, events, searches, trials, workers
+from service.store import attempts, searches, trials, workers
 from service.store.database import now
 from service.store.models import Attempt, Bench, Search, Trial
 from service.trials.study_sync import tell
@@ -187,7 +186,7 @@ def _wait_again(unit: UnitOfWork, trial: Trial) -> None:
         _finish(unit, trial, TrialState.CANCELLED)
     else:
         trial.state = TrialState.WAITING
-        _announce(unit, trial)
+        unit.publish_trial(trial)
 
 
 def _fail_trial(unit: UnitOfWork, trial: Trial, failure: FailureClass, reason: str) -> None:
@@ -219,13 +218,7 @@ def _finish(unit: UnitOfWork, trial: Trial, state: TrialState) -> None:
     unit.session.flush()
     if trial.kind != TrialKind.INSPECTION:
         tell(unit, trial)
-    _announce(unit, trial)
-
-
-def _announce(unit: UnitOfWork, trial: Trial) -> None:
-    unit.session.flush()
-    if trial.kind != TrialKind.INSPECTION:
-        events.add(unit.session, unit.search, "trial", summary(trial))
+    unit.publish_trial(trial)
 
 
 def first_line(message: str) -> str:

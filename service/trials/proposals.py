@@ -13,9 +13,8 @@ from sqlalchemy.orm import Session
 from search_space.contract import TrialKind
 from search_space.search import Range
 from search_space.space.space import Space
-from service.results import budget
+from service.results import budget, confirmation
 from service.runtime.context import Context
-from service.runtime.entry import enter_trial
 from service.runtime.unit_of_work import UnitOfWork, unit_of_work
 from service.schemas.states import Wanted
 from service.searches.lifecycle import is_exhausted
@@ -50,7 +49,7 @@ def may_propose(session: Session, search: Search) -> bool:
         and trials.proposed(session, search.id) < search.budget
         and trials.running(session, search.id) < search.parallel
         and not is_exhausted(session, search)
-        and budget.overrun(session, search, confirming=False) is None
+        and budget.overrun(session, search, reserve=confirmation.reserve(search)) is None
     )
 
 
@@ -141,8 +140,7 @@ def _insert(unit: UnitOfWork, space: Space, live: LiveStudy, proposal: Proposal)
     key = space.key(candidate)
     unit.search.study_attributes = live.attributes
     earlier = trials.first_with_key(unit.session, unit.search.id, key)
-    return enter_trial(
-        unit,
+    return unit.add_trial(
         space,
         TrialKind.PROPOSED,
         candidate,

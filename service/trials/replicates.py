@@ -10,7 +10,6 @@ from search_space.contract import TrialKind, read_candidate
 from search_space.search import Replicates
 from search_space.space.space import Space
 from service.results import ranking
-from service.runtime.entry import enter_trial
 from service.runtime.unit_of_work import UnitOfWork
 from service.store import trials
 from service.store.models import Search, Trial
@@ -39,4 +38,4 @@ def due(session: Session, search: Search) -> Trial | None:
 def enter_replicate(unit: UnitOfWork, space: Space, leader: Trial) -> Trial:
     """Enter a training of a leader's candidate on the next seed."""
     candidate = read_candidate(leader.candidate)
-    return enter_trial(unit, space, TrialKind.PROPOSED, candidate, replicate_of=leader.id)
+    return unit.add_trial(space, TrialKind.PROPOSED, candidate, replicate_of=leader.id)

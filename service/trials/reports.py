@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from search_space.contract import Report, TrialKind, Verdict
 from service.errors import Fault, Invalid, LeaseLost, NotFound, ServiceError
-from service.results import budget
+from service.results import budget, confirmation
 from service.results.early_stopping import runs_on
 from service.runtime.context import Context
 from service.runtime.report_batches import PendingReport
@@ -191,8 +191,9 @@ class _Intake:
 
     def _stop_when_hours_are_spent(self, trial: Trial, row: ReportRow) -> None:
         """Stop what runs at its next report, so that no slot overruns the hours by more."""
-        confirming = trial.kind == TrialKind.CONFIRMATION
-        over = budget.overrun(self._unit.session, self._unit.search, confirming=confirming)
+        is_confirmation = trial.kind == TrialKind.CONFIRMATION
+        kept = 0.0 if is_confirmation else confirmation.reserve(self._unit.search)
+        over = budget.overrun(self._unit.session, self._unit.search, reserve=kept)
         if over is not None:
             row.verdict = Verdict.STOP
             trial.reason = over

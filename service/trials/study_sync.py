@@ -7,10 +7,9 @@ from search_space.contract import TrialKind
 from service.results.constraints import INFEASIBLE, violations
 from service.results.objectives import means
 from service.runtime.context import Context
-from service.runtime.entry import summary
 from service.runtime.unit_of_work import UnitOfWork
 from service.schemas.states import TrialState
-from service.store import events, trials
+from service.store import trials
 from service.store.database import now
 from service.store.documents import document_of, space_of
 from service.store.models import Search, Trial
@@ -113,7 +112,7 @@ def tell_repeat(unit: UnitOfWork, live: LiveStudy, repeat: Trial, earlier: Trial
     repeat.ended_at = now()
     live.tell(repeat.optuna_number, told)
     _note_told(unit, live, repeat)
-    events.add(unit.session, unit.search, "trial", summary(repeat))
+    unit.publish_trial(repeat)
 
 
 def _enter(unit: UnitOfWork, live: LiveStudy, original: Trial) -> bool:
