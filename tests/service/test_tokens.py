@@ -1,6 +1,9 @@
 """Tokens: what each scope may do, until when, and the cookie of a page that signed in."""
 
+import hashlib
+import hmac
 import json
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,7 +15,7 @@ from sqlalchemy import select, text
 
 from search_space.contract import PROTOCOL
 from service.cli import main
-from service.store.models import Token
+from service.store.models import Secret, Token
 from tests.support.player import SEARCH, Player
 from tests.support.serving import Served
 
@@ -179,6 +182,19 @@ def test_an_attempts_token_speaks_for_its_attempt_and_nothing_else(guarded: Serv
     assert (own.status_code, others.status_code) == (404, 401)
 
 
+def test_an_attempts_token_outlives_an_upgrade(guarded: Served) -> None:
+    """Workers keep the token of a running attempt, and mask this form of it in its output."""
+    player = Player(guarded)
+    player.submit()
+    assignment = player.work()
+    with guarded.context.database.read() as session:
+        key = session.scalars(select(Secret.value).where(Secret.name == "attempts")).one()
+    lease = assignment["lease"]
+    signature = hmac.new(bytes.fromhex(key), lease.encode(), hashlib.sha256).hexdigest()
+    assert assignment["token"] == f"attempt-{lease}-{signature}"
+    assert re.fullmatch(r"attempt-[0-9A-Za-z]+-[0-9a-f]{64}", assignment["token"])
+
+
 def test_tokens_are_listed_in_pages_and_stored_only_as_hashes(
     guarded: Served, make: Callable[..., dict[str, Any]]
 ) -> None:
@@ -257,10 +273,25 @@ def test_a_cookie_cannot_be_changed_or_outlive_its_time(stranger: httpx2.Client)
         f"{who}.{int(expires) + 1}.{signature}",
         f"worker.{expires}.{signature}",
         f"{who}.{expires}.{signature[:-1]}",
+        f"{who}.{expires}.{signature[1:]}",
+        f"{who}.{expires}",
+        f"{who}..{signature}",
         f"{who}.é.{signature}",
     ):
         headers = {"cookie": f"actsearch_session={forged}".encode()}
         assert stranger.get("/v1/searches", headers=headers).status_code == 401
+
+
+def test_a_cookie_ends_when_the_admin_token_is_replaced(
+    guarded: Served, stranger: httpx2.Client, tmp_path: Path
+) -> None:
+    stranger.post("/v1/session", json={"token": ADMIN}).raise_for_status()
+    assert stranger.get("/v1/searches").status_code == 200
+    guarded.restart()
+    assert stranger.get("/v1/searches").status_code == 200
+    (tmp_path / "token").write_text("open-barley\n")
+    guarded.restart()
+    assert stranger.get("/v1/searches").status_code == 401
 
 
 def test_a_service_on_loopback_without_tokens_says_that_it_is_open(served: Served) -> None:
