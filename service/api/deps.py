@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 
 from service.errors import Forbidden, Starting, Unauthorized
 from service.http.auth import SESSION_COOKIE, Authenticator, Principal, equal_secrets
+from service.http.rate_limit import identify_client
 from service.rendering.cache import RenderCache
 from service.runtime.context import Context
 from service.runtime.leader import Leader
@@ -79,6 +80,7 @@ async def authenticate(
     principal = await asyncio.to_thread(_principal, context, authenticator, _token(bearer), cookie)
     if principal is None:
         raise Unauthorized
+    identify_client(request, f"token {principal.id}")
     return principal
 
 
@@ -111,7 +113,9 @@ async def attempt(
 ) -> str:
     """Accept the attempt's own token, or an admin; return the lease."""
     # The attempt's token follows from the lease: computing it costs no database query.
-    if not equal_secrets(_token(bearer), context.attempt_token(lease)):
+    if equal_secrets(_token(bearer), context.attempt_token(lease)):
+        identify_client(request, f"attempt {lease}")
+    else:
         await RequiresScope(Scope.ADMIN)(await authenticate(request, context, bearer, cookie))
     return lease
 
@@ -124,7 +128,9 @@ async def reader_of_trial(
     token = _token(bearer)
     lease = token.split("-")[1] if token.startswith("attempt-") else ""
     is_attempt = bool(lease) and equal_secrets(token, context.attempt_token(lease))
-    if not is_attempt or await asyncio.to_thread(_trial_of, context, lease) != id:
+    if is_attempt and await asyncio.to_thread(_trial_of, context, lease) == id:
+        identify_client(request, f"attempt {lease}")
+    else:
         await RequiresScope(Scope.READ)(await authenticate(request, context, bearer, cookie))
     return id
 
