@@ -54,7 +54,7 @@ _CONTEXT = {"allow_extra_args": True, "ignore_unknown_options": True}
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command and exit: 0 done, 1 failed, 2 wrong or refused."""
     try:
-        _make_app()(args=None if arguments is None else list(arguments), prog_name="actsearch")
+        make_app()(args=None if arguments is None else list(arguments), prog_name="actsearch")
     except ClientError as error:
         for line in _explained(error):
             complain(line)
@@ -69,7 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit(FAILED)
 
 
-def _make_app() -> typer.Typer:
+def make_app() -> typer.Typer:
     app = typer.Typer(
         name="actsearch",
         help="Find the best activation function for every layer of a network.",

@@ -5,13 +5,15 @@ import sys
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 from pydantic import ValidationError
 
 from service.cli.common import REFUSED, CommandError, Json
-from service.settings import Settings
+
+if TYPE_CHECKING:
+    from service.settings import Settings
 
 Host = Annotated[str | None, typer.Option(help="Address to listen on (127.0.0.1).")]
 Port = Annotated[int | None, typer.Option(help="Port to listen on (8000); 0: a free one.")]
@@ -95,8 +97,11 @@ def curve(context: typer.Context) -> None:
     _become("search_space", ["curve", *context.args])
 
 
-def read_settings(**given: Any) -> Settings:
+def read_settings(**given: Any) -> "Settings":
     """Return the settings of options and environment, or refuse what is wrong in them."""
+    # pydantic-settings takes long to load, and most commands need no settings.
+    from service.settings import Settings
+
     try:
         return Settings(**{name: value for name, value in given.items() if value is not None})
     except ValidationError as error:
@@ -109,7 +114,7 @@ def read_settings(**given: Any) -> Settings:
 
 
 def _run(
-    settings: Settings, *, worker: Sequence[str] | None, as_json: bool, exit_with_stdin: bool
+    settings: "Settings", *, worker: Sequence[str] | None, as_json: bool, exit_with_stdin: bool
 ) -> None:
     # Everything of the service is loaded here and for no other command.
     from service.cli.running import run
