@@ -134,7 +134,7 @@ def _search(client: Client, document: dict[str, Any], output: Path) -> int:
     say(f"Searching the activations of {task['network']} on {size} {task['dataset']} ...")
     search = client.submit(document)
     say(f"Watch it in a browser too: {page_of(client, search.id)}\n")
-    search = watch(client, search.id, console())
+    search = watch(client.updates(search.id), console())
     if search.state != SearchState.COMPLETED:
         raise _DemoFailed(
             f"the search is {search.state.value}: {search.reason}\n{_tail(output / _LOG)}"

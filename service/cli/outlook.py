@@ -14,7 +14,7 @@ from search_space.search import metric_in
 from service.cli.common import Json, Token, Url, console, print_json, say
 from service.cli.tables import activations_text
 from service.client.client import Client
-from service.client.progress import difference_text, duration_text
+from service.schemas.labels import difference_text, duration_text
 from service.schemas.searches import PreviewAnswer, QueuedAnswer
 
 

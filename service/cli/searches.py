@@ -68,7 +68,7 @@ def watch(id: Id, url: Url = None, token: Token = None, as_json: Json = False) -
             for search in client.updates(id):
                 print_json(search.model_dump(mode="json", include=_SHORT))
         else:
-            search = watch_search(client, id, console())
+            search = watch_search(client.updates(id), console())
             say(f"{search.state.value}: {search.reason}" if search.reason else search.state.value)
     if search.state != SearchState.COMPLETED:
         raise typer.Exit(FAILED)

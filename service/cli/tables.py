@@ -13,7 +13,7 @@ from rich.text import Text
 from search_space.catalog.lookup import CATALOG
 from search_space.contract import is_fraction
 from search_space.search import metric_in
-from service.client.progress import difference_text, value_text
+from service.schemas.labels import difference_text, value_text
 from service.schemas.offers import ActivationAnswer, ParameterAnswer
 from service.schemas.results import BestAnswer
 from service.schemas.searches import SearchAnswer

@@ -171,7 +171,7 @@ def test_wrong_use_exits_with_2(run: Run, arguments: list[str]) -> None:
 def test_a_missing_file_is_named(run: Run) -> None:
     code, _, err = run("submit", "nowhere.yaml")
     assert code == 1
-    assert "cannot read the search nowhere.yaml" in err
+    assert "the search nowhere.yaml cannot be read" in err
 
 
 @pytest.mark.parametrize(

@@ -74,8 +74,8 @@ def test_a_refusal_names_every_field_at_fault(client: Client) -> None:
     [
         ("task: [", "neither YAML nor JSON"),
         ("- 1", "an object with the key 'task', got \\[1\\]"),
-        ("nowhere.yaml", "cannot read the search nowhere.yaml"),
-        ({"task": {"name": object()}}, "what JSON cannot carry"),
+        ("nowhere.yaml", "the search nowhere.yaml cannot be read: No such file"),
+        ({"task": {"name": object()}}, "cannot be written as JSON"),
     ],
 )
 def test_what_is_no_search_is_refused_before_it_is_sent(document: str, said: str) -> None:
@@ -320,5 +320,5 @@ def test_a_file_is_sent_in_pieces_and_what_arrives_is_compared(
         return await receive(fewer(), **limits)
 
     monkeypatch.setattr(served.context.artifacts, "receive", cut)
-    with pytest.raises(ClientError, match="did not arrive as it is"):
+    with pytest.raises(ClientError, match="was changed in transit"):
         client.upload(file)
