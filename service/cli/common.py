@@ -33,7 +33,7 @@ SearchFile = Annotated[
 DataRoot = Annotated[Path | None, typer.Option(help="Folder of the data sets. Default: data.")]
 TaskList = Annotated[
     Path | None,
-    typer.Option("--tasks", help="File that names your own tasks. Default: tasks.toml."),
+    typer.Option("--tasks", help="tasks.toml, the file that names your own tasks."),
 ]
 Load = Annotated[
     list[Path] | None,
