@@ -279,6 +279,44 @@ def moody() -> Iterator[tuple[str, list[int], list[str]]]:
     thread.join()
 
 
+@pytest.fixture
+def answering() -> Iterator[Callable[[bytes], str]]:
+    """Start other programs, which answer every request with the same bytes."""
+    servers: list[ThreadingHTTPServer] = []
+
+    def start(body: bytes) -> str:
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                self.send_response(200)
+                self.send_header("content-length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        servers.append(server)
+        threading.Thread(target=server.serve_forever).start()
+        return f"http://127.0.0.1:{server.server_port}"
+
+    yield start
+    for server in servers:
+        server.shutdown()
+        server.server_close()
+
+
+@pytest.mark.parametrize("body", [b"<html>", b"[]", b"{}", b"7"])
+def test_another_program_at_the_url_is_refused(
+    answering: Callable[[bytes], str], body: bytes
+) -> None:
+    url = answering(body)
+    with Client(url) as client:
+        for call in (client.session, lambda: list(client.trials("s1"))):
+            with pytest.raises(ClientError, match=f"^{url}/v1/.* is not answered by an activation"):
+                call()
+
+
 @pytest.mark.parametrize(
     ("statuses", "calls"), [([429, 503], 3), ([502], 1), ([500], 1), ([404], 1)]
 )
