@@ -28,10 +28,8 @@ _UNAUTHORIZED = 401
 
 def check_home(home: Path) -> Iterator[Finding]:
     """Check that the home folder can be written, and how much space is left."""
-    folder = _existing(home.resolve())
-    there = str(home.resolve()) + (
-        "" if folder == home.resolve() else ", which is created at start"
-    )
+    home = home.resolve()
+    folder = _existing(home)
     try:
         with tempfile.TemporaryFile(dir=folder) as file:
             file.write(b"here")
@@ -39,16 +37,9 @@ def check_home(home: Path) -> Iterator[Finding]:
         fix = f"let this user ({os.geteuid()}) write there, or name another folder by --home"
         yield Finding("home", Health.FAIL, f"cannot write to {folder}: {error.strerror}", fix)
     else:
-        yield Finding("home", Health.OK, there)
-    free = shutil.disk_usage(folder).free
-    text = f"{free / _GIB:.1f} GiB free on the disk of {folder}"
-    fix = "delete searches, or move the home folder to a larger disk (--home)"
-    if free < _LEAST_BYTES:
-        yield Finding("disk", Health.FAIL, f"{text}; workers start no trial", fix)
-    elif free < _FEW_BYTES:
-        yield Finding("disk", Health.WARN, text, fix)
-    else:
-        yield Finding("disk", Health.OK, text)
+        later = "" if folder == home else ", which is created at start"
+        yield Finding("home", Health.OK, f"{home}{later}")
+    yield _disk(folder)
 
 
 def check_database(given: str | None, home: Path) -> Finding:
@@ -77,6 +68,17 @@ def check_service(url: str | None, token: str | None) -> Iterator[Finding]:
         return
     yield _version(where, session)
     yield _scopes(session)
+
+
+def _disk(folder: Path) -> Finding:
+    free = shutil.disk_usage(folder).free
+    text = f"{free / _GIB:.1f} GiB free on the disk of {folder}"
+    fix = "delete searches, or move the home folder to a larger disk (--home)"
+    if free < _LEAST_BYTES:
+        return Finding("disk", Health.FAIL, f"{text}; workers start no trial", fix)
+    if free < _FEW_BYTES:
+        return Finding("disk", Health.WARN, text, fix)
+    return Finding("disk", Health.OK, text)
 
 
 def _tables(url: URL, where: str) -> Finding:
