@@ -1,5 +1,6 @@
 """Reports and checkpoints on their way to a service that may be away."""
 
+import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -97,6 +98,13 @@ def test_what_is_not_due_is_kept_until_it_is_handed_in(
     outbox.flush()
     assert stub.artifacts[CHECKPOINT] == b"second"
     assert not checkpoint_file_of(lease_file).exists()
+
+
+def test_the_marker_has_the_time_of_the_first_checkpoint(outbox: Outbox, lease_file: Path) -> None:
+    outbox.save_checkpoint(b"first")
+    os.utime(checkpoint_marker_of(lease_file), (1000, 1000))
+    outbox.save_checkpoint(b"second")
+    assert checkpoint_marker_of(lease_file).stat().st_mtime == 1000
 
 
 def test_a_dead_process_s_checkpoint_is_handed_in_for_it(stub: Stub, lease_file: Path) -> None:
