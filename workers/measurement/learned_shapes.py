@@ -8,14 +8,17 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_map_only
 
 from search_space.activations.acon import MetaAcon
 from search_space.activations.learned import LearnedActivation
 from search_space.activations.pwlu import PWLU
 from search_space.build import build
 from search_space.catalog.lookup import lookup
+from search_space.sites import arguments
 from search_space.spec import ActivationSpec, Candidate, Site, SitePlan
 from search_space.surgery.substitution import CONTAINER, PerCall, key_of
+from workers.measurement.form import device_of
 from workers.measurement.nearest import likeness
 
 _VERSION = 1
@@ -260,25 +263,10 @@ def _of_call(site: str, calls: list[Tensor]) -> Tensor:
 
 
 def _call(model: nn.Module, example_batch: Any) -> None:
-    device = next((p.device for p in model.parameters()), torch.device("cpu"))
-    match _moved(example_batch, device):
-        case Mapping() as keywords:
-            model(**keywords)
-        case tuple() | list() as arguments:
-            model(*arguments)
-        case single:
-            model(single)
-
-
-def _moved(batch: Any, device: torch.device) -> Any:
-    match batch:
-        case Tensor():
-            return batch.to(device)
-        case Mapping():
-            return {key: _moved(value, device) for key, value in batch.items()}
-        case tuple() | list():
-            return [_moved(item, device) for item in batch]
-    return batch
+    # A script may move the network to a GPU after `apply`, and leave the example batch behind.
+    device = device_of(model)
+    args, kwargs = tree_map_only(Tensor, lambda x: x.to(device), arguments(example_batch))
+    model(*args, **kwargs)
 
 
 @contextmanager

@@ -4,7 +4,7 @@ Within an epoch all numbers stay on the device, so that the host does not wait f
 """
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -72,7 +72,7 @@ class ActivationDiagnostics:
     def epoch(self) -> Iterator[None]:
         """Within, `after_step` records at which step each activation first was not finite."""
         self._step, self._broken_at = 0, None
-        with _hooked(self._activations if self._live else (), self._add_sum):
+        with forward_hooks(self._activations if self._live else (), self._add_sum):
             yield
 
     def after_step(self) -> None:
@@ -115,7 +115,7 @@ class ActivationDiagnostics:
 
         training = self._model.training
         self._model.eval()
-        with _hooked(self._activations, note), precision.autocast():
+        with forward_hooks(self._activations, note), precision.autocast():
             self._model(x)
         self._model.train(training)
         names = [self._activations[module] for module in stats]
@@ -217,9 +217,8 @@ def _fields(stats: _ActivationStats) -> tuple[Tensor, ...]:
 
 
 @contextmanager
-def _hooked(
-    modules: Mapping[nn.Module, str] | tuple[()], hook: Callable[..., None]
-) -> Iterator[None]:
+def forward_hooks(modules: Iterable[nn.Module], hook: Callable[..., None]) -> Iterator[None]:
+    """Call `hook` after each forward pass of the modules, within the context."""
     handles = [module.register_forward_hook(hook) for module in modules]
     try:
         yield

@@ -6,7 +6,7 @@ from contextlib import AbstractContextManager, nullcontext
 import torch
 from torch import Tensor, nn
 
-from workers.training.diagnostics import activations
+from workers.training.diagnostics import activations, forward_hooks
 
 LARGEST_ERROR = 0.1
 """Relative error of an output in half precision. Rounding alone gives about 0.01 after some dozens
@@ -27,13 +27,13 @@ def rounding_remark(
     full, full_output = _outputs(model, x, nullcontext())
     half, half_output = _outputs(model, x, reduced)
     model.train(training)
-    *layers, answer = _errors([*full.values(), full_output], [*half.values(), half_output])
-    if answer <= LARGEST_ERROR:
+    *layers, final = _errors([*full.values(), full_output], [*half.values(), half_output])
+    if final <= LARGEST_ERROR:
         return None
     # The first layer with such an error: in the layers after it, the error is a consequence.
     wrong = [name for name, error in zip(full, layers, strict=True) if not error <= LARGEST_ERROR]
     where = f"first at {wrong[0]}" if wrong else "after the last activation"
-    return f"half precision changes the network's outputs by {answer:.0%}, {where}"
+    return f"half precision changes the network's outputs by {final:.0%}, {where}"
 
 
 def _outputs(
@@ -46,12 +46,9 @@ def _outputs(
     def record(module: nn.Module, _: tuple[Tensor, ...], output: Tensor) -> None:
         seen[names[module]] = output.float()
 
-    handles = [module.register_forward_hook(record) for module in names]
-    with precision:
-        answer = model(x).float()
-    for handle in handles:
-        handle.remove()
-    return seen, answer
+    with forward_hooks(names, record), precision:
+        output = model(x).float()
+    return seen, output
 
 
 def _errors(full: list[Tensor], half: list[Tensor]) -> Iterator[float]:
