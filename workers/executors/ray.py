@@ -110,7 +110,7 @@ class RayProcess:
 
     def __init__(self, messages: Any, spec: ProcessSpec, relay: Any, key: str) -> None:
         self._messages = messages
-        self._order = spec
+        self._spec = spec
         self._relay = relay
         self._key = key
         self._node: str | None = None
@@ -171,17 +171,17 @@ class RayProcess:
     def _handle(self, message: NodeMessage) -> None:
         match message:
             case TrialPlaced(node):
-                logger.info("%s runs on node %s", self._order.lease_file.stem[:8], node)
+                logger.info("%s runs on node %s", self._spec.lease_file.stem[:8], node)
                 self._node = node
             case TrialOutput(output):
-                with self._order.log.open("ab") as log:
+                with self._spec.log.open("ab") as log:
                     log.write(output)
             case TrialExited():
                 self._code, self._cause = message.code, message.cause
                 if message.sent is not None:
-                    outcome_file_of(self._order.lease_file).write_bytes(message.sent)
+                    outcome_file_of(self._spec.lease_file).write_bytes(message.sent)
                 if not message.is_unsent:
-                    self._order.lease_file.unlink(missing_ok=True)
+                    self._spec.lease_file.unlink(missing_ok=True)
 
 
 class SignalRelay:

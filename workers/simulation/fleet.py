@@ -75,7 +75,7 @@ class Fleet:
         return Tally(
             trainings=sum(tally.trainings for tally in tallies),
             reports=sum(tally.reports for tally in tallies),
-            deaths=sum(tally.deaths for tally in tallies),
+            crashes=sum(tally.crashes for tally in tallies),
             lost=sum(tally.lost for tally in tallies),
         )
 

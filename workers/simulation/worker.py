@@ -54,7 +54,7 @@ class Tally:
 
     trainings: int = 0
     reports: int = 0
-    deaths: int = 0
+    crashes: int = 0
     lost: int = 0
 
 
@@ -106,7 +106,7 @@ class SimulatedWorker:
                 self._serve()
             except _Crashed:
                 self._registration, self._lease = None, None
-                self.tally.deaths += 1
+                self.tally.crashes += 1
 
     def send_heartbeat(self) -> None:
         """Renew the lease; called from a thread of the fleet."""
