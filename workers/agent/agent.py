@@ -249,12 +249,12 @@ class Agent:
         return Assignment.model_validate_json(answer.content) if answer.content else None
 
     def _run(self, client: HttpClient, assignment: Assignment, slot: int) -> None:
-        outcome, seconds, attempt = self._runner.run(assignment, slot)
-        self._deadline.record(seconds)
+        result = self._runner.run(assignment, slot)
+        self._deadline.record(result.checkpoint_seconds)
         # A lost machine says nothing about the worker, which may place trials on other ones.
-        if attempt.is_place_gone:
+        if result.is_place_gone:
             return
-        reason = self._circuit_breaker.record(assignment.trial, outcome)
+        reason = self._circuit_breaker.record(assignment.trial, result.outcome)
         if reason is not None:
             self._stop_leasing(client, reason)
 

@@ -4,6 +4,7 @@ import logging
 import time
 import uuid
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from search_space.contract import Assignment, FailureClass, LeaseFile, Outcome
@@ -21,6 +22,20 @@ from workers.tasks.base import Task
 logger = logging.getLogger(__name__)
 
 _PATIENCE_IN_LEASES = 10
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptResult:
+    """How an attempt ended.
+
+    Attributes:
+        checkpoint_seconds: Until its first checkpoint was saved; without one, until its end.
+        is_place_gone: Whether the machine that it ran on was lost.
+    """
+
+    outcome: Outcome
+    checkpoint_seconds: float
+    is_place_gone: bool
 
 
 class AttemptRunner:
@@ -57,12 +72,8 @@ class AttemptRunner:
         self._outcome_seconds = outcome_seconds
         self._is_stopping = is_stopping
 
-    def run(self, assignment: Assignment, slot: int) -> tuple[Outcome, float, SlotAttempt]:
-        """Run one attempt to its end, with its lease renewed until its outcome is sent.
-
-        Returns:
-            Its outcome, the seconds until its first checkpoint (or its end), and the attempt.
-        """
+    def run(self, assignment: Assignment, slot: int) -> AttemptResult:
+        """Run one attempt to its end; its lease is renewed until its outcome is sent."""
         # A name of our own: an id from the service is no safe file name.
         name = uuid.uuid4().hex
         files = AttemptFiles(self._home / "leases" / f"{name}.json", self._home / "logs" / name)
@@ -72,7 +83,8 @@ class AttemptRunner:
             try:
                 self._attempts.end_earlier_attempts(assignment)
                 outcome = self._conclude(attempt, self._run_process(attempt, slot))
-                return outcome, files.first_checkpoint_at() - began, attempt
+                seconds = files.first_checkpoint_at() - began
+                return AttemptResult(outcome, seconds, attempt.is_place_gone)
             finally:
                 files.remove()
 
