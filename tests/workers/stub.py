@@ -1,4 +1,4 @@
-"""The far side of the wire: a service in a thread that hands out what a test queues."""
+"""The far side of the client: a service in a thread that hands out what a test queues."""
 
 import hashlib
 import json
