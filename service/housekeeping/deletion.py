@@ -32,7 +32,7 @@ def mark(context: Context, search_id: str) -> None:
     """
     with unit_of_work(context, search_id) as unit:
         deletion.mark(unit.session, unit.search)
-    context.studies.drop(search_id)
+    context.studies.discard(search_id)
     context.publish(makes_work=True)
     context.delete()
 
@@ -79,7 +79,7 @@ class Deleter:
         for search_id in marked:
             while not self._closed and delete_piece(context.database, context.artifacts, search_id):
                 self._news.wait(BREATH_SECONDS)
-            context.studies.forget(search_id)
+            context.studies.remove(search_id)
 
 
 def delete_piece(database: Database, artifacts: ArtifactStore, search_id: str) -> bool:

@@ -12,7 +12,7 @@ from search_space.search import objectives_in
 from service.insight.figure import Figure, figure, readable, sampled, scatter
 from service.schemas.states import TrialState
 from service.store.models import Search, Trial
-from service.study.pareto import ranks
+from service.study.pareto import pareto_ranks
 
 _FRONT, _OTHERS = 200, 800
 
@@ -36,7 +36,7 @@ def pareto(session: Session, search: Search) -> Figure:
     highest = [objective["direction"] == "maximize" for objective in objectives]
     across = readable(objectives[1]["metric"]) if len(objectives) > 1 else _TIME
     points = _points(session, search, several=len(objectives) > 1)
-    fronts = ranks(
+    fronts = pareto_ranks(
         [(point.y, point.x) for point in points],
         (highest[0], highest[1] if len(objectives) > 1 else False),
         best=None,

@@ -108,7 +108,7 @@ def test_a_rebuilt_study_proposes_as_its_unbroken_twin(
     def drop_often(served: Served, search_id: str) -> Callable[[int], None]:
         def disturb(turn: int) -> None:
             if turn % 3 == 0:
-                served.context.studies.drop(search_id)
+                served.context.studies.discard(search_id)
             if turn == 20:
                 served.restart()
 
