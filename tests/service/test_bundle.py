@@ -16,13 +16,12 @@ import yaml
 
 from search_space.contract import NO_ONNX, ONNX, RUN, SHAPES, WEIGHTS, read_config
 from search_space.search import SearchSpec
-from service.bundle.material import gather
-from service.bundle.numbers import gain, spread
+from service.bundle.data import collect
 from service.bundle.paper import methods
 from service.bundle.references import bibtex
 from service.bundle.write import write
 from service.client.client import Client
-from service.results.verdict import Sample
+from service.schemas.labels import difference_text, mean_text
 from service.store import searches
 from tests.service.test_confirmation import CONFIRM, noisy, silu_is_better
 from tests.support.player import Player, plan
@@ -297,7 +296,7 @@ def test_what_is_noise_is_said_to_be(player: Player, served: Served, tmp_path: P
 def told(served: Served, search: str) -> str:
     """Return the methods as a bundle written now has them."""
     with served.context.database.read() as session:
-        return methods(gather(session, searches.get(session, search), unconfirmed=False))
+        return methods(collect(session, searches.get(session, search), unconfirmed=False))
 
 
 def test_the_methods_count_what_was_trained_and_nothing_else(
@@ -414,7 +413,7 @@ def test_each_paper_is_cited_once_and_no_paper_not_at_all() -> None:
 
 
 def test_small_metrics_keep_their_digits() -> None:
-    assert gain(0.0031, "validation_mse") == "+0.0031"
-    assert spread(Sample("x", (0.001, 0.003)), "test_mse") == "0.002 ± 0.001414"
-    assert gain(0.0031, "validation_accuracy") == "+0.31 points"
-    assert spread(Sample("x", (0.5, 0.5)), "test_mean_iou") == "50.00 ± 0.00 %"
+    assert difference_text("validation_mse", 0.0031) == "+0.0031"
+    assert mean_text("test_mse", (0.001, 0.003)) == "0.002 ± 0.001414"
+    assert difference_text("validation_accuracy", 0.0031) == "+0.31 points"
+    assert mean_text("test_mean_iou", (0.5, 0.5)) == "50.00 ± 0.00 %"
