@@ -8,7 +8,7 @@ from sqlalchemy import ColumnElement, select
 from sqlalchemy.orm import Session, defer
 
 from search_space.search import objectives_in
-from service.insight.figure import sampled
+from service.insight.figure import downsample
 from service.schemas.states import TrialState
 from service.store import trials
 from service.store.documents import space_of
@@ -26,7 +26,7 @@ def completed(session: Session, search: Search) -> Sequence[Trial]:
         Trial.repeat_of.is_(None),
     )
     numbers = session.scalars(select(Trial.number).where(*where).order_by(Trial.number)).all()
-    return _rows(session, *where, Trial.number.in_(sampled(numbers)))
+    return _rows(session, *where, Trial.number.in_(downsample(numbers)))
 
 
 def count_completed(session: Session, search: Search) -> int:
