@@ -1,4 +1,4 @@
-// How the search went: values in order, curves, rungs, the ranking, and how far to trust them.
+// The overview of a search: history, curves, rungs, ranking, and how far to trust them.
 
 import { Figures } from "./figures.js";
 import { h } from "./dom.js";

@@ -1,4 +1,4 @@
-// Tabs that show one figure of the service.
+// Tabs with a single figure of the service.
 
 import { Figures } from "./figures.js";
 
@@ -27,7 +27,7 @@ class Single {
   }
 }
 
-// What good values cost.
+// The Pareto front: value against cost.
 export class Pareto extends Single {
   constructor(context) {
     super(context, "pareto", {
@@ -39,7 +39,7 @@ export class Pareto extends Single {
   }
 }
 
-// What every slot of every worker did, and when.
+// What each slot of each worker did, and when.
 export class Timeline extends Single {
   constructor(context) {
     super(context, "timeline", {
