@@ -9,14 +9,9 @@ from search_space.contract import TrialKind
 from search_space.search import weights_in
 from service.bundle.data import INFEASIBLE, REPLICATE, BundleData
 from service.bundle.references import citation_keys
+from service.bundle.rows import Row, gain_text, ranking_rows
 from service.results.confirmation import SHORTLIST, SPREAD
-from service.schemas.labels import (
-    difference_text,
-    interval_text,
-    mean_text,
-    short_trial_name,
-    value_text,
-)
+from service.schemas.labels import mean_text
 from service.schemas.states import UNFINISHED, TrialState
 from service.templating import environment
 
@@ -132,26 +127,18 @@ def _times(count: int) -> str:
     return "once" if count == 1 else f"{count} times"
 
 
-def _confirmation_rows(data: BundleData) -> Iterator[tuple[str, ...]]:
+def _confirmation_rows(data: BundleData) -> Iterator[Row]:
     metric = data.test_metric
     yield "network", metric, "seeds", "winner's gain"
-    gains = {
-        found.against: interval_text(metric, found.difference, found.low, found.high)
-        for found in data.best.comparisons
-    }
+    gains = {found.against: gain_text(data, found) for found in data.best.comparisons}
     for sample in data.samples.values():
         seeds = str(len(sample.values))
         yield sample.label, mean_text(metric, sample.values), seeds, gains.get(sample.label, "-")
 
 
-def _ranking_rows(data: BundleData) -> Iterator[tuple[str, ...]]:
-    metric, original = data.metric, data.best.original
-    yield "trial", metric, "seeds", "gain"
-    yield "original", value_text(metric, original.mean), str(len(original.values)), "-"
-    for row in data.best.ranking[:_RANKED]:
-        name = short_trial_name(row.number, row.label)
-        value, gain = value_text(metric, row.value), difference_text(metric, row.gain)
-        yield name, value, str(row.seeds), gain
+def _ranking_rows(data: BundleData) -> Iterator[Row]:
+    yield "trial", data.metric, "seeds", "gain"
+    yield from ranking_rows(data, _RANKED)
 
 
 def _with_arguments(pinned: Mapping[str, object]) -> str:

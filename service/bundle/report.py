@@ -1,7 +1,7 @@
 """The report: one HTML file that needs nothing else, not even a network connection."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,13 +10,8 @@ import yaml
 from search_space.spec import ActivationSpec
 from service.bundle.data import BundleData
 from service.bundle.figures import ReportFigure
-from service.schemas.labels import (
-    difference_text,
-    interval_text,
-    mean_text,
-    short_trial_name,
-    value_text,
-)
+from service.bundle.rows import Row, gain_text, ranking_rows
+from service.schemas.labels import mean_text, value_text
 from service.templating import html_environment
 
 if TYPE_CHECKING:
@@ -24,8 +19,6 @@ if TYPE_CHECKING:
 
 _TEMPLATES = Path(__file__).parent / "templates"
 _RANKED = 20
-
-Row = Sequence[str]
 
 
 def report(
@@ -51,7 +44,7 @@ def report(
             sites=_sites(data),
             test_results=_test_results(data),
             comparisons=_comparisons(data),
-            ranking=_ranking(data),
+            ranking=ranking_rows(data, _RANKED),
             counts=_counts(data),
             environment=None if run is None else _environment(run),
             versions=versions.items(),
@@ -82,29 +75,12 @@ def _comparisons(data: BundleData) -> list[Row]:
     return [
         (
             found.against,
-            interval_text(data.test_metric, found.difference, found.low, found.high),
+            gain_text(data, found),
             f"{found.p:.3g}",
             "yes" if found.holds else "no",
         )
         for found in data.best.comparisons
     ]
-
-
-def _ranking(data: BundleData) -> list[Row]:
-    metric, original = data.metric, data.best.original
-    rows: list[Row] = [
-        ("original", value_text(metric, original.mean), str(len(original.values)), "-")
-    ]
-    rows += [
-        (
-            short_trial_name(row.number, row.label),
-            value_text(metric, row.value),
-            str(row.seeds),
-            difference_text(metric, row.gain),
-        )
-        for row in data.best.ranking[:_RANKED]
-    ]
-    return rows
 
 
 def _counts(data: BundleData) -> list[Row]:

@@ -21,7 +21,6 @@ from service.bundle.paper import methods
 from service.bundle.references import bibtex
 from service.bundle.write import write
 from service.client.client import Client
-from service.schemas.labels import difference_text, mean_text
 from service.store import searches
 from tests.service.test_confirmation import CONFIRM, noisy, silu_is_better
 from tests.support.player import Player, plan
@@ -410,10 +409,3 @@ def test_papers_are_cited_with_authors_title_and_place(name: str, expected: tupl
 def test_each_paper_is_cited_once_and_no_paper_not_at_all() -> None:
     text = bibtex(["acon_c", "meta_acon", "identity", "pwlu"])
     assert re.findall(r"@misc\{(.*),", text) == ["actsearch:acon_c", "actsearch:pwlu"]
-
-
-def test_small_metrics_keep_their_digits() -> None:
-    assert difference_text("validation_mse", 0.0031) == "+0.0031"
-    assert mean_text("test_mse", (0.001, 0.003)) == "0.002 ± 0.001414"
-    assert difference_text("validation_accuracy", 0.0031) == "+0.31 points"
-    assert mean_text("test_mean_iou", (0.5, 0.5)) == "50.00 ± 0.00 %"
