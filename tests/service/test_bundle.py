@@ -1,4 +1,4 @@
-"""The bundle: every file it has, what is left out, and what it says of the search."""
+"""The bundle: its files, what is left out, and what it says of the search."""
 
 import hashlib
 import io
@@ -88,7 +88,7 @@ def run(
 def run_on(
     player: Player, search: str, *, test: Value = silu_is_better, onnx: str | None = None
 ) -> None:
-    """Train whatever there is until the search has ended."""
+    """Train every assignment until the search has ended."""
     while (found := player.search(search))["state"] != "completed":
         assignment = player.work()
         confirms = assignment["kind"] == "confirmation"
@@ -114,7 +114,7 @@ def unpacked(content: bytes) -> dict[str, bytes]:
 
 
 def written(served: Served, search: str, folder: Path, *, unconfirmed: bool) -> dict[str, bytes]:
-    """Return what the job in the background writes."""
+    """Return the files of the bundle that the background job writes."""
     path = folder / "bundle.zip"
     store = served.context.artifacts
     with served.context.database.read() as session:
@@ -194,7 +194,7 @@ def check_paper(
 
 
 def check_report(page: str, best: dict[str, Any]) -> None:
-    """Check that it says what may be claimed, needs nothing else, and escapes users' text."""
+    """Check that it states the claim, loads no other file, and escapes users' text."""
     assert best["claim"] in page
     assert "<h1>bundle &lt;b&gt;50 %&lt;/b&gt; &amp; more</h1>" in page
     assert "<b>" not in page
@@ -293,7 +293,7 @@ def test_what_is_noise_is_said_to_be(player: Player, served: Served, tmp_path: P
 
 
 def told(served: Served, search: str) -> str:
-    """Return the methods as a bundle written now has them."""
+    """Return the methods paragraph of a bundle written now."""
     with served.context.database.read() as session:
         return methods(collect(session, searches.get(session, search), unconfirmed=False))
 

@@ -32,7 +32,7 @@ def numbers(trials: list[FrozenTrial]) -> list[int]:
     return [one.number for one in trials]
 
 
-def test_the_best_and_the_most_recent_share_the_room() -> None:
+def test_the_best_and_the_most_recent_share_the_places() -> None:
     trials = [trial(number, value=float(-number)) for number in range(20)]
     assert numbers(visible_trials(trials, [UP], 6)) == [0, 1, 2, 17, 18, 19]
     assert numbers(visible_trials(trials, [DOWN], 6)) == [14, 15, 16, 17, 18, 19]
@@ -80,7 +80,7 @@ def came_to(value: float) -> TrialResult:
 
 
 def test_what_has_left_the_window_leaves_no_trace_in_the_sampler() -> None:
-    """The worst, and oldest, lack a parameter that all others have."""
+    """The oldest trials, which are the worst, lack a parameter that all others have."""
     past = [StoredTrial({"b0": "relu"}, {}, (), came_to(0.0))] * 40
     past += [
         StoredTrial(PWLU[n % 3], {}, (), came_to(1.0 + n % 7)) for n in range(MAX_VISIBLE - 50)

@@ -87,6 +87,26 @@ export class Figures {
   };
 }
 
+// A tab of figures; a class that extends it gives `view`.
+export class FigureTab {
+  constructor(context, names) {
+    this.figures = new Figures(context, names);
+    this.act = this.figures.act;
+  }
+
+  heard(event) {
+    this.figures.heard(event);
+  }
+
+  look() {
+    return this.figures.look();
+  }
+
+  paint({ best }) {
+    return this.figures.paint(best);
+  }
+}
+
 export function head(name, title, isEmpty, kinds = ["svg", "csv"]) {
   const button = (action, text) => h("button", { type: "button", class: "quiet small", "data-action": action, "data-figure": name, "aria-label": `Download ${title} as ${text}` }, text);
   return h("div", { class: "section-head" }, h("h2", { id: `${name}-title` }, title), isEmpty ? null : h("div", { class: "actions" }, kinds.map((kind) => button(kind, kind.toUpperCase()))));

@@ -1,25 +1,12 @@
 // Tabs with a single figure of the service.
 
-import { Figures } from "./figures.js";
+import { FigureTab } from "./figures.js";
 
-class Single {
+class Single extends FigureTab {
   constructor(context, name, texts) {
+    super(context, [name]);
     this.name = name;
     this.texts = texts;
-    this.figures = new Figures(context, [name]);
-    this.act = this.figures.act;
-  }
-
-  heard(event) {
-    this.figures.heard(event);
-  }
-
-  look() {
-    return this.figures.look();
-  }
-
-  paint({ best }) {
-    return this.figures.paint(best);
   }
 
   view() {
