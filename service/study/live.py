@@ -90,8 +90,8 @@ class LiveStudy:
         self._id = self._storage.get_study_id_from_name(STUDY_NAME)
         for key, value in attributes.items():
             self._storage.set_study_system_attr(self._id, key, value)
-        for trial in stored_trials:
-            self._restore(trial)
+        for number, trial in enumerate(stored_trials):
+            self._restore(number, trial)
 
     def __len__(self) -> int:
         return len(self._study.get_trials(deepcopy=False))
@@ -105,7 +105,7 @@ class LiveStudy:
 
     def add(self, params: dict[str, Any]) -> None:
         """Add a trial with parameters that the sampler did not propose."""
-        self._restore(StoredTrial(params=params, attrs={}, reports=(), told=None))
+        self._restore(len(self), StoredTrial(params=params, attrs={}, reports=(), told=None))
 
     def report(self, number: int, step: int, value: float, *, may_stop: bool) -> bool:
         """Add a report; return whether the pruner would stop the trial, if it may be stopped."""
@@ -138,9 +138,8 @@ class LiveStudy:
         """Whether there are several: Optuna accepts no reports then."""
         return len(self._study.directions) > 1
 
-    def _restore(self, stored: StoredTrial) -> None:
-        """Add a trial as the study had it."""
-        number = len(self)
+    def _restore(self, number: int, stored: StoredTrial) -> None:
+        """Add the next trial, `number`, as the study had it."""
         self._study.add_trial(_without_params(stored, self._initial_attributes))
         set_params(self._study, number, stored.params, self._space.distributions(stored.params))
 
