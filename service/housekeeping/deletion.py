@@ -28,7 +28,7 @@ def mark(context: Context, search_id: str) -> None:
     """
     with unit_of_work(context, search_id) as unit:
         deletion.mark(unit.session, unit.search)
-    context.studies.drop(search_id)
+    context.studies.discard(search_id)
     context.publish(makes_work=True)
     context.delete()
 
@@ -59,7 +59,7 @@ class Deleter:
             while delete_batch(context.database, context.artifacts, search_id):
                 if self._thread.stops_within(PAUSE_SECONDS):
                     return
-            context.studies.forget(search_id)
+            context.studies.remove(search_id)
 
 
 def delete_batch(database: Database, artifacts: ArtifactStore, search_id: str) -> bool:

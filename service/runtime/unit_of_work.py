@@ -85,12 +85,12 @@ def unit_of_work(
         makes_work: Whether waiting slots may find work afterwards that was not there before.
     """
     # The study's lock comes first: a transaction that waited for it would hold its row meanwhile.
-    with context.studies.hold(search_id) as locked_study:
+    with context.studies.lock(search_id) as locked_study:
         with context.database.write() as session:
             search = searches.lock(session, search_id)
             before = search.events
             yield UnitOfWork(context, locked_study, session, search)
         if search.state in ENDED_STATES:
-            context.studies.drop(search_id)
+            context.studies.discard(search_id)
         if search.events > before:
             context.publish(makes_work=makes_work)

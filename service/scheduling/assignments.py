@@ -91,7 +91,7 @@ def find_work(context: Context, request: LeaseRequest, nothing: set[str]) -> Ass
 
 def _work_of(context: Context, search_id: str, slot: _Slot) -> Assignment | None:
     """Take what waits in a search, or what is new."""
-    with context.studies.hold(search_id) as locked_study:
+    with context.studies.lock(search_id) as locked_study:
         with unit_of_work(context, search_id) as unit:
             if unit.search.wanted != Wanted.RUN or unit.search.state in ENDED_STATES:
                 return None

@@ -110,7 +110,7 @@ def cancel_waiting(unit: UnitOfWork, reason: str, *where: ColumnElement[bool]) -
     ).all()
     if any(trial.optuna_number is not None for trial in ended):
         # Untold trials that were cancelled enter a rebuilt study as failed.
-        unit.context.studies.drop(unit.search.id)
+        unit.context.studies.discard(unit.search.id)
     for trial in ended:
         unit.publish_trial(trial)
 
@@ -130,7 +130,7 @@ def requeue_cancelled(unit: UnitOfWork) -> bool:
     ).all()
     if revived:
         # As failed ones they have been in a rebuilt study.
-        unit.context.studies.drop(unit.search.id)
+        unit.context.studies.discard(unit.search.id)
     for trial in revived:
         unit.publish_trial(trial)
     return bool(revived)

@@ -36,7 +36,7 @@ async def run():
     async with app.router.lifespan_context(app):
         pass
 asyncio.run(run())"""
-    assert loaded(code, "torch", "matplotlib", "plotly", "scipy") == []
+    assert loaded(code, "torch", "matplotlib", "plotly", "scipy", "jinja2") == []
 
 
 @pytest.mark.parametrize(

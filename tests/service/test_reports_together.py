@@ -45,7 +45,7 @@ def at_once(served: Served, player: Player, said: Said) -> list[httpx2.Response]
     search = said[0][0]["search"]
     with ThreadPoolExecutor(len(said)) as pool:
         answers: list[Future[httpx2.Response]] = []
-        with served.context.studies.hold(search):
+        with served.context.studies.lock(search):
             for number, (assignment, metrics) in enumerate(said):
                 answers.append(pool.submit(say, player, assignment, metrics))
                 # The first is on its way to take its turn; all others lie on the pile.
@@ -139,11 +139,11 @@ def test_a_stale_word_does_not_cost_the_study(served: Served, player: Player) ->
     value = {fresh["metric"]: 0.5}
     assert say(player, fresh, value).status_code == 200
     assert player.end(stale, "failed", failure="preempted").status_code == 204
-    with served.context.studies.hold(fresh["search"]) as locked_study:
+    with served.context.studies.lock(fresh["search"]) as locked_study:
         before = locked_study.live
     assert say(player, stale, value).status_code == 409
     assert player.end(stale).status_code == 409
-    with served.context.studies.hold(fresh["search"]) as locked_study:
+    with served.context.studies.lock(fresh["search"]) as locked_study:
         assert locked_study.live is before is not None
 
 
