@@ -12,7 +12,7 @@ from search_space.build import build, has_fused_twin
 from search_space.catalog import lookup
 from search_space.errors import NoSuchSite, SitesDiffer
 from search_space.selfcheck import SelfCheck, outputs
-from search_space.sites import Call, probe, restored
+from search_space.sites import Call, Probe, probe, restored
 from search_space.spec import ActivationConfig, ActivationSpec, Candidate, Site, SitePlan
 from search_space.surgery.originals import module_spec
 from search_space.surgery.placing import put, shield
@@ -29,26 +29,33 @@ def apply(
     match: Match | Literal["exact"] = "exact",
     fused: bool = False,
     check: bool = True,
+    found: Probe | None = None,
 ) -> nn.Module:
     """Put the activations of `candidate` into `model`, in place, and return it.
 
-    A module that is called once is swapped. A call of a shared module or of a function is
-    stood in for by its number within the owning module's forward; the new activations are
-    submodules there. A site whose spec is its own original is left untouched, and so is a
-    site that a mapping or a candidate does not name. Gradients, optimizers and copies made
-    before know nothing of the new parameters.
+    A module that is called once is replaced. A call of a shared module or of a function is
+    replaced by its number within the owning module's forward; the new activations are
+    submodules of the owner. A site whose spec is its own original stays untouched, and so does
+    a site that a mapping or a candidate does not name. Gradients, optimizers and copies that
+    exist already do not contain the new parameters: make the optimizer after this call.
+
+    The network runs five times on `example_batch`: once in training and once in evaluation to
+    find the sites, as in `find_sites`, and three times for the check. With `found` it runs
+    three times, with `check=False` twice, with both not at all. Modes, buffers and random
+    states are as before.
 
     Args:
         candidate: Specs by site id, a candidate, or a config, which must have been made on
             the same sites.
-        example_batch: As for `find_sites`, which runs first.
+        example_batch: As for `find_sites`.
         match: How a config finds its sites in a network where they differ: `name`, `order` or
             `depth`, see `search_space.transfer`. Its gain was not measured there.
-        fused: Compute those that have a fused twin by its kernel; parameters and their names
-            are the same.
-        check: Run the network in evaluation three times more: as it is given, with its
-            original activations at their new places, which must give the same numbers, and
-            with the new ones, which must give finite numbers of the same shapes.
+        fused: Use the kernel of every activation that has a fused twin; parameters and their
+            names are the same.
+        check: Run the network in evaluation: as it is given, with its original activations at
+            their new places, which must give the same numbers, and with the new ones, which
+            must give finite numbers of the same shapes.
+        found: The result of `probe` on this network and batch, if the caller has it already.
 
     Raises:
         NoSuchSite: If one id is not a site of the network.
@@ -59,7 +66,7 @@ def apply(
         UnfitActivation: If an activation cannot stand at its site.
         ApplyFails: If the check fails. The network is not to be used any more.
     """
-    found = probe(model, example_batch)
+    found = probe(model, example_batch) if found is None else found
     if match != "exact":
         if not isinstance(candidate, ActivationConfig):
             raise TypeError("match is for an ActivationConfig, which knows its own sites")

@@ -171,7 +171,7 @@ class Inside:
         # Finding the sites ran the network, so what it drew must not matter from here on.
         seed_everything(self._assignment.seed, "apply")
         # Numbers that are not finite are the training's to tell.
-        apply(model, self._candidate, example_batch, fused=fused, check=False)
+        apply(model, self._candidate, example_batch, fused=fused, check=False, found=found)
         keep_statistics_apart(model)
         if watched is not None:
             swap["loss_after_swap"] = _loss(watched, model)
