@@ -1,4 +1,4 @@
-"""Writes the standalone file of a config. Loads no torch: it reads the modules it takes from."""
+"""Writes the standalone file of a config. Loads no torch: it reads the source of our modules."""
 
 from collections.abc import Iterable, Mapping
 
@@ -16,6 +16,7 @@ _ROOTS = [
     Definition("search_space.spec", "Place"),
     Definition("search_space.spec", "Site"),
 ]
+# These read the catalogue, which would bring every entry along.
 _INSTEAD = {
     Definition("search_space.surgery.originals", "function_spec"): Definition(
         _REPLACEMENTS, "function_spec"
@@ -27,7 +28,7 @@ _INSTEAD = {
 
 _Specs = Mapping[str, tuple[ActivationSpec, Site]]
 
-# What the file defines itself.
+# Names that the file itself defines, at its end.
 _TABLES = ("SITES", "ACTIVATIONS", "ORIGINALS", "STARTS")
 
 _HEAD = '''\
@@ -92,7 +93,7 @@ def standalone(config: ActivationConfig) -> str:
 
 
 def _starts(specs: Iterable[ActivationSpec]) -> list[str]:
-    """Return the functions of one number that the activations start as."""
+    """Return the names of the functions that the activations start as."""
     names = (spec.initial or lookup(spec.name).default_initial for spec in specs)
     return sorted({n for n in names if n and n in CATALOG and not CATALOG[n].learned})
 
@@ -115,7 +116,7 @@ def _head(config: ActivationConfig) -> str:
 
 
 def _tables(sites: list[Site], specs: _Specs, originals: _Specs, starts: Iterable[str]) -> str:
-    """Return the values of what the gathered code declares."""
+    """Return the text that assigns the names in `_TABLES`."""
     made, replaced = (
         (f"    {id!r}: lambda: {_call(*pair)},\n" for id, pair in some.items())
         for some in (specs, originals)

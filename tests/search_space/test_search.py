@@ -101,4 +101,4 @@ def test_a_difference_of_sites_is_told_whole() -> None:
     message = str(SitesDiffer(["a"], ["b", "c"], ["d"]))
     assert "missing from the network: a" in message
     assert "in the network but not in the config: b, c" in message
-    assert "of another size: d" in message
+    assert "of another size or original: d" in message
