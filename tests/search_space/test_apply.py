@@ -20,7 +20,7 @@ from search_space.apply import apply, parameter_groups
 from search_space.errors import ApplyFails, BadParameter, NoSuchSite, SitesDiffer, UnfitActivation
 from search_space.sites import find_sites, probe
 from search_space.spec import ActivationConfig, ActivationSpec, Candidate
-from tests.search_space.conftest import MIXED_SITES, Block, Mixed
+from tests.search_space.conftest import MIXED_SITES, Block, Mixed, outputs
 
 SILU, ACON, PIECES = ActivationSpec("silu"), ActivationSpec("acon_c"), ActivationSpec("pwlu")
 NAMES = ["acon_c", "pwlu", "meta_acon", "silu", "relu", "gelu", "pwlu", "acon_c", "meta_acon"]
@@ -46,18 +46,6 @@ def by_hand(model: nn.Module) -> nn.Module:
     for block in (twin.layers[0], twin.layers[2]):
         block.relu = nn.SiLU()
     return twin.train(model.training)
-
-
-def outputs(model: nn.Module, x: Tensor) -> list[Tensor]:
-    """Output and gradients in training, then output in evaluation, with the same dropout."""
-    results = []
-    for training in (True, False):
-        torch.manual_seed(0)
-        model.train(training).zero_grad()
-        y = model(x)
-        y.square().sum().backward()
-        results += [y.detach(), *(p.grad for p in model.parameters())]
-    return results
 
 
 @pytest.fixture
