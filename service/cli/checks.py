@@ -10,7 +10,8 @@ from sqlalchemy import URL, create_engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from search_space.contract import PROTOCOL
-from search_space.doctor import Finding, Health
+from search_space.doctor import Health
+from search_space.doctor import HealthCheck as Finding
 from service.client.client import Client, ClientError
 from service.errors import CannotStart
 from service.schemas.tokens import SessionAnswer

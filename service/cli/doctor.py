@@ -10,7 +10,9 @@ from typing import Annotated
 
 import typer
 
-from search_space.doctor import Finding, Health, read_finding
+from search_space.doctor import Health
+from search_space.doctor import HealthCheck as Finding
+from search_space.doctor import read_health_check as read_finding
 from service.cli.common import FAILED, Json, Token, Url, print_json, say
 from service.cli.processes import DatabaseUrl, Home, read_settings
 

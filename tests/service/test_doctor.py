@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from search_space.doctor import Finding
+from search_space.doctor import HealthCheck as Finding
 from service.cli.checks import check_database, check_home, check_service
 from service.store.database import Database
 from service.store.location import store_url

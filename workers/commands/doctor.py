@@ -8,7 +8,8 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from search_space.doctor import Finding, Health
+from search_space.doctor import Health
+from search_space.doctor import HealthCheck as Finding
 from workers.agent.machine import look_around
 from workers.data.registry import DATASETS
 from workers.environment import setting
