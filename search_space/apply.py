@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from search_space.activations.learned import learned_parameters
 from search_space.build import build, has_fused_twin
-from search_space.catalog import lookup
+from search_space.catalog.lookup import check_fit, replaces, validate
 from search_space.errors import NoSuchSite, SitesDiffer
 from search_space.selfcheck import SelfCheck, outputs
 from search_space.sites import Call, Probe, probe, restored
@@ -75,8 +75,8 @@ def apply(
     specs = _specs(candidate, found.plan)
     # Everything is validated before the network is changed, so an error leaves it as it is.
     for site, spec in specs.items():
-        lookup.check_fit(lookup.check(spec), found.calls[site].site)
-    changed = {id: spec for id, spec in specs.items() if lookup.changes(spec, found.calls[id].site)}
+        check_fit(validate(spec), found.calls[site].site)
+    changed = {id: spec for id, spec in specs.items() if replaces(spec, found.calls[id].site)}
     dtype = _floating_dtype(model)
     modules = {
         id: _module(spec, found.calls[id], dtype, fused=fused) for id, spec in changed.items()

@@ -2,8 +2,8 @@
 
 from torch import nn
 
-from search_space.catalog import lookup
 from search_space.catalog.entry import Entry
+from search_space.catalog.lookup import get_entry, validate
 from search_space.errors import BadParameter
 from search_space.spec import ActivationSpec
 
@@ -24,7 +24,7 @@ def build(
         BadParameter: If a parameter, the share or the start is not one of the entry's; or
             if `fused`, and the activation has no fused kernel.
     """
-    entry = lookup.check(spec)
+    entry = validate(spec)
     return construct(entry, spec, channels=channels, channel_dim=channel_dim, fused=fused)
 
 
@@ -35,7 +35,7 @@ def has_fused_twin(spec: ActivationSpec) -> bool:
 
     # With a switch of each pixel Meta-ACON is another function, which no kernel computes.
     is_per_pixel = spec.params.get("switch") == "pixel"
-    return twin(lookup.lookup(spec.name).load()) is not None and not is_per_pixel
+    return twin(get_entry(spec.name).load()) is not None and not is_per_pixel
 
 
 def construct(

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, WithJsonSchema
 
-from search_space.catalog.lookup import CATALOG, Entry, check, lookup
+from search_space.catalog.lookup import CATALOG, Entry, get_entry, validate
 from search_space.errors import BadParameter
 from search_space.spec import ActivationSpec, Scalar, Share
 
@@ -23,7 +23,7 @@ class Choice:
 
     @property
     def entry(self) -> Entry:
-        return lookup(self.name)
+        return get_entry(self.name)
 
     @property
     def has_phases(self) -> bool:
@@ -85,13 +85,13 @@ def _parse_choice(given: Any) -> Choice:
     fields = {key: _as_values(given["name"], key, value) for key, value in given.items()}
     (name,) = fields.pop("name")
     share, initial = fields.pop("share", ()), fields.pop("initial", ())
-    entry = lookup(name)
+    entry = get_entry(name)
     for parameter, values in fields.items():
         for value in values:
             entry.parameter(parameter).check(name, value)
     _check_share(entry, share)
     for start in initial:
-        check(ActivationSpec(name, initial=start))
+        validate(ActivationSpec(name, initial=start))
     return Choice(name, fields, share, initial)
 
 

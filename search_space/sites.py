@@ -23,7 +23,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_map_only
 
-from search_space.catalog.lookup import lookup
+from search_space.catalog.lookup import get_entry
 from search_space.spec import Site, SitePlan
 from search_space.surgery.originals import NATIVE
 from search_space.surgery.recorder import RecordedCall, Recorder
@@ -85,7 +85,7 @@ def probe(model: nn.Module, example_batch: Any) -> Probe:
                 recorders[-1].run(*args, **kwargs)
     train, evaluation = recorders
     recorded, conflicting = _merge(train, evaluation)
-    gates = {c.place.id for c in recorded if lookup(c.original.name).gate}
+    gates = {c.place.id for c in recorded if get_entry(c.original.name).gate}
     # Gates are beside the main path through the network, so they begin and end no stage.
     stages = _stages(c for c in recorded if c.place.id not in gates)
     hidden = train.untraceable | evaluation.untraceable

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Literal
 
-from search_space.catalog.lookup import changes
+from search_space.catalog.lookup import replaces
 from search_space.errors import CannotTransfer
 from search_space.spec import ActivationConfig, Site, SitePlan
 
@@ -80,7 +80,7 @@ def _by_depth(old: Sequence[Site], new: Sequence[Site]) -> Mapping[str, str]:
 def _gates(config: ActivationConfig, plan: SitePlan, match: Match) -> Mapping[str, str]:
     """Return each gate whose activation the config replaces, paired with itself."""
     specs = config.candidate.sites
-    changed = [g.id for g in config.plan.gates if g.id in specs and changes(specs[g.id], g)]
+    changed = [g.id for g in config.plan.gates if g.id in specs and replaces(specs[g.id], g)]
     if changed and match != "name":
         raise CannotTransfer(
             f"activations at gates are transferred by name alone: {', '.join(changed)}"

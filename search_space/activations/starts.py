@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from search_space.catalog.lookup import lookup
+from search_space.catalog.lookup import get_entry
 
 
 def scalar_function(name: str) -> Callable[[Tensor], Tensor]:
@@ -13,7 +13,7 @@ def scalar_function(name: str) -> Callable[[Tensor], Tensor]:
 
     It is a bound method, not a module, so an activation that keeps it gets no submodule.
     """
-    forward: Callable[[Tensor], Tensor] = lookup(name).load()().forward
+    forward: Callable[[Tensor], Tensor] = get_entry(name).load()().forward
     return forward
 
 

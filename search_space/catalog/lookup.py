@@ -11,12 +11,12 @@ __all__ = [
     "CATALOG",
     "Entry",
     "Parameter",
-    "changes",
-    "check",
     "check_fit",
+    "get_entry",
     "hidden_width",
     "initial_for",
-    "lookup",
+    "replaces",
+    "validate",
 ]
 
 CATALOG: Mapping[str, Entry] = {
@@ -26,14 +26,14 @@ CATALOG: Mapping[str, Entry] = {
 }
 
 
-def check(spec: ActivationSpec) -> Entry:
+def validate(spec: ActivationSpec) -> Entry:
     """Return the entry of a valid `spec`.
 
     Raises:
         UnknownActivation: If the catalogue does not hold the name.
         BadParameter: If a parameter, the share or the start is not one of the entry's.
     """
-    entry = lookup(spec.name)
+    entry = get_entry(spec.name)
     for name, value in spec.params.items():
         entry.parameter(name).check(spec.name, value)
     if entry.shares and spec.share not in entry.shares:
@@ -53,10 +53,10 @@ def check_fit(entry: Entry, site: Site) -> None:
         raise UnfitActivation(entry.name, site.id, "channels in dimension 1")
 
 
-def changes(spec: ActivationSpec, site: Site) -> bool:
+def replaces(spec: ActivationSpec, site: Site) -> bool:
     """Whether `spec` replaces the site's own activation."""
     # A learned activation always does: its parameters start anew.
-    entry = lookup(spec.name)
+    entry = get_entry(spec.name)
     same = spec.name == site.original and entry.values(spec) == entry.values(site.original_spec)
     return entry.learned or not same
 
@@ -75,7 +75,7 @@ def initial_for(entry: Entry, *, original: str, policy: str) -> str | None:
     return entry.starts.get(original, entry.default_initial)
 
 
-def lookup(name: str) -> Entry:
+def get_entry(name: str) -> Entry:
     """Return the entry called `name`, or raise `UnknownActivation`."""
     try:
         return CATALOG[name]

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from search_space.build import build
-from search_space.catalog.lookup import lookup
+from search_space.catalog.lookup import get_entry
 from search_space.spec import ActivationSpec
 
 _REACH, _POINTS = 5.0, 501
@@ -23,7 +23,7 @@ def curve(name: str) -> tuple[Tensor, Tensor, Tensor]:
     Raises:
         UnknownActivation: If the catalogue does not hold the name.
     """
-    lookup(name)
+    get_entry(name)
     torch.manual_seed(0)
     module = build(ActivationSpec(name), channels=1).eval()
     x = torch.linspace(-_REACH, _REACH, _POINTS).reshape(-1, 1, 1, 1).requires_grad_()

@@ -2,13 +2,13 @@
 
 from dataclasses import replace
 
-from search_space.catalog.lookup import hidden_width, lookup
+from search_space.catalog.lookup import get_entry, hidden_width
 from search_space.spec import ActivationSpec, Candidate, Site, Training
 
 
 def canonical_spec(spec: ActivationSpec) -> ActivationSpec:
     """Return the spec with all defaults written out, and without a share that has no effect."""
-    entry = lookup(spec.name)
+    entry = get_entry(spec.name)
     params = entry.values(spec)
     share = spec.share if len(entry.shares) > 1 else ActivationSpec(spec.name).share
     return ActivationSpec(spec.name, params, share, spec.initial or entry.default_initial)
@@ -47,9 +47,9 @@ def spec_by_width(site: Site, spec: ActivationSpec) -> ActivationSpec:
 
 def is_learned(spec: ActivationSpec) -> bool:
     """Whether the activation has parameters of its own."""
-    return lookup(spec.name).learned
+    return get_entry(spec.name).learned
 
 
 def has_phases(spec: ActivationSpec) -> bool:
     """Whether the activation collects statistics before it trains."""
-    return lookup(spec.name).has_phases(spec)
+    return get_entry(spec.name).has_phases(spec)

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 
-from search_space.catalog.lookup import CATALOG, changes, lookup
+from search_space.catalog.lookup import CATALOG, get_entry, replaces
 from search_space.spec import ActivationConfig, ActivationSpec, Site
 from search_space.standalone.shake import Definition, gather
 
@@ -77,7 +77,7 @@ def standalone(config: ActivationConfig) -> str:
     specs = {
         site.id: (config.candidate.sites[site.id], site)
         for site in sites
-        if site.id in config.candidate.sites and changes(config.candidate.sites[site.id], site)
+        if site.id in config.candidate.sites and replaces(config.candidate.sites[site.id], site)
     }
     starts = _starts(spec for spec, _ in specs.values())
     originals = {
@@ -94,12 +94,12 @@ def standalone(config: ActivationConfig) -> str:
 
 def _starts(specs: Iterable[ActivationSpec]) -> list[str]:
     """Return the names of the functions that the activations start as."""
-    names = (spec.initial or lookup(spec.name).default_initial for spec in specs)
+    names = (spec.initial or get_entry(spec.name).default_initial for spec in specs)
     return sorted({n for n in names if n and n in CATALOG and not CATALOG[n].learned})
 
 
 def _class(name: str) -> Definition:
-    module, _, attribute = lookup(name).target.partition(":")
+    module, _, attribute = get_entry(name).target.partition(":")
     return Definition(module, attribute)
 
 
@@ -131,7 +131,7 @@ def _tables(sites: list[Site], specs: _Specs, originals: _Specs, starts: Iterabl
 
 
 def _call(spec: ActivationSpec, site: Site) -> str:
-    arguments = lookup(spec.name).arguments(
+    arguments = get_entry(spec.name).arguments(
         spec, channels=site.channels, channel_dim=site.channel_dim
     )
     given = ", ".join(f"{name}={value!r}" for name, value in arguments.items())

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from search_space.activations.learned import LearnedActivation
-from search_space.catalog.lookup import CATALOG, check, lookup
+from search_space.catalog.lookup import CATALOG, get_entry, validate
 from search_space.errors import BadParameter
 from search_space.spec import ActivationSpec, Scalar
 
@@ -150,14 +150,14 @@ def _spec(name: str, value_of: Callable[[str], Any]) -> ActivationSpec | None:
     None where the catalogue refuses a value: such a call cannot be described, so it is no site.
     """
     params: dict[str, Scalar] = {}
-    for parameter in lookup(name).parameters:
+    for parameter in get_entry(name).parameters:
         value = value_of(parameter.name)
         if value is not None and value != parameter.default:
             # `leaky_relu(x, 1)` and `leaky_relu(x, 1.0)` are one function: one fingerprint.
             params[parameter.name] = float(value) if isinstance(value, int) else value
     spec = ActivationSpec(name, params)
     try:
-        check(spec)
+        validate(spec)
     except BadParameter:
         return None
     return spec
