@@ -176,4 +176,5 @@ def _module(spec: ActivationSpec, call: Call, dtype: torch.dtype, *, fused: bool
         channel_dim=site.channel_dim,
         fused=fused and has_fused_twin(spec),
     )
+    # Networks may be spread over devices, so each call has its own.
     return module.to(call.device, dtype)

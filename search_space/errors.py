@@ -80,7 +80,7 @@ class ChoicesClash(SearchSpaceError, ValueError):
 
 
 class SitesDiffer(SearchSpaceError, ValueError):
-    """A config was made for a network whose sites are not those of the network at hand."""
+    """A config was made for a network with other sites than the given network."""
 
     def __init__(
         self, missing: Sequence[str], extra: Sequence[str], mis_sized: Sequence[str]

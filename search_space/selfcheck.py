@@ -39,6 +39,7 @@ class SelfCheck:
         originals = {id: original(id) if m is None else m for id, m in present.items()}
         self._pairs = [(module, originals[id]) for id, module in modules.items()]
         self._run = run
+        # Now, because the replacement changes the model itself.
         self._before = run()
 
     def verify(self) -> None:
@@ -73,6 +74,7 @@ def outputs(model: nn.Module, example_batch: Any) -> list[Tensor]:
     model.eval()
     try:
         with torch.no_grad(), torch.random.fork_rng(devices=sorted(devices)):
+            # Equal draws in every run, in case the network draws in evaluation.
             torch.manual_seed(0)
             leaves = tree_leaves(model(*args, **kwargs))
     finally:

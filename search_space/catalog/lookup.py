@@ -55,7 +55,7 @@ def check_fit(entry: Entry, site: Site) -> None:
 
 def replaces(spec: ActivationSpec, site: Site) -> bool:
     """Whether `spec` replaces the site's own activation."""
-    # A learned activation always does: its parameters start anew.
+    # A learned activation always does: it gets new parameters.
     entry = get_entry(spec.name)
     same = spec.name == site.original and entry.values(spec) == entry.values(site.original_spec)
     return entry.learned or not same

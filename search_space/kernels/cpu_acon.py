@@ -54,6 +54,7 @@ def forward(x: Tensor, a: Tensor, b: Tensor, p2: Tensor, channel_dim: int) -> Te
         return y
     dtype = working_dtype(x)
     wide = x.to(dtype)
+    # Half precision is computed into a float32 array, and rounded once at the end.
     out = y if y.dtype == dtype else torch.empty_like(wide)
     view = MemoryView.of(x, channel_dim, is_shared=a.numel() == 1)
     chunks = jit.chunks(x.numel())
@@ -61,6 +62,7 @@ def forward(x: Tensor, a: Tensor, b: Tensor, p2: Tensor, channel_dim: int) -> Te
     parameters = [_values(p) for p in (a, b, p2)]
     if view.length == 1:
         shape = (view.outer, view.channels)
+        # Pixels that share one row of parameters: all, or those of one sample.
         each = view.outer // a.shape[0]
         jit.run(
             chunks, _forward_pixels, source.reshape(shape), target.reshape(shape), *parameters,
@@ -95,6 +97,7 @@ def backward(
         sums = np.empty((a.shape[0] * pieces, 3, view.channels), arrays[0].dtype)
         arrays = [array.reshape(view.outer, view.channels) for array in arrays]
         jit.run(chunks, _backward_pixels, *arrays, *parameters, each, sums, pieces, chunks)
+        # One sum for each piece, whatever thread computed it, so their order is fixed.
         totals = torch.from_numpy(sums).view(a.shape[0], pieces, 3, view.channels)
         return dx.to(x.dtype), totals.sum(1, dtype=torch.float64).transpose(0, 1)
     pieces = -(-view.length // _PIECE)
@@ -154,6 +157,7 @@ def _forward_runs(x, y, a, b, p2, length, chunks, chunk):
     """Write `y`; `x` and `y` are runs of `length` elements, each with the next parameters."""
     step = (x.size + chunks - 1) // chunks
     start, stop = chunk * step, min(x.size, (chunk + 1) * step)
+    # A chunk may begin and end within a run.
     while start < stop:
         run = start // length
         end = min(stop, (run + 1) * length)

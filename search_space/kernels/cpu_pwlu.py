@@ -40,6 +40,7 @@ def forward(x: Tensor, parameters: Parameters, channel_dim: int) -> Tensor:
         return y
     dtype = working_dtype(x)
     wide = x.to(dtype)
+    # Half precision is computed into a float32 array, and rounded once at the end.
     out = y if y.dtype == dtype else torch.empty_like(wide)
     table = PaddedTable.of(parameters, dtype)
     view = _view(x, table, channel_dim)
@@ -68,6 +69,7 @@ def backward(
     arrays = [layout.flat(t, channel_dim).numpy() for t in (wide, wide_grad, dx)]
     width, rows = parameters[0].shape[0], table.last + 1
     lines = table.slope, table.scale, table.shift, table.last
+    # Each chunk has its own sums, so threads need no lock.
     sums = np.zeros((chunks, width, 2 * rows))
     if x.numel() == 0:
         pass
@@ -136,6 +138,7 @@ def _backward_runs(x, g, dx, slope, scale, shift, last, sums, length, chunk):
     start, stop = chunk * step, min(x.size, (chunk + 1) * step)
     while start < stop:
         run = start // length
+        # No block crosses a run, so it needs one table.
         end = min(stop, (run + 1) * length, start + _BLOCK)
         c = run % scale.size
         part = slice(start, end)
@@ -174,6 +177,7 @@ def _backward_pixels(x, g, dx, slope, scale, shift, last, sums, chunk):
             _backward_pixel(x[m], g[m], dx[m], slope, scale, shift, last, at, pairs)
             for c in range(channels):
                 v.add_pair(totals, np.intp(c * width + at[c]), pairs, np.intp(2 * c))
+        # In float64 once for each block: the totals of many pixels would lose digits.
         for c in range(channels):
             for i in range(width):
                 sums[chunk, c, i] += totals[c * width + i]
@@ -205,6 +209,7 @@ def _forward_run_in_vectors(x, y, start, stop, c, slope, offset, scale, shift, l
         a = v.load(x, i)
         row = v.clamp_down(v.multiply_add(a, scales, shifts), lasts)
         v.store(y, i, v.multiply_add(v.look_up(s, row, s16), a, v.look_up(o, row, o16)))
+    # The end of the run fills only part of a vector.
     if whole < stop:
         a = v.load_first(x, whole, stop - whole)
         row = v.clamp_down(v.multiply_add(a, scales, shifts), lasts)

@@ -22,6 +22,7 @@ _INTEGERS = ir.VectorType(ir.IntType(32), WIDTH)
 _MASK = ir.VectorType(ir.IntType(1), WIDTH)
 
 
+# Numba has no vector types, so these two are declared here.
 class _Floats(types.Type):
     def __init__(self) -> None:
         super().__init__(name="Floats16")
@@ -77,6 +78,7 @@ def _call(builder: Any, name: str, result: Any, arguments: list[Any], **options:
 @intrinsic
 def splat(typing: Any, value: Any) -> Any:  # noqa: ARG001
     """Return a vector of sixteen times one number."""
+    # None tells Numba that there is no such function for this type.
     if value != types.float32:
         return None
 
@@ -94,6 +96,7 @@ def load(typing: Any, array: Any, index: Any) -> Any:  # noqa: ARG001
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         array, index = arguments
         pointer = _pointer(context, builder, signature.args[0], array, index, vector)
+        # A run may begin at any element, so addresses are aligned to one number only.
         return builder.load(pointer, align=4)
 
     return result(array, types.intp), generate
@@ -215,6 +218,7 @@ def look_up(typing: Any, low: Any, index: Any, high: Any) -> Any:  # noqa: ARG00
     """Return entries `index` of a table of 32 numbers, which two vectors contain."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:  # noqa: ARG001
+        # LLVM's own shuffle needs a constant order, so the processor's instruction is named.
         return _call(builder, "llvm.x86.avx512.vpermi2var.ps.512", _FLOATS, list(arguments))
 
     return floats(low, index, high), generate

@@ -85,6 +85,7 @@ class Space:
         sites = {site.id: site.original_spec for site in self.fixed}
         for group in self.groups:
             sites |= self._sites_of(group, params)
+        # A single value is no parameter of the study, so it may be missing from `params`.
         factors = {
             name: params.get(f"training/{name}", default(values))
             for name, values in self.hyperparameters.items()
@@ -135,6 +136,7 @@ class Space:
     def key(self, candidate: Candidate) -> str:
         """Return the sha256 of the candidate's canonical form, Meta-ACON by hidden width."""
         canonical = canonical_candidate(candidate)
+        # By width only in the key: the document keeps the reduction, which users know.
         sites = {id: spec_by_width(self._sites[id], spec) for id, spec in canonical.sites.items()}
         text = canonical_json(asdict(replace(canonical, sites=sites)))
         return hashlib.sha256(text.encode()).hexdigest()
@@ -233,6 +235,7 @@ class Space:
 
     def _count(self, hyperparameter: str) -> int:
         """Return the number of different values of a hyperparameter."""
+        # One value for a hyperparameter that is not searched, which multiplies by 1.
         values = self.hyperparameters.get(hyperparameter, [0.0])
         assert not isinstance(values, Range)
         return len(set(values))

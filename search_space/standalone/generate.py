@@ -53,7 +53,7 @@ optimizer is made; with an `example` it checks itself. Give rate and decay to `p
 not to the optimizer: each group has its own, and no parameter of an activation is decayed. For
 the trained network itself: `model.load_state_dict(read_weights("weights.safetensors"))`.
 
-This file was written by a program. Do not edit it; write it anew.
+This file was written by a program. Do not edit it; generate it again.
 """
 
 # ruff: noqa

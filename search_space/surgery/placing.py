@@ -122,7 +122,7 @@ def _swap(
 def _disable_fused_transformers(model: nn.Module) -> None:
     """Keep transformers from their fused kernels, which compute ReLU and GELU alone.
 
-    In evaluation they use them whatever module the activation is. Every layer is changed,
+    In evaluation they use them for any activation module. Every layer is changed,
     because an encoder decides by its first layer, and decides when it is built which kind of
     tensor all its layers get.
     """
