@@ -11,7 +11,7 @@ from torch.utils._pytree import tree_leaves
 from search_space.errors import ApplyFails
 from search_space.sites import arguments
 from search_space.spec import Site
-from search_space.surgery.placing import module_at
+from search_space.surgery.placing import module_of_call
 
 
 class SelfCheck:
@@ -35,7 +35,7 @@ class SelfCheck:
         run: Callable[[], list[Tensor]],
     ) -> None:
         places = {site.id: site.place for site in sites}
-        present = {id: module_at(model, places[id]) for id in modules}
+        present = {id: module_of_call(model, places[id]) for id in modules}
         originals = {id: original(id) if m is None else m for id, m in present.items()}
         self._pairs = [(module, originals[id]) for id, module in modules.items()]
         self._run = run

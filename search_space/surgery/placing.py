@@ -26,7 +26,7 @@ def replace_calls(
         _disable_fused_transformers(model)
 
 
-def module_at(model: nn.Module, place: Place | None) -> nn.Module | None:
+def module_of_call(model: nn.Module, place: Place | None) -> nn.Module | None:
     """Return the module that computes the call at a place; None where a function computes it."""
     if place is None:
         return None
