@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable
 
-from search_space.catalog.lookup import lookup
+from search_space.catalog.lookup import get_entry
 
 _ARXIV = re.compile(r"arXiv (\d{4}\.\d{5}|\d{4}\.\d{4})")
 _DOI = re.compile(r"doi (\S+)")
@@ -17,7 +17,7 @@ def bibtex(activations: Iterable[str]) -> str:
     """
     entries = {}
     for name in activations:
-        entry = lookup(name)
+        entry = get_entry(name)
         if entry.year and entry.source not in entries:
             entries[entry.source] = _entry(f"actsearch:{name}", entry.source, entry.year)
     return "\n".join(entries.values())
@@ -27,7 +27,7 @@ def citation_keys(activations: Iterable[str]) -> list[str]:
     """Return the key of each paper in `bibtex`."""
     found: dict[str, str] = {}
     for name in activations:
-        entry = lookup(name)
+        entry = get_entry(name)
         if entry.year:
             found.setdefault(entry.source, f"actsearch:{name}")
     return list(found.values())

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import typer
 
-from search_space.doctor import Finding, Health, read_finding
+from search_space.doctor import Health, HealthCheck, read_health_check
 from service.cli.common import FAILED, DataRoot, Json, Token, Url, print_json, print_line
 from service.cli.processes import DatabaseUrl, Home, read_settings
 
@@ -31,7 +31,7 @@ def doctor(
 
     settings = read_settings(home=home, database_url=database_url)
 
-    def findings() -> Iterator[Finding]:
+    def findings() -> Iterator[HealthCheck]:
         yield from _worker(data_root)
         yield from check_home(settings.home)
         yield check_database(settings.database_url, settings.home)
@@ -49,11 +49,11 @@ def doctor(
         raise typer.Exit(FAILED)
 
 
-def _worker(data_root: Path | None) -> Iterator[Finding]:
+def _worker(data_root: Path | None) -> Iterator[HealthCheck]:
     """Run the workers' checks in another process: they import torch, which this one may not."""
     if find_spec("torch") is None:
         fix = "to train here: pip install 'activation-search[worker]'"
-        yield Finding("torch", Health.WARN, "not installed; this machine cannot train", fix)
+        yield HealthCheck("torch", Health.WARN, "not installed; this machine cannot train", fix)
         return
     given = [] if data_root is None else ["--data-root", str(data_root)]
     command = [sys.executable, "-P", "-m", "workers.commands.doctor", *given]
@@ -61,14 +61,14 @@ def _worker(data_root: Path | None) -> Iterator[Finding]:
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         for line in process.stdout:
-            yield read_finding(json.loads(line))
+            yield read_health_check(json.loads(line))
     if process.returncode != 0:
         text = f"the check of device and data ended with exit code {process.returncode}"
         fix = "read its error above; `pip install --force-reinstall` the package that it names"
-        yield Finding("worker", Health.FAIL, text, fix)
+        yield HealthCheck("worker", Health.FAIL, text, fix)
 
 
-def _print(finding: Finding) -> None:
+def _print(finding: HealthCheck) -> None:
     print_line(f"{finding.health:<5} {finding.name}: {finding.detail}")
     if finding.mend:
         print_line(f"      -> {finding.mend}")

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from search_space.doctor import Finding
+from search_space.doctor import HealthCheck
 from service.cli.checks import check_database, check_home, check_service
 from service.store.database import Database
 from service.store.location import store_url
@@ -98,7 +98,7 @@ def test_the_findings_are_lines_for_people(served: Served, tmp_path: Path) -> No
     assert "ok    token: none is required" in lines
 
 
-def only(found: Finding) -> tuple[str, str]:
+def only(found: HealthCheck) -> tuple[str, str]:
     return found.health.value, found.detail
 
 

@@ -144,7 +144,7 @@ class ServedTrial:
         # what follows does not depend on them.
         seed_everything(self._assignment.seed, "apply")
         # Not checked for finite outputs: that is a divergence, which the training reports.
-        apply(model, self._candidate, example_batch, fused=fused, check=False)
+        apply(model, self._candidate, example_batch, fused=fused, check=False, found=found)
         # Before the script wraps the network in DDP, which reads these names once.
         keep_statistics_apart(model)
         if swap_loss is not None:

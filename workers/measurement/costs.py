@@ -15,7 +15,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from search_space.activations.learned import phased_modules
-from search_space.catalog.lookup import lookup
+from search_space.catalog.lookup import get_entry
 from search_space.contract import Form, Measurements, Measuring, Ratio
 from search_space.sites import Call, arguments, restored
 from search_space.spec import ActivationSpec
@@ -150,7 +150,7 @@ def _exact(candidate: int, original: int) -> Ratio | None:
 
 
 def _of_activations(specs: Mapping[str, ActivationSpec], calls: Mapping[str, Call]) -> int:
-    return sum(call.elements * lookup(specs[id].name).flops for id, call in calls.items())
+    return sum(call.elements * get_entry(specs[id].name).flops for id, call in calls.items())
 
 
 def _flops(model: nn.Module, example_batch: Any) -> int:

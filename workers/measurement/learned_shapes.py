@@ -14,7 +14,7 @@ from search_space.activations.acon import MetaAcon
 from search_space.activations.learned import LearnedActivation
 from search_space.activations.pwlu import PWLU
 from search_space.build import build
-from search_space.catalog.lookup import lookup
+from search_space.catalog.lookup import get_entry
 from search_space.sites import arguments
 from search_space.spec import ActivationSpec, Candidate, Site, SitePlan
 from search_space.surgery.substitution import CONTAINER, PerCall, key_of
@@ -79,7 +79,7 @@ class ShapeHistory:
         self._sites = [
             site
             for site in (*plan.sites, *plan.gates)
-            if site.id in candidate.sites and lookup(candidate.sites[site.id].name).learned
+            if site.id in candidate.sites and get_entry(candidate.sites[site.id].name).learned
         ]
 
     def record(self, epoch: int, model: nn.Module, example_batch: Any) -> None:
