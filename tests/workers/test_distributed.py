@@ -225,7 +225,7 @@ signal.pause()
 AGENT = """
 import sys
 from pathlib import Path
-from tests.workers.test_ranks import start_idle
+from tests.workers.test_distributed import start_idle
 
 if __name__ == "__main__":
     start_idle(Path(sys.argv[1])).wait()
