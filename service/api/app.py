@@ -56,7 +56,7 @@ from service.store.searches import clock
 from service.versions import versions
 
 MAX_BODY_BYTES = 8 * 1024**2
-THINKING_TIMES = 4
+IDLE_TIMEOUT_PERIODS = 4
 """A transaction may be silent for so many times what an owner may: studies are rebuilt in it."""
 
 
@@ -132,7 +132,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     with ExitStack() as stack:
         if url.get_backend_name() == "sqlite":
             stack.enter_context(locked(Path(url.database or "")))
-        database = Database(url, silence=settings.owner_seconds * THINKING_TIMES)
+        database = Database(url, idle_timeout=settings.owner_seconds * IDLE_TIMEOUT_PERIODS)
         stack.callback(database.close)
         # On a thread: whoever asks meanwhile is told why it is not ready.
         await asyncio.to_thread(migrate, database.engine)
@@ -149,7 +149,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
             settings.home / "exports",
             settings.artifacts,
         )
-        leader.open()
+        leader.start()
         try:
             yield
         finally:
@@ -175,7 +175,7 @@ def _term(
         artifacts=ArtifactStore(settings.artifacts, settings.home / "incoming"),
         key=key,
         started_at=started_at,
-        work=lease_queue.wake,
+        notify_scheduler=lease_queue.notify,
         delete=deleter.wake,
     )
     for notifier in (context.notifier, context.log_notifier):
@@ -208,7 +208,7 @@ async def _healthz() -> dict[str, str]:
 def _show(metrics: Metrics) -> Callable[[], PlainTextResponse]:
     def show() -> PlainTextResponse:
         """What Prometheus reads."""
-        return PlainTextResponse(metrics.show(), media_type=CONTENT_TYPE_LATEST)
+        return PlainTextResponse(metrics.text(), media_type=CONTENT_TYPE_LATEST)
 
     return show
 

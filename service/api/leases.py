@@ -110,7 +110,7 @@ def _keep(context: Context, lease: str, name: str, received: Received) -> Stored
                 unused = trials.put_artifact(
                     session, trial, name, sha256=received.sha256, size=received.size
                 )
-                attempts.spoke(session, [lease], seconds=context.settings.lease_seconds)
+                attempts.record_activity(session, [lease], seconds=context.settings.lease_seconds)
             if unused is not None:
                 context.artifacts.discard(unused)
     finally:

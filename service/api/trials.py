@@ -27,7 +27,7 @@ from service.schemas.trials import ArtifactAnswer, LogAnswer, ReportAnswer, Tria
 from service.store import searches, trials
 from service.store.artifacts import check_name
 from service.store.models import Artifact
-from service.trials.logs import LOOK_ANYWAY_SECONDS, read
+from service.trials.logs import POLL_SECONDS, read
 from service.trials.manual import add_by_hand
 
 router = APIRouter(tags=["trials"])
@@ -116,12 +116,12 @@ async def read_log(
     clock = asyncio.get_running_loop().time
     deadline = clock() + wait
     while True:
-        notifier = context.log_notifier.next()
+        notified = context.log_notifier.subscribe()
         answer = await asyncio.to_thread(_read_log, context, id, attempt, offset, tail)
         left = deadline - clock()
-        if answer.text or answer.ended or left <= 0 or context.log_notifier.is_over:
+        if answer.text or answer.ended or left <= 0 or context.log_notifier.is_closed:
             return answer
-        await context.log_notifier.wait(notifier, min(left, LOOK_ANYWAY_SECONDS))
+        await context.log_notifier.wait(notified, min(left, POLL_SECONDS))
 
 
 @router.get("/trials/{id}/artifacts", dependencies=READS)

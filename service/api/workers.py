@@ -18,7 +18,7 @@ from service.api.deps import ReadSession, ServiceContext, WaitingSlots, reads, w
 from service.errors import BadProtocol
 from service.schemas.offers import TaskAnswer, WorkerAnswer
 from service.store import attempts, searches, workers
-from service.trials.outcomes import heartbeat
+from service.trials.heartbeats import heartbeat
 
 router = APIRouter(tags=["workers"])
 
@@ -31,7 +31,7 @@ def register(
     with context.database.write() as session:
         workers.register(session, id, body)
     if body.resting is not None:
-        lease_queue.dismiss(id)
+        lease_queue.remove_worker(id)
     context.publish(makes_work=True)
     return WorkerWelcome(lease_seconds=context.settings.lease_seconds)
 
@@ -41,7 +41,7 @@ def leave(id: str, context: ServiceContext, lease_queue: WaitingSlots) -> None:
     """Take leave: the worker gets no more work, not even what it is about to hand back."""
     with context.database.write() as session:
         workers.remove(session, id)
-    lease_queue.dismiss(id)
+    lease_queue.remove_worker(id)
 
 
 @router.post("/workers/{id}/heartbeat", dependencies=[works])
@@ -62,7 +62,7 @@ async def lease(body: LeaseRequest, request: Request, lease_queue: WaitingSlots)
     """Ask for work, and wait for it. A repeated request gets the same attempt."""
     if not body.protocol_min <= PROTOCOL <= body.protocol_max:
         raise BadProtocol(body.protocol_min, body.protocol_max, PROTOCOL)
-    waiting = lease_queue.enter(body)
+    waiting = lease_queue.add(body)
     answer: asyncio.Future[Any] = asyncio.wrap_future(waiting.answer)
     gone = asyncio.create_task(_disconnection(request))
     try:
@@ -71,7 +71,7 @@ async def lease(body: LeaseRequest, request: Request, lease_queue: WaitingSlots)
         )
     finally:
         gone.cancel()
-        lease_queue.leave(waiting)
+        lease_queue.remove(waiting)
     assignment = await answer
     if assignment is None:
         return Response(status_code=status.HTTP_204_NO_CONTENT)

@@ -10,7 +10,7 @@ import typer
 
 from service.cli.common import CommandError, Json, print_json, say
 from service.cli.processes import command_of, need_torch
-from service.results.verdict import Comparison, Sample, judge, word
+from service.results.verdict import Comparison, Sample, describe, judge
 
 NOTES, RESULT = "trainings.jsonl", "result.json"
 _WINNER = "winner"
@@ -119,7 +119,7 @@ def _claim(first: Mapping[str, Any], comparisons: Sequence[Comparison], seeds: i
         return said + carried
     epochs = first["task"].get("epochs")
     cost = f"{seeds} seeds" + ("" if epochs is None else f", {epochs} epochs")
-    return word(comparisons, first["metric"], cost) + carried
+    return describe(comparisons, first["metric"], cost) + carried
 
 
 def _carried(transfer: Mapping[str, Any] | None) -> str:

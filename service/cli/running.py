@@ -101,7 +101,7 @@ class _Up:
                     await self._until_told()
                 finally:
                     # Followers and slots that wait go now; the server would wait for them in vain.
-                    self._app.state.leader.release_waiters()
+                    self._app.state.leader.answer_long_polls()
                     server.should_exit = True
                     await serving
         finally:

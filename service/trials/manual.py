@@ -1,7 +1,7 @@
-"""Trials by hand: a candidate that a user names is trained like any other.
+"""Manual trials: candidates that a user names.
 
-It costs no budget and is never stopped early. The study is told of it where it lies in the
-space of the search.
+They cost no budget and are never stopped early. Those that lie in the space of the search are
+part of the study.
 """
 
 from collections.abc import Mapping
@@ -24,10 +24,10 @@ from service.trials.study_sync import study_of
 
 
 def add_by_hand(unit: UnitOfWork, wanted: CandidateByHand) -> Trial:
-    """Enter a user's candidate as a trial that waits.
+    """Add a user's candidate as a waiting trial.
 
     Raises:
-        WrongState: If the search has ended or is about to.
+        WrongState: If the search has ended or is ending.
         NotReady: If the network has not been inspected.
         Invalid: If an activation does not exist or does not fit its site.
     """
@@ -40,12 +40,14 @@ def add_by_hand(unit: UnitOfWork, wanted: CandidateByHand) -> Trial:
     space = space_of(search)
     candidate = _candidate(wanted, space)
     params = space.params_of(candidate)
-    place = None
+    optuna_number = None
     if params is not None:
         live = study_of(unit.context, unit.locked_study, search)
-        place = len(live)
+        optuna_number = len(live)
         live.add(params)
-    trial = unit.add_trial(space, TrialKind.MANUAL, candidate, params=params, optuna_number=place)
+    trial = unit.add_trial(
+        space, TrialKind.MANUAL, candidate, params=params, optuna_number=optuna_number
+    )
     unit.publish_trial(trial)
     return trial
 

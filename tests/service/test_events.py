@@ -12,7 +12,7 @@ import httpx2
 import pytest
 
 from service.runtime import event_feed
-from service.runtime.event_feed import KEEP_LOOKING_SECONDS
+from service.runtime.event_feed import POLL_SECONDS
 from tests.support.player import Player, plan
 from tests.support.serving import Served
 
@@ -81,7 +81,7 @@ def test_events_come_while_they_happen(player: Player, served: Served) -> None:
     assert not seen.wait(0.3)
     player.report(assignment, 1, 0.5)
     # Long before a follower would look for itself.
-    assert seen.wait(KEEP_LOOKING_SECONDS / 2)
+    assert seen.wait(POLL_SECONDS / 2)
     thread.join()
 
 
@@ -128,7 +128,7 @@ def test_fifty_followers_and_waiting_slots_leave_room_for_reports(served: Served
 def test_a_follower_behind_what_is_kept_in_memory_misses_nothing(
     player: Player, served: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(event_feed, "KEPT", 5)
+    monkeypatch.setattr(event_feed, "BUFFER_SIZE", 5)
     monkeypatch.setattr(event_feed, "BATCH", 4)
     search = player.submit()
     player.inspect()

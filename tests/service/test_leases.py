@@ -260,7 +260,7 @@ def test_a_missing_data_set_pauses_the_search_when_no_other_worker_could_have_it
     player.end(assignment, "failed", failure="environment", message=message)
     paused = player.search(search["id"])
     assert paused["state"] == "paused"
-    assert paused["reason"] == f"{message}; mend it, then resume the search"
+    assert paused["reason"] == f"{message}; fix it, then resume the search"
 
     player.http.post(f"/searches/{search['id']}/resume")
     player.inspect()
@@ -294,7 +294,7 @@ def test_a_trial_that_says_nothing_is_ended_by_stall(served: Served) -> None:
     until(lambda: player.beat(assignment)[assignment["lease"]] == "cancel")
     ended = player.trials(search["id"])[0]
     assert (ended["state"], ended["failure"]) == ("failed", "timeout")
-    assert "said nothing for 0.5 s (stall)" in ended["reason"]
+    assert "reported nothing for 0.5 s (stall)" in ended["reason"]
 
 
 def test_the_time_of_a_trial_that_waits_for_a_place_has_not_begun(served: Served) -> None:

@@ -54,7 +54,7 @@ def at_once(served: Served, player: Player, said: Said) -> list[httpx2.Response]
 
 
 def lies(report_batches: ReportBatches, words: int) -> bool:
-    return report_batches.taken and report_batches.size == words
+    return report_batches.is_storing and report_batches.size == words
 
 
 @contextmanager
@@ -185,7 +185,7 @@ def test_every_word_is_taken_by_one_only(searches: list[str]) -> None:
 
     def put(search: str) -> PendingReport:
         word = PendingReport("lease", [])
-        with report_batches.put(search, word) as words:
+        with report_batches.join(search, word) as words:
             assert not words or word in words
             if words:
                 batches.append((search, words))
@@ -199,4 +199,4 @@ def test_every_word_is_taken_by_one_only(searches: list[str]) -> None:
         assert word.answer.exception(timeout=0).args == (search,)
     assert sum(len(words) for _, words in batches) == len(searches)
     assert report_batches.size == 0
-    assert not report_batches.taken
+    assert not report_batches.is_storing
