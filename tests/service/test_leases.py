@@ -64,15 +64,15 @@ def test_a_silent_worker_loses_its_trial_and_is_told_so(served: Served) -> None:
     silent, other = Player(served), Player(served)
     search = silent.submit(budget={"trials": 1}, parallel=1)
     silent.inspect()
-    record_loss = silent.work()
-    silent.report(record_loss, 1, 0.4)
+    lost = silent.work()
+    silent.report(lost, 1, 0.4)
 
     taken = other.work()
-    assert (taken["trial"], taken["attempt"]) == (record_loss["trial"], 2)
+    assert (taken["trial"], taken["attempt"]) == (lost["trial"], 2)
     before = other.trials(search["id"])
-    assert silent.report(record_loss, 2, 0.9).status_code == 409
-    assert silent.end(record_loss).status_code == 409
-    assert silent.beat(record_loss) == {record_loss["lease"]: "cancel"}
+    assert silent.report(lost, 2, 0.9).status_code == 409
+    assert silent.end(lost).status_code == 409
+    assert silent.beat(lost) == {lost["lease"]: "cancel"}
     assert other.trials(search["id"]) == before
 
     other.train(taken, 0.4, 0.5)
