@@ -8,7 +8,7 @@ from service.api.deps import ServiceContext, reads_or_submits
 from service.runtime.context import Context
 from service.schemas.trials import UploadAnswer
 from service.store import trials
-from service.store.artifacts import Received
+from service.store.artifacts import ReceivedFile
 
 router = APIRouter(tags=["artifacts"], dependencies=[reads_or_submits])
 
@@ -34,7 +34,7 @@ async def upload(request: Request, context: ServiceContext) -> UploadAnswer:
     return UploadAnswer(sha256=received.sha256, size=received.size)
 
 
-def _keep(context: Context, received: Received) -> None:
+def _keep(context: Context, received: ReceivedFile) -> None:
     try:
         with context.artifacts.lock:
             with context.database.read() as session:
@@ -42,6 +42,6 @@ def _keep(context: Context, received: Received) -> None:
             if not named:
                 # One from before may be about to be collected: the time it is kept begins anew.
                 context.artifacts.discard(received.sha256)
-            context.artifacts.keep(received)
+            context.artifacts.add(received)
     finally:
         received.partial.unlink(missing_ok=True)

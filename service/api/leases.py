@@ -17,7 +17,7 @@ from search_space.contract import (
 from service.api.deps import Lease, ServiceContext
 from service.runtime.context import Context
 from service.store import attempts, trials
-from service.store.artifacts import Received, check_name
+from service.store.artifacts import ReceivedFile, check_name
 from service.trials.logs import MAX_PIECE_BYTES, append
 from service.trials.measurements import measured
 from service.trials.outcomes import record_outcome
@@ -98,13 +98,13 @@ def send_outcome(lease: Lease, body: Outcome, context: ServiceContext) -> None:
     record_outcome(context, lease, body)
 
 
-def _keep(context: Context, lease: str, name: str, received: Received) -> Stored:
+def _keep(context: Context, lease: str, name: str, received: ReceivedFile) -> Stored:
     try:
         with context.artifacts.lock:
             with context.database.read() as session:
                 attempts.current(session, lease)
             # Before the transaction: a store far away may take its time, and nobody waits then.
-            context.artifacts.keep(received)
+            context.artifacts.add(received)
             with context.database.write() as session:
                 _, trial = attempts.current(session, lease)
                 unused = trials.put_artifact(

@@ -24,7 +24,7 @@ from service.schemas.base import Page
 from service.schemas.requests import TrialByHand
 from service.schemas.states import TrialState
 from service.schemas.trials import ArtifactAnswer, LogAnswer, ReportAnswer, TrialAnswer
-from service.store import searches, trials
+from service.store import searches, trial_reports, trials
 from service.store.artifacts import check_name
 from service.store.models import Artifact
 from service.trials.logs import POLL_SECONDS, read
@@ -98,7 +98,7 @@ def read_trial(id: str, session: ReadSession) -> TrialAnswer:
 def read_reports(id: str, session: ReadSession) -> list[ReportAnswer]:
     """Read a trial's curve: one report for each epoch."""
     trials.get(session, id)
-    return [ReportAnswer.model_validate(report) for report in trials.reports(session, id)]
+    return [ReportAnswer.model_validate(report) for report in trial_reports.curve(session, id)]
 
 
 @router.get("/trials/{id}/logs", dependencies=READS)

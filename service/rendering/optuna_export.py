@@ -18,7 +18,7 @@ from sqlalchemy.orm import Session
 
 from search_space.search import objectives_in
 from search_space.space.space import Space
-from service.store import trials
+from service.store import trial_reports, trials
 from service.store.documents import space_of
 from service.store.models import Search, Trial
 from service.trials.study_sync import result_of
@@ -80,7 +80,7 @@ def _rows(session: Session, search: Search, study_id: int) -> Rows:
     if not told:
         return rows
     space = space_of(search)
-    reports = trials.told_reports(session, search.id)
+    reports = trial_reports.told(session, search.id)
     results = trials.results_by_key(session, search.id)
     for number, trial in enumerate(told):
         end = result_of(search, trial, results)

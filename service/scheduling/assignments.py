@@ -24,7 +24,7 @@ from service.runtime.unit_of_work import UnitOfWork, unit_of_work
 from service.schemas.states import ENDED_STATES, SearchState, TrialState, Wanted
 from service.searches.lifecycle import fail, finish_if_done, set_state
 from service.searches.offers import check_against_offers
-from service.store import attempts, searches, trials, workers
+from service.store import attempts, searches, trial_counts, trials, workers
 from service.store.database import now
 from service.store.documents import document_of
 from service.store.models import Attempt, Search, Trial
@@ -129,7 +129,7 @@ def _take_trial(unit: UnitOfWork) -> Trial | None:
     context, session, search = unit.context, unit.session, unit.search
     # Workers could not renew while no process was the leader, so none counts as lost at first.
     grace_is_over = searches.clock(session) > context.started_at + context.settings.lease_seconds
-    has_room = trials.running(session, search.id) < search.parallel
+    has_room = trial_counts.running(session, search.id) < search.parallel
     trial = trials.take(session, search.id, expired=grace_is_over, waiting=has_room)
     expired = None if trial is None else attempts.open_of(session, trial.id)
     if trial is None or expired is None:

@@ -16,7 +16,7 @@ from service.scheduling.wait_reasons import (
 from service.schemas.searches import QueuedAnswer, WaitingTrialAnswer
 from service.schemas.states import Wanted
 from service.searches.lifecycle import nothing_more_to_propose
-from service.store import queue, searches, trials
+from service.store import queue, searches, trial_counts
 from service.store.models import Search, Trial
 
 SHOWN_TRIALS = 20
@@ -56,7 +56,7 @@ def _answer(
         priority=search.priority,
         parallel=search.parallel,
         running=len(running),
-        waiting=trials.waiting(session, search.id),
+        waiting=trial_counts.waiting(session, search.id),
         to_propose=to_propose,
         reason=reason.reason,
         explanation=reason.explanation,
@@ -89,7 +89,7 @@ def _to_propose(session: Session, search: Search) -> int:
         return 0
     if budget.overrun(session, search, reserve=confirmation.reserve(search)) is not None:
         return 0
-    return max(0, search.budget - trials.proposed(session, search.id))
+    return max(0, search.budget - trial_counts.proposed(session, search.id))
 
 
 def _overrun(session: Session, search: Search, unfinished: Sequence[Trial]) -> str | None:

@@ -24,7 +24,7 @@ from service.schemas.states import (
 from service.searches import confirming
 from service.searches.offers import pin
 from service.searches.warm_start import add_earlier_trials, incompatibility, starts_from_parent
-from service.store import trials, workers
+from service.store import trial_counts, trials, workers
 from service.store.database import now
 from service.store.documents import NO_WARM_START, document_of, space_of
 from service.store.models import Bench, Search, Trial
@@ -183,7 +183,7 @@ def finish_if_done(unit: UnitOfWork) -> None:
     """End a search that has nothing left to do, or add the next stage of its confirmation."""
     session, search = unit.session, unit.search
     overrun = _cancel_over_budget(unit)
-    if search.state in ENDED_STATES or trials.unfinished(session, search.id):
+    if search.state in ENDED_STATES or trial_counts.unfinished(session, search.id):
         return
     if search.wanted in ENDING:
         set_state(unit, SearchState.CANCELLED, f"{_ended_by(search)} by the user")
@@ -211,7 +211,7 @@ def _cancel_over_budget(unit: UnitOfWork) -> str | None:
 
 def nothing_more_to_propose(session: Session, search: Search) -> str | None:
     """Return why the search proposes no more candidates, or None; its hours do not count."""
-    spent = trials.proposed(session, search.id)
+    spent = trial_counts.proposed(session, search.id)
     if spent >= search.budget:
         return f"all {spent} trials have ended"
     if is_exhausted(session, search):
@@ -235,7 +235,7 @@ def is_exhausted(session: Session, search: Search) -> bool:
     # Cheap, and decides for all but the smallest spaces.
     if trials.next_optuna_number(session, search.id) + 1 < space.size:
         return False
-    tried = trials.distinct_keys(session, search.id)
+    tried = trial_counts.distinct_keys(session, search.id)
     originals = trials.originals(session, search.id)
     if originals and space.params_of(space.original) is not None:
         # The original enters the study only when its last seed has ended, but it is being trained.

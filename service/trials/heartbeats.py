@@ -9,7 +9,7 @@ from service.trials.outcomes import KILLED, end_open_attempt
 def heartbeat(context: Context, worker_id: str, beat: Heartbeat) -> HeartbeatReply:
     """Renew the leases of a worker; the reply `cancel` means that a lease is no longer valid."""
     with context.database.write() as session:
-        workers.seen(session, worker_id, beat.boot_id)
+        workers.record_heartbeat(session, worker_id, beat.boot_id)
         seconds = context.settings.lease_seconds
         renewed = attempts.renew(session, beat.leases, boot_id=beat.boot_id, seconds=seconds)
         attempts.restart_clock(session, renewed.intersection(beat.waiting))

@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 from search_space.contract import read_candidate
 from search_space.space.space import Space
 from service.results import ranking
-from service.store import trials
+from service.store import trial_counts, trials
 from service.store.models import Search
 from service.study.live import seed_of
 from service.study.random_draws import RandomSuggester
@@ -29,7 +29,7 @@ def neighbour(session: Session, search: Search, space: Space, number: int) -> di
     """
     if not _begins_near_a_uniform(search, space):
         return None
-    if trials.proposed(session, search.id) >= SHARE * search.budget:
+    if trial_counts.proposed(session, search.id) >= SHARE * search.budget:
         return None
     best = ranking.best_uniform(session, search)
     params = None if best is None else space.params_of(read_candidate(best.trial.candidate))

@@ -19,7 +19,7 @@ from service.runtime.context import Context
 from service.runtime.unit_of_work import UnitOfWork, unit_of_work
 from service.schemas.states import Wanted
 from service.searches.lifecycle import is_exhausted
-from service.store import searches, trials
+from service.store import searches, trial_counts, trials
 from service.store.documents import space_of
 from service.store.models import Search, Trial
 from service.study.live import LiveStudy, LockedStudy, seed_of
@@ -47,8 +47,8 @@ def may_propose(session: Session, search: Search) -> bool:
     return (
         search.wanted == Wanted.RUN
         and search.plan is not None
-        and trials.proposed(session, search.id) < search.budget
-        and trials.running(session, search.id) < search.parallel
+        and trial_counts.proposed(session, search.id) < search.budget
+        and trial_counts.running(session, search.id) < search.parallel
         and not is_exhausted(session, search)
         and budget.overrun(session, search, reserve=confirmation.reserve(search)) is None
     )

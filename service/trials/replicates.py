@@ -11,7 +11,7 @@ from search_space.search import Replicates
 from search_space.space.space import Space
 from service.results import ranking
 from service.runtime.unit_of_work import UnitOfWork
-from service.store import trials
+from service.store import trial_counts
 from service.store.models import Search, Trial
 
 FIRST_PROPOSALS = 10
@@ -24,13 +24,13 @@ def next_replicate(session: Session, search: Search) -> Trial | None:
     It is that of the best candidates with the fewest trainings; of several the best.
     """
     wanted = Replicates.model_validate(search.document.get("replicates", {"share": 0}))
-    proposed = trials.proposed(session, search.id) if wanted.share else 0
+    proposed = trial_counts.proposed(session, search.id) if wanted.share else 0
     if proposed < FIRST_PROPOSALS:
         return None
-    if trials.replicates(session, search.id) >= int(wanted.share * proposed):
+    if trial_counts.replicates(session, search.id) >= int(wanted.share * proposed):
         return None
     leaders = [one.trial for one in ranking.ranked(session, search, limit=wanted.leaders)]
-    counts = [trials.trainings(session, search.id, leader.key or "") for leader in leaders]
+    counts = [trial_counts.trainings(session, search.id, leader.key or "") for leader in leaders]
     fewest = min(counts, default=wanted.seeds)
     return leaders[counts.index(fewest)] if fewest < wanted.seeds else None
 

@@ -10,7 +10,7 @@ from service.runtime.context import Context
 from service.runtime.report_batches import PendingReport
 from service.runtime.unit_of_work import UnitOfWork, unit_of_work
 from service.schemas.states import Wanted
-from service.store import attempts, events, searches, trials
+from service.store import attempts, events, searches, trial_reports
 from service.store.database import STORE_FAILS
 from service.store.documents import document_of
 from service.store.models import Attempt, Search, Trial
@@ -99,7 +99,7 @@ class _ReportWriter:
         self._unit = unit
         self._open_attempts = open_attempts
         self._time = searches.clock(unit.session)
-        self._rows = trials.reports_of_steps(
+        self._rows = trial_reports.of_steps(
             unit.session,
             {
                 (open_attempts[pending.lease][1].id, one.step)

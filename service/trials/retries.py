@@ -12,7 +12,7 @@ from service.results.objectives import values
 from service.runtime.unit_of_work import UnitOfWork
 from service.schemas.states import ENDING, TrialState, Wanted
 from service.searches.lifecycle import SEARCH_CANCELLED, fail, pause_because
-from service.store import attempts, searches, trials, workers
+from service.store import attempts, searches, trial_reports, workers
 from service.store.database import now
 from service.store.models import Attempt, Bench, Trial
 from service.trials.study_sync import tell
@@ -92,7 +92,7 @@ def fail_trial(unit: UnitOfWork, trial: Trial, failure: FailureClass, reason: st
 def finish_trial(unit: UnitOfWork, trial: Trial, state: TrialState) -> None:
     """Move a trial to its last state, and tell the study."""
     if state == TrialState.COMPLETED and trial.step is not None:
-        last = trials.first_report(unit.session, trial.id, trial.step)
+        last = trial_reports.first_of_step(unit.session, trial.id, trial.step)
         assert last is not None
         trial.values = values(unit.search, trial, last.metrics)
     trial.state = state

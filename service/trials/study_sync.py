@@ -9,7 +9,7 @@ from service.results.objectives import means
 from service.runtime.context import Context
 from service.runtime.unit_of_work import UnitOfWork
 from service.schemas.states import TrialState
-from service.store import trials
+from service.store import trial_reports, trials
 from service.store.database import now
 from service.store.documents import document_of, space_of
 from service.store.models import Search, Trial
@@ -30,7 +30,7 @@ def study_of(context: Context, locked_study: LockedStudy, search: Search) -> Liv
 
 def stored_trials(session: Session, search: Search) -> list[StoredTrial]:
     """Return every trial of the study as its rows have it, for a rebuild."""
-    reports = trials.told_reports(session, search.id)
+    reports = trial_reports.told(session, search.id)
     results = trials.results_by_key(session, search.id)
     return [
         StoredTrial(
