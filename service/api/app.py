@@ -57,7 +57,7 @@ from service.versions import versions
 
 MAX_BODY_BYTES = 8 * 1024**2
 IDLE_TIMEOUT_PERIODS = 4
-"""A transaction may be silent for so many times what an owner may: studies are rebuilt in it."""
+"""A transaction may be idle for so many leadership periods: studies are rebuilt within it."""
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -95,7 +95,7 @@ def create_app(settings: Settings) -> FastAPI:
     add_problem_handlers(app)
     api = APIRouter(prefix="/v1", max_body_size=MAX_BODY_BYTES, dependencies=[storable])
     for part in (
-        leases,  # Asked most by far, and routes are tried in order.
+        leases,  # First: routes are tried in order, and these get most requests.
         workers,
         drafts,
         searches,
@@ -134,7 +134,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
             stack.enter_context(locked(Path(url.database or "")))
         database = Database(url, idle_timeout=settings.owner_seconds * IDLE_TIMEOUT_PERIODS)
         stack.callback(database.close)
-        # On a thread: whoever asks meanwhile is told why it is not ready.
+        # In a thread: meanwhile requests are answered with 503 and the reason.
         await asyncio.to_thread(migrate, database.engine)
         loop = asyncio.get_running_loop()
         leader = Leader(
@@ -164,7 +164,7 @@ def _term(
     loop: asyncio.AbstractEventLoop,
     epoch: int | None,
 ) -> Term:
-    """Make the parts that decide, and let them begin."""
+    """Make the objects of a term and start its threads."""
     with database.write() as session:
         key, started_at = signing_key(session), clock(session)
     lease_queue, deleter, collector = LeaseQueue(), Deleter(), GarbageCollector()
@@ -188,7 +188,7 @@ def _term(
 
 
 def _token_of(file: Path | None, whose: str) -> str | None:
-    """Return the token that a file holds; None where none is named."""
+    """Return the token in a file; None if no file is given."""
     if file is None:
         return None
     try:

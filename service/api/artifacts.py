@@ -1,4 +1,4 @@
-"""Files that a user brings: weights to start a search from."""
+"""Uploads of users: weights that a search starts from."""
 
 import asyncio
 
@@ -30,17 +30,17 @@ async def upload(request: Request, context: ServiceContext) -> UploadAnswer:
     """
     limit = context.settings.max_artifact_bytes
     received = await context.artifacts.receive(request.stream(), limit=limit)
-    await asyncio.to_thread(_keep, context, received)
+    await asyncio.to_thread(_store_file, context, received)
     return UploadAnswer(sha256=received.sha256, size=received.size)
 
 
-def _keep(context: Context, received: ReceivedFile) -> None:
+def _store_file(context: Context, received: ReceivedFile) -> None:
     try:
         with context.artifacts.lock:
             with context.database.read() as session:
-                named = trials.is_named(session, received.sha256)
-            if not named:
-                # One from before may be about to be collected: the time it is kept begins anew.
+                is_named = trials.is_named(session, received.sha256)
+            if not is_named:
+                # Replaced, so that its age and with it the time it is kept begin again.
                 context.artifacts.discard(received.sha256)
             context.artifacts.add(received)
     finally:

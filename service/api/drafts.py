@@ -1,4 +1,4 @@
-"""Searches that are being written: read from text, completed with every default."""
+"""Drafts of searches: read from text and completed with every default."""
 
 from typing import Any
 
@@ -34,7 +34,7 @@ def read_draft(body: Draft) -> DraftAnswer:
 def _read(text: str) -> Any:
     try:
         if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text)):
-            # A few lines of aliases of aliases would grow into gigabytes.
+            # Nested aliases of a few lines can expand to gigabytes.
             raise Invalid([Fault("text", "must not use aliases (`*name`)")])
         found = yaml.safe_load(text)
     except yaml.YAMLError as error:

@@ -1,4 +1,4 @@
-"""What one attempt says: reports, files, the last word."""
+"""The calls of an attempt: reports, measurements, output, files, the outcome."""
 
 import asyncio
 from typing import Annotated
@@ -89,7 +89,7 @@ async def store_artifact(
     check_name(name)
     limit = context.settings.max_artifact_bytes
     received = await context.artifacts.receive(request.stream(), limit=limit, sha256=sha256)
-    return await asyncio.to_thread(_keep, context, lease, name, received)
+    return await asyncio.to_thread(_store_file, context, lease, name, received)
 
 
 @router.post("/outcome", status_code=status.HTTP_204_NO_CONTENT)
@@ -98,12 +98,12 @@ def send_outcome(lease: Lease, body: Outcome, context: ServiceContext) -> None:
     record_outcome(context, lease, body)
 
 
-def _keep(context: Context, lease: str, name: str, received: ReceivedFile) -> Stored:
+def _store_file(context: Context, lease: str, name: str, received: ReceivedFile) -> Stored:
     try:
         with context.artifacts.lock:
             with context.database.read() as session:
                 attempts.current(session, lease)
-            # Before the transaction: a store far away may take its time, and nobody waits then.
+            # Before the transaction, which must not stay open while a remote store is slow.
             context.artifacts.add(received)
             with context.database.write() as session:
                 _, trial = attempts.current(session, lease)

@@ -1,4 +1,4 @@
-"""Trials: their curves and their files."""
+"""The calls on trials: lists, curves, output and files."""
 
 import asyncio
 from typing import Annotated
@@ -154,7 +154,7 @@ def download_artifact(
 
 
 def _not_kept(context: Context, id: str, name: str) -> NotFound:
-    """Say why a file is not there, where that is known."""
+    """Return the error for a missing file, with the reason if it is known."""
     count = context.settings.keep_weights
     why = {CHECKPOINT: "those of ended trials are deleted"}
     if count:

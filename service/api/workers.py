@@ -1,4 +1,4 @@
-"""Where workers introduce themselves and ask for work."""
+"""The calls of workers: registration, heartbeats, requests for work."""
 
 import asyncio
 from typing import Any
@@ -64,14 +64,15 @@ async def lease(body: LeaseRequest, request: Request, lease_queue: WaitingSlots)
         raise BadProtocol(body.protocol_min, body.protocol_max, PROTOCOL)
     waiting = lease_queue.add(body)
     answer: asyncio.Future[Any] = asyncio.wrap_future(waiting.answer)
-    gone = asyncio.create_task(_disconnection(request))
+    disconnected = asyncio.create_task(_disconnection(request))
     try:
         await asyncio.wait(
-            [answer, gone], timeout=body.wait_seconds, return_when=asyncio.FIRST_COMPLETED
+            [answer, disconnected], timeout=body.wait_seconds, return_when=asyncio.FIRST_COMPLETED
         )
     finally:
-        gone.cancel()
+        disconnected.cancel()
         lease_queue.remove(waiting)
+    # The scheduler may have claimed the request before it was removed: then its work is the answer.
     assignment = await answer
     if assignment is None:
         return Response(status_code=status.HTTP_204_NO_CONTENT)
@@ -79,7 +80,7 @@ async def lease(body: LeaseRequest, request: Request, lease_queue: WaitingSlots)
 
 
 async def _disconnection(request: Request) -> None:
-    """Return when the worker has hung up: what were handed out then would reach nobody."""
+    """Return when the worker has disconnected: work that is handed out then would be lost."""
     while (await request.receive())["type"] != "http.disconnect":
         pass
 

@@ -68,7 +68,7 @@ def judge(
 
 
 def level_of(looks: int) -> float:
-    """Return the significance level of a look at test data: half of that of the look before.
+    """Return the level of a verdict on test data: half of that of the verdict before.
 
     A claim of a gain is one-sided and spends half of a level. So the levels of all looks add up to
     `LEVEL`, however many there are (alpha spending).

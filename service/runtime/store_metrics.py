@@ -60,7 +60,7 @@ def _trials(session: Session) -> Metric:
 
 def _leases(session: Session) -> Iterator[Metric]:
     is_open = Attempt.ended_at.is_(None)
-    count, oldest, silent = session.execute(
+    count, oldest, longest_quiet = session.execute(
         select(
             func.count(), now() - func.min(Attempt.started_at), now() - func.min(Attempt.spoke_at)
         ).where(is_open)
@@ -74,7 +74,7 @@ def _leases(session: Session) -> Iterator[Metric]:
     yield _gauge(
         "actsearch_lease_silent_seconds",
         "Longest time since an open attempt last reported.",
-        silent or 0,
+        longest_quiet or 0,
     )
 
 

@@ -91,7 +91,7 @@ def unit_of_work(
             search = searches.lock(session, search_id)
             before = search.events
             yield UnitOfWork(context, locked_study, session, search)
-        # After the commit, or a rollback would leave no study of a search that goes on.
+        # After the commit: if it is rolled back, the search still needs its live study.
         if search.state in ENDED_STATES:
             context.studies.drop(search_id)
         if search.events > before:

@@ -78,7 +78,7 @@ def find_work(context: Context, request: LeaseRequest, without_work: set[str]) -
             assignment = _assign_from(context, search_id, slot)
         except Exception as error:
             if not isinstance(error, ServiceError):
-                log.exception("could not ask search %s for work", search_id)
+                log.exception("could not assign work of search %s", search_id)
             error_of_search = error
             continue
         if assignment is not None:

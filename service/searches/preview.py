@@ -243,7 +243,7 @@ def _warnings(document: SearchSpec, space: Space | None, trainings: TrainingsAns
         )
     if document.baselines.original_seeds < ranking.MIN_SEEDS_FOR_LUCK:
         found.append(
-            f"below {ranking.MIN_SEEDS_FOR_LUCK} seeds of the original nothing is said of luck "
+            f"below {ranking.MIN_SEEDS_FOR_LUCK} seeds of the original there is no luck line "
             "while the search runs"
         )
     return found

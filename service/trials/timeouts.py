@@ -50,8 +50,8 @@ def _overdue_outcome(
     # Workers could not renew while no process was the leader.
     grace_is_over = time > context.started_at + context.settings.lease_seconds
     is_expired = times.expires_at < time
-    # While the search runs, the scheduler takes over expired attempts, and only when a slot asks:
-    # until then a worker that was cut off can come back to its own.
+    # While the search runs, the scheduler takes expired attempts when a slot asks for work. Until
+    # then a worker that was cut off can reconnect and renew its lease.
     if is_expired and grace_is_over and search.wanted != Wanted.RUN:
         return LEASE_EXPIRED
     if not is_expired and time > max(times.spoke_at, context.started_at) + stall:

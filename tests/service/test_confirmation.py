@@ -167,7 +167,7 @@ def test_luck_is_not_confirmed_and_the_config_stays_the_originals(player: Player
     run(player, search["id"], silu_is_better, noisy(lambda _: 0.5))
     best = player.http.get(f"/searches/{search['id']}/best").json()
     assert best["status"] == "noise"
-    assert best["claim"].startswith("cannot be told from noise: ")
+    assert best["claim"].startswith("not statistically significant: ")
     config = read_config(player.http.get(f"/searches/{search['id']}/best/config").json())
     assert {spec.name for spec in config.candidate.sites.values()} == {"relu"}
 

@@ -470,4 +470,4 @@ def test_a_search_that_breaks_keeps_no_other_from_its_work(
     for _ in range(5):
         player.train(player.work(), 0.5)
     assert player.search(sound["id"])["state"] == "completed"
-    assert f"could not ask search {broken['id']} for work" in caplog.text
+    assert f"could not assign work of search {broken['id']}" in caplog.text
