@@ -106,6 +106,7 @@ def _reserved(session: Session, trainings: float, search: Search, *, gpu: bool) 
         .join(Trial, Trial.id == Attempt.trial_id)
         .where(
             Trial.search_id == search.id,
+            # Confirmations may have another length, which `reserve` takes into account.
             Trial.kind.in_((TrialKind.BASELINE, TrialKind.PROPOSED, TrialKind.MANUAL)),
             Attempt.outcome == OutcomeKind.COMPLETED,
         )

@@ -33,6 +33,8 @@ TUNED = "tuned original"
 UNIFORM = "best uniform network"
 
 FEWEST_TO_RANK = 3
+"""Two candidates always have a tau of 1 or -1, which says nothing."""
+
 FIRST_STAGE = (SHORTLIST, SPREAD)
 _CUT_OFF = (TrialState.CANCELLED, TrialState.STOPPED)
 
@@ -108,6 +110,7 @@ class Confirmation:
     @cached_property
     def comparisons(self) -> Sequence[Comparison]:
         """The winner's comparisons, that with the original first; empty before there are any."""
+        # Welch's test needs a variance, and so at least two seeds.
         found = {label: one for label, one in self.samples.items() if len(one.values) > 1}
         if WINNER not in found:
             return []

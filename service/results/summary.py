@@ -185,6 +185,7 @@ def _answer(search: Search, derived: _Derived) -> SearchAnswer:
 def _finding(search: Search, derived: _Derived) -> FindingAnswer:
     finding = find(derived.confirmation)
     gain = low = high = None
+    # Before there is a verdict, the gain is that of the best candidate on validation data.
     if finding.comparisons:
         over = finding.comparisons[0]
         gain, low, high = over.difference, over.low, over.high
@@ -259,6 +260,7 @@ def _progress(search: Search, derived: _Derived) -> Progress:
         _baselines(search, tally) + search.budget + _confirmations(derived) + _outside_budget(tally)
     )
     if search.state in ENDED_STATES:
+        # It may have ended before its budget was spent.
         total = finished
     return Progress(
         finished=finished,
@@ -272,6 +274,7 @@ def _eta(search: Search, tally: tallies.Tally, finished: int, total: int) -> flo
     """Return how long the rest will take at the pace so far, in seconds; pauses count."""
     if search.state != SearchState.RUNNING or search.started_at is None or finished == 0:
         return None
+    # Up to the last end of a trial: between two ends the pace would seem to fall.
     elapsed = 0.0 if tally.last_ended is None else tally.last_ended - search.started_at
     rest = elapsed / finished * (total - finished)
     return rest if math.isfinite(rest) else None

@@ -63,20 +63,13 @@ def find_work(context: Context, request: LeaseRequest, without_work: set[str]) -
         manifest = workers.manifest_of(workers.get(session, request.worker))
         if manifest.resting is not None:
             return None
-        codes = workers.codes(manifest)
-        excluded = without_work | searches.benched_searches(session, request.boot_id)
-        eligible = [
-            search.id
-            for search in searches.in_scheduling_order(session)
-            if search.id not in excluded
-            and search.document["task"]["name"] in codes
-            and workers.has_its_code(search, codes)
-        ]
-    slot = _Slot(request, manifest)
-    for search_id in eligible:
+        slot = _Slot(request, manifest)
+        eligible = _eligible_searches(session, slot)
+    for search_id in (one for one in eligible if one not in without_work):
         try:
             assignment = _assign_from(context, search_id, slot)
         except Exception as error:
+            # A search that raises must not keep the workers from the others.
             if not isinstance(error, ServiceError):
                 log.exception("could not assign work of search %s", search_id)
             error_of_search = error
@@ -87,6 +80,19 @@ def find_work(context: Context, request: LeaseRequest, without_work: set[str]) -
     if error_of_search is not None:
         raise error_of_search
     return None
+
+
+def _eligible_searches(session: Session, slot: _Slot) -> list[str]:
+    """Return the searches that the slot's worker can run, in the order of scheduling."""
+    codes = workers.codes(slot.manifest)
+    benched = searches.benched_searches(session, slot.request.boot_id)
+    return [
+        search.id
+        for search in searches.in_scheduling_order(session)
+        if search.id not in benched
+        and search.document["task"]["name"] in codes
+        and workers.has_its_code(search, codes)
+    ]
 
 
 def _assign_from(context: Context, search_id: str, slot: _Slot) -> Assignment | None:
@@ -162,6 +168,7 @@ def _lease(unit: UnitOfWork, trial: Trial, slot: _Slot) -> Assignment:
     unit.session.add(attempt)
     unit.session.flush()
     if trial.kind == TrialKind.INSPECTION:
+        # From here on only workers with this code get trials of the search.
         code = workers.codes(slot.manifest)[unit.search.document["task"]["name"]]
         unit.search.pinned = {**unit.search.pinned, "code": code}
     else:

@@ -90,6 +90,7 @@ def wait_reason(
         ahead: The searches before this one in the queue.
     """
     running = len(load.running)
+    # A search that is ending or paused hands out nothing, whatever its work or the workers are.
     if search.wanted in ENDING:
         text = f"{running} running trials end, then the search does"
         return WaitReason("ending", text, load.workers)
@@ -144,6 +145,7 @@ def _for_workers(
     if not any(load.free for load in able):
         slots = sum(load.slots for load in able)
         return WaitReason("busy", f"all {slots} slots that could take it are busy", _names(able))
+    # Searches ahead that are paused or ending take no slots.
     before = [one.id for one in ahead if one.wanted == Wanted.RUN]
     if before:
         return WaitReason("outranked", "searches before it in the queue are served first", before)

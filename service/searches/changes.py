@@ -34,6 +34,7 @@ def change(unit: UnitOfWork, changes: Changes) -> None:
         raise WrongState("change the budget, parallel or priority of", described(search), allowed)
     for column, value in given.items():
         setattr(search, column, value)
+    # The checks below read the new values by SQL.
     unit.session.flush()
     if search.plan is not None and not is_over and _can_continue(unit):
         _discard_confirmation(unit)

@@ -30,6 +30,7 @@ def add_next_stage(unit: UnitOfWork, space: Space, confirm: Confirm) -> bool:
         for trial, label in first.items():
             _add(unit, space, label, read_candidate(trial.candidate))
         return True
+    # Second stage: the winner of the shortlist and its rivals, on every seed.
     shortlist = [trial for trial in done.trials if trial.label == confirmation.SHORTLIST]
     winner = _winner(shortlist, maximizes(search)) or best[0].trial
     for label, candidate in _rivals(session, search, space, winner).items():

@@ -34,6 +34,7 @@ def check_against_offers(
     faults = [
         [*_settings_faults(document, offer), *_metric_faults(document, offer)] for offer in of_task
     ]
+    # Workers may offer different versions of the task: one that fits is enough.
     if all(faults):
         raise Invalid(faults[0])
     plan = searches.known_plan(session, document.task.model_dump(mode="json"))

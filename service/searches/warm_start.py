@@ -69,6 +69,7 @@ def incompatibility(session: Session, search: Search) -> str | None:
         return f"the network of search {earlier.id} had other sites"
     if earlier.pinned["epochs"] != search.pinned["epochs"]:
         return f"search {earlier.id} trained for {earlier.pinned['epochs']} epochs"
+    # Code that a worker did not name counts as equal.
     codes = earlier.pinned.get("code"), search.pinned.get("code")
     if None not in codes and codes[0] != codes[1]:
         return f"search {earlier.id} was trained by other code: {codes[0]}, now {codes[1]}"

@@ -158,6 +158,7 @@ def end(
     message: str = "",
 ) -> None:
     """Store how an attempt ended."""
+    # An UPDATE, so that the time is that of the database; the object is refreshed.
     session.execute(
         update(Attempt)
         .where(Attempt.id == attempt.id)

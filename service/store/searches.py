@@ -40,6 +40,7 @@ def lock(session: Session, search_id: str) -> Search:
 
     All writes to a search lock its row, so a count of its trials stays true until the commit.
     """
+    # SQLite has no row locks; there the write transaction itself excludes all others.
     search = session.get(Search, search_id, with_for_update=True)
     if search is None or search.wanted == Wanted.DELETE:
         raise NotFound("search", search_id)
@@ -125,6 +126,7 @@ def submission(session: Session, key: str) -> Submission | None:
 
 def of_same_task(session: Session, task: Mapping[str, Any], *, limit: int = 20) -> Sequence[Search]:
     """Return searches that have trained the same task, the newest first; epochs may differ."""
+    # Compared in Python, since databases differ in how they compare JSON.
     wanted = {**task, "epochs": None}
     rows = session.scalars(
         select(Search)

@@ -258,24 +258,15 @@ def take(session: Session, search_id: str, *, expired: bool, waiting: bool) -> T
         expired: Whether to take trials whose attempt has an expired lease.
         waiting: Whether to take waiting trials.
     """
-    has_expired = (
-        select(Attempt.trial_id)
-        .where(Attempt.ended_at.is_(None), Attempt.expires_at < now())
-        .scalar_subquery()
-    )
-    available: list[ColumnElement[bool]] = []
-    if waiting:
-        available.append(and_(Trial.state == TrialState.WAITING, Trial.repeat_of.is_(None)))
-    if expired:
-        available.append(and_(Trial.state == TrialState.RUNNING, Trial.id.in_(has_expired)))
-    if not available:
+    available = _available(expired=expired, waiting=waiting)
+    if available is None:
         return None
     rank = case(
         (Trial.kind == TrialKind.INSPECTION, 0), (Trial.kind == TrialKind.BASELINE, 1), else_=2
     )
     first = (
         select(Trial.id)
-        .where(Trial.search_id == search_id, or_(*available))
+        .where(Trial.search_id == search_id, available)
         .order_by(rank, Trial.number)
         .limit(1)
         # Without waiting for a trial that another transaction takes at the same moment.
@@ -285,7 +276,7 @@ def take(session: Session, search_id: str, *, expired: bool, waiting: bool) -> T
     return session.scalars(
         update(Trial)
         # Checked again: the trial may have changed between the subquery and the row's lock.
-        .where(Trial.id == first, or_(*available))
+        .where(Trial.id == first, available)
         .values(
             state=TrialState.RUNNING,
             attempt=Trial.attempt + 1,
@@ -294,3 +285,19 @@ def take(session: Session, search_id: str, *, expired: bool, waiting: bool) -> T
         .returning(Trial)
         .execution_options(populate_existing=True)
     ).one_or_none()
+
+
+def _available(*, expired: bool, waiting: bool) -> ColumnElement[bool] | None:
+    """Return the condition for trials that can be taken, or None if there can be none."""
+    conditions: list[ColumnElement[bool]] = []
+    if waiting:
+        # A repeat is never run: it gets the result of the trial that it repeats.
+        conditions.append(and_(Trial.state == TrialState.WAITING, Trial.repeat_of.is_(None)))
+    if expired:
+        has_expired = (
+            select(Attempt.trial_id)
+            .where(Attempt.ended_at.is_(None), Attempt.expires_at < now())
+            .scalar_subquery()
+        )
+        conditions.append(and_(Trial.state == TrialState.RUNNING, Trial.id.in_(has_expired)))
+    return or_(*conditions) if conditions else None

@@ -42,6 +42,7 @@ def add_by_hand(unit: UnitOfWork, wanted: CandidateByHand) -> Trial:
     params = space.params_of(candidate)
     optuna_number = None
     if params is not None:
+        # In the study from now on, as a trial that runs.
         live = study_of(unit.context, unit.locked_study, search)
         optuna_number = len(live)
         live.add(params)

@@ -61,6 +61,7 @@ def measured(context: Context, lease: str, body: Measurements) -> MeasurementsRe
     with unit_of_work(context, search_id) as unit:
         attempt, trial = attempts.current(unit.session, lease)
         attempts.record_activity(unit.session, [lease], seconds=context.settings.lease_seconds)
+        # A worker that got no answer sends the measurements again.
         if trial.measurements is None:
             _check(document_of(unit.search).constraints.limits, body)
             trial.measurements = body.model_dump(mode="json")

@@ -66,9 +66,12 @@ def propose(
     study repeats a candidate, the repeat is stored and told its value, which costs no budget, and
     the study is asked again.
     """
+    # The caller's lock on the study spans the ask and the transaction after it, so that no other
+    # proposal gets the same number.
     for repeats in range(MAX_REPEATS_IN_A_ROW + 1):
         with context.database.read() as session:
             search = searches.get(session, search_id)
+            # Checked for each repeat again: the search may have been paused meanwhile.
             if not may_propose(session, search):
                 return None
             space, live = space_of(search), study_of(context, locked_study, search)
