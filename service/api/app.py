@@ -86,13 +86,23 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.settings = settings
     app.state.access = Authenticator(token, worker_token)
     metrics = Metrics()
+    # A function, since the leader is made when the app starts.
     metrics.registry.register(StoreCollector(lambda: app.state.leader, settings.lease_seconds))
     app.state.metrics = metrics
+    # The last one added is the outermost: it logs also what the others refuse.
     if settings.rate_limit:
         app.add_middleware(RateLimit, per_second=settings.rate_limit)
     app.add_middleware(HostGuard, hosts=settings.hosts, max_body_bytes=MAX_BODY_BYTES)
     app.add_middleware(RequestLog, metrics=metrics, routes=app.routes)
     add_problem_handlers(app)
+    _add_routes(app)
+    _add_probes(app, metrics)
+    add_page(app)
+    add_reference(app)
+    return app
+
+
+def _add_routes(app: FastAPI) -> None:
     api = APIRouter(prefix="/v1", max_body_size=MAX_BODY_BYTES, dependencies=[storable])
     for part in (
         leases,  # First: routes are tried in order, and these get most requests.
@@ -109,6 +119,9 @@ def create_app(settings: Settings) -> FastAPI:
     ):
         api.include_router(part.router)
     app.include_router(api)
+
+
+def _add_probes(app: FastAPI, metrics: Metrics) -> None:
     app.add_api_route("/healthz", _healthz, tags=["probes"])
     app.add_api_route("/readyz", _readyz(app), tags=["probes"])
     app.add_api_route(
@@ -118,9 +131,6 @@ def create_app(settings: Settings) -> FastAPI:
         dependencies=[reads],
         response_class=PlainTextResponse,
     )
-    add_page(app)
-    add_reference(app)
-    return app
 
 
 @asynccontextmanager
