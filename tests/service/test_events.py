@@ -35,7 +35,9 @@ def follow(served: Served, search_id: str, after: int = 0) -> Iterator[dict[str,
                 event = {}
 
 
-def test_a_search_is_told_from_its_first_event_to_its_last(player: Player, served: Served) -> None:
+def test_the_events_of_a_search_are_sent_from_the_first_to_the_last(
+    player: Player, served: Served
+) -> None:
     search = player.submit(budget={"trials": 1})
     player.inspect()
     player.train(player.work(), 0.4, 0.5)
@@ -144,7 +146,7 @@ def test_a_follower_behind_what_is_kept_in_memory_misses_nothing(
 
 
 @pytest.mark.slow
-def test_every_follower_is_told_once_and_in_order_what_many_attempts_report(
+def test_every_follower_gets_each_report_of_many_attempts_once_and_in_order(
     served: Served,
 ) -> None:
     attempts, steps = 16, 20

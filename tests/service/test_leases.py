@@ -60,7 +60,7 @@ def test_a_repeated_request_gets_the_same_attempt_and_a_restarted_worker_never_d
     assert restarted["lease"] != first["lease"]
 
 
-def test_a_silent_worker_loses_its_trial_and_is_told_so(served: Served) -> None:
+def test_a_worker_without_heartbeats_loses_its_trial_and_gets_409(served: Served) -> None:
     silent, other = Player(served), Player(served)
     search = silent.submit(budget={"trials": 1}, parallel=1)
     silent.inspect()
@@ -166,7 +166,7 @@ def test_a_lost_or_preempted_trial_is_tried_again(served: Served, failure: str) 
     assert player.trials(search["id"])[0]["failure"] is None
 
 
-def test_a_trial_after_which_workers_are_silent_ends_as_lost(served: Served) -> None:
+def test_a_trial_whose_leases_expire_again_and_again_fails_as_lost(served: Served) -> None:
     player = Player(served)
     search = player.submit(budget={"trials": 1, "failures": 2}, baselines=NO_BASELINES)
     player.inspect()
