@@ -19,7 +19,7 @@ from service.runtime.context import Context
 from service.store import attempts, trials
 from service.store.artifacts import ReceivedFile, check_name
 from service.trials.logs import MAX_PIECE_BYTES, append
-from service.trials.measurements import measured
+from service.trials.measurements import record_measurements
 from service.trials.outcomes import record_outcome
 from service.trials.reports import report
 
@@ -44,7 +44,7 @@ def send_measurements(
     lease: Lease, body: Measurements, context: ServiceContext
 ) -> MeasurementsReply:
     """Tell what the candidate costs; the trial ends here if that breaks a constraint."""
-    return measured(context, lease, body)
+    return record_measurements(context, lease, body)
 
 
 @router.post(

@@ -28,7 +28,7 @@ from service.store import searches, trial_reports, trials
 from service.store.artifacts import check_name
 from service.store.models import Artifact
 from service.trials.logs import POLL_SECONDS, read
-from service.trials.manual import add_by_hand
+from service.trials.manual import add_manual_trial
 
 router = APIRouter(tags=["trials"])
 READS = [reads]
@@ -66,7 +66,7 @@ def add_trial(
 ) -> TrialAnswer:
     """Add a candidate by hand. It costs no budget, and the sampler learns of it."""
     with unit_of_work(context, id) as unit:
-        trial = add_by_hand(unit, body.candidate)
+        trial = add_manual_trial(unit, body.candidate)
         answer = TrialAnswer.model_validate(trial)
     response.headers["Location"] = f"/v1/trials/{answer.id}"
     return answer

@@ -201,7 +201,7 @@ def agreement(session: Session, confirmation: Confirmation) -> Agreement | None:
     return Agreement(None if math.isnan(tau) else tau, len(pairs), epochs, confirm["epochs"])
 
 
-def most_trials(confirm: Confirm, *, uniform: bool) -> int:
+def max_trials(confirm: Confirm, *, uniform: bool) -> int:
     """Return how many trainings a confirmation takes at most."""
     groups = 4 if uniform else 3
     shortlist = confirm.shortlist if confirm.shortlist > 1 else 0
@@ -216,7 +216,7 @@ def reserve(search: Search) -> float:
     if confirm is None:
         return 0.0
     longer = (confirm.epochs or epochs or 1) / (epochs or confirm.epochs or 1)
-    return most_trials(confirm, uniform=document.baselines.uniform) * longer
+    return max_trials(confirm, uniform=document.baselines.uniform) * longer
 
 
 def is_another_length(search: Search, epochs: int | None) -> bool:

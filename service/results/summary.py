@@ -15,7 +15,7 @@ from service.results.confirmation import (
     agreement,
     load,
     load_each,
-    most_trials,
+    max_trials,
 )
 from service.results.early_stopping import early_stops
 from service.results.objectives import maximizes
@@ -305,4 +305,4 @@ def _confirmations(derived: _Derived) -> int:
     if derived.confirmation.is_planned:
         return len(derived.confirmation.trials)
     confirm = Confirm.model_validate(document["confirm"])
-    return most_trials(confirm, uniform=document["baselines"]["uniform"])
+    return max_trials(confirm, uniform=document["baselines"]["uniform"])

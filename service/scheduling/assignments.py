@@ -28,7 +28,7 @@ from service.store import attempts, searches, trial_counts, trials, workers
 from service.store.database import now
 from service.store.documents import document_of
 from service.store.models import Attempt, Search, Trial
-from service.trials.measurements import known, measuring
+from service.trials.measurements import known_measurements, requested_measurements
 from service.trials.proposals import propose
 from service.trials.retries import LEASE_EXPIRED, fail_if_lost_too_often
 
@@ -220,8 +220,8 @@ def _assignment(context: Context, session: Session, attempt: Attempt) -> Assignm
         candidate=None if trial.candidate is None else read_candidate(trial.candidate),
         fingerprint=search.fingerprint,
         seed=trial.seed,
-        measuring=None if trial.candidate is None else measuring(search),
-        measured=known(session, trial),
+        measuring=None if trial.candidate is None else requested_measurements(search),
+        measured=known_measurements(session, trial),
         micro_batches=1 + attempts.failed_by(session, trial.id, FailureClass.OUT_OF_MEMORY),
         start=weights_in(search.document),
         export=_is_exported(session, search, trial),

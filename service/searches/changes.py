@@ -8,11 +8,11 @@ from service.schemas.requests import Changes
 from service.schemas.states import ENDING, LIVE_STATES, SearchState
 from service.searches.lifecycle import (
     cancel_waiting,
-    described,
     finish_if_done,
     nothing_more_to_propose,
     requeue_cancelled,
     set_state,
+    state_text,
 )
 from service.store import trials
 from service.store.models import Trial
@@ -31,7 +31,7 @@ def change(unit: UnitOfWork, changes: Changes) -> None:
     is_over = search.state not in _CHANGEABLE or search.wanted in ENDING
     if is_over and given.keys() - {"name"}:
         allowed = [state.value for state in _CHANGEABLE]
-        raise WrongState("change the budget, parallel or priority of", described(search), allowed)
+        raise WrongState("change the budget, parallel or priority of", state_text(search), allowed)
     for column, value in given.items():
         setattr(search, column, value)
     # The checks below read the new values by SQL.

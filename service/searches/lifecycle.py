@@ -47,7 +47,7 @@ def pause(unit: UnitOfWork) -> None:
     """Hand out no more trials; running ones checkpoint at their next report and are requeued."""
     search = unit.search
     if search.state not in LIVE_STATES or search.wanted in ENDING:
-        raise WrongState("pause", described(search), [state.value for state in LIVE_STATES])
+        raise WrongState("pause", state_text(search), [state.value for state in LIVE_STATES])
     pause_because(unit, "paused by the user")
 
 
@@ -61,7 +61,7 @@ def resume(unit: UnitOfWork) -> None:
     """Go on after a pause. Benched workers get work again."""
     search = unit.search
     if search.state != SearchState.PAUSED:
-        raise WrongState("resume", described(search), [SearchState.PAUSED.value])
+        raise WrongState("resume", state_text(search), [SearchState.PAUSED.value])
     search.wanted = Wanted.RUN
     search.failures_in_a_row = 0
     unit.session.execute(delete(Bench).where(Bench.search_id == search.id))
@@ -100,7 +100,7 @@ def _end_with(unit: UnitOfWork, wanted: Wanted, reason: str) -> None:
 
 def _cannot_end(action: str, search: Search) -> WrongState:
     allowed = [*LIVE_STATES, SearchState.PAUSED]
-    return WrongState(action, described(search), [state.value for state in allowed])
+    return WrongState(action, state_text(search), [state.value for state in allowed])
 
 
 def cancel_waiting(unit: UnitOfWork, reason: str, *where: ColumnElement[bool]) -> None:
@@ -249,7 +249,7 @@ def _live_state(search: Search) -> SearchState:
     return SearchState.QUEUED if search.started_at is None else SearchState.RUNNING
 
 
-def described(search: Search) -> str:
+def state_text(search: Search) -> str:
     """Return the state of a search as text."""
     if search.wanted in ENDING and search.state not in ENDED_STATES:
         return f"{search.state.value} and being {_ended_by(search)}"

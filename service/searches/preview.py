@@ -97,7 +97,7 @@ def _trainings(document: SearchSpec, space: Space | None) -> TrainingsAnswer:
     baselines = document.baselines.original_seeds + uniforms * document.baselines.uniform
     confirming = 0
     if document.confirm is not None:
-        confirming = confirmation.most_trials(document.confirm, uniform=document.baselines.uniform)
+        confirming = confirmation.max_trials(document.confirm, uniform=document.baselines.uniform)
     return TrainingsAnswer(
         baselines=baselines,
         proposed=proposed,

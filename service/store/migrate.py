@@ -28,7 +28,7 @@ def migrate(engine: Engine, *, to: str = "head", down: bool = False) -> None:
 
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS))
-    with _alone(engine) as connection:
+    with _exclusive_transaction(engine) as connection:
         config.attributes["connection"] = connection
         try:
             (command.downgrade if down else command.upgrade)(config, to)
@@ -55,7 +55,7 @@ def newest() -> tuple[str, Collection[str]]:
 
 
 @contextmanager
-def _alone(engine: Engine) -> Iterator[Connection]:
+def _exclusive_transaction(engine: Engine) -> Iterator[Connection]:
     """Open a transaction that excludes other migrations."""
     with engine.execution_options(writes=True).connect() as connection:
         if connection.dialect.name == "postgresql":

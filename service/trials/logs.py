@@ -64,20 +64,20 @@ def read(
         raise NotFound(f"attempt of trial {trial.id}", str(number))
     end = logs.end(session, trial.id, number)
     if tail is not None:
-        offset = _start_of(session, trial, number, tail, end)
+        offset = _tail_offset(session, trial, number, tail, end)
     first, data = logs.slice_of(session, trial.id, number, offset=offset, size=_PAGE_BYTES)
-    text, used = _decoded(data)
+    text, used = _decode(data)
     return LogAnswer(
         attempt=number,
         attempts=max(1, trial.attempt),
         offset=first,
         next=first + used,
         text=text,
-        ended=first + used >= end and _is_silent(session, trial, attempt),
+        ended=first + used >= end and _is_complete(session, trial, attempt),
     )
 
 
-def _is_silent(session: Session, trial: Trial, attempt: Attempt | None) -> bool:
+def _is_complete(session: Session, trial: Trial, attempt: Attempt | None) -> bool:
     """Whether neither this attempt nor a later one of the trial will print any more."""
     if attempt is None or attempt.ended_at is None:
         return trial.state in FINISHED and attempt is None
@@ -88,7 +88,7 @@ def _is_silent(session: Session, trial: Trial, attempt: Attempt | None) -> bool:
     return trial.state in FINISHED and is_over
 
 
-def _start_of(session: Session, trial: Trial, number: int, lines: int, end: int) -> int:
+def _tail_offset(session: Session, trial: Trial, number: int, lines: int, end: int) -> int:
     """Return the offset at which the last lines begin."""
     back = max(0, end - _TAIL_BYTES)
     first, data = logs.slice_of(session, trial.id, number, offset=back, size=_TAIL_BYTES)
@@ -100,7 +100,7 @@ def _start_of(session: Session, trial: Trial, number: int, lines: int, end: int)
     return first + position + 1
 
 
-def _decoded(data: bytes) -> tuple[str, int]:
+def _decode(data: bytes) -> tuple[str, int]:
     """Return the text of all complete characters, and how many bytes they take."""
     decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
     text = decoder.decode(data)

@@ -17,13 +17,13 @@ from service.errors import Fault, Invalid, NotReady, WrongState
 from service.runtime.unit_of_work import UnitOfWork
 from service.schemas.requests import CandidateByHand
 from service.schemas.states import ENDING, LIVE_STATES, SearchState
-from service.searches.lifecycle import described
+from service.searches.lifecycle import state_text
 from service.store.documents import space_of
 from service.store.models import Trial
 from service.trials.study_sync import study_of
 
 
-def add_by_hand(unit: UnitOfWork, wanted: CandidateByHand) -> Trial:
+def add_manual_trial(unit: UnitOfWork, wanted: CandidateByHand) -> Trial:
     """Add a user's candidate as a waiting trial.
 
     Raises:
@@ -34,7 +34,7 @@ def add_by_hand(unit: UnitOfWork, wanted: CandidateByHand) -> Trial:
     search = unit.search
     allowed = (*LIVE_STATES, SearchState.PAUSED)
     if search.state not in allowed or search.wanted in ENDING:
-        raise WrongState("add a trial to", described(search), [state.value for state in allowed])
+        raise WrongState("add a trial to", state_text(search), [state.value for state in allowed])
     if search.plan is None:
         raise NotReady("site of this search", "its network has not been inspected")
     space = space_of(search)

@@ -22,7 +22,7 @@ from service.store.models import Search, Trial
 from service.trials.outcomes import end_attempt
 
 
-def measuring(search: Search) -> Measuring:
+def requested_measurements(search: Search) -> Measuring:
     """Return what workers measure for a search: for `measure`, its constraints and objectives."""
     document = document_of(search)
     objectives = (objective.metric for objective in document.objectives)
@@ -38,7 +38,7 @@ def measuring(search: Search) -> Measuring:
     )
 
 
-def known(session: Session, trial: Trial) -> list[Measurements]:
+def known_measurements(session: Session, trial: Trial) -> list[Measurements]:
     """Return the measurements of a trial's candidate so far, which need not be repeated."""
     if trial.key is None:
         return []
@@ -46,7 +46,7 @@ def known(session: Session, trial: Trial) -> list[Measurements]:
     return [Measurements.model_validate(one) for one in found]
 
 
-def measured(context: Context, lease: str, body: Measurements) -> MeasurementsReply:
+def record_measurements(context: Context, lease: str, body: Measurements) -> MeasurementsReply:
     """Store the measurements of a trial, and end it if they violate a constraint.
 
     Only the first measurements of a trial are stored, so a repeated request gets the same answer.
@@ -65,7 +65,7 @@ def measured(context: Context, lease: str, body: Measurements) -> MeasurementsRe
         if trial.measurements is None:
             _check(document_of(unit.search).constraints.limits, body)
             trial.measurements = body.model_dump(mode="json")
-        violated = list(violations(unit.search, trial))
+        violated = list(violation_texts(unit.search, trial))
         if not violated or not _may_be_infeasible(trial):
             return MeasurementsReply(verdict="continue")
         reason = "; ".join(violated)
@@ -75,7 +75,7 @@ def measured(context: Context, lease: str, body: Measurements) -> MeasurementsRe
     return MeasurementsReply(verdict="infeasible", reason=reason)
 
 
-def violations(search: Search, trial: Trial) -> Iterator[str]:
+def violation_texts(search: Search, trial: Trial) -> Iterator[str]:
     """Yield a text for each constraint that a trial's measurements violate beyond their error."""
     if trial.measurements is None:
         return
