@@ -4,6 +4,7 @@ import asyncio
 
 from fastapi import APIRouter, Request
 
+from service.api.bodies import UNLIMITED, binary_body
 from service.api.deps import ServiceContext, reads_or_submits
 from service.runtime.context import Context
 from service.schemas.trials import UploadAnswer
@@ -15,13 +16,8 @@ router = APIRouter(tags=["artifacts"], dependencies=[reads_or_submits])
 
 @router.put(
     "/artifacts",
-    max_body_size=2**50,  # The settings' limit holds; it is checked while the body arrives.
-    openapi_extra={
-        "requestBody": {
-            "required": True,
-            "content": {"application/octet-stream": {"schema": {"format": "binary"}}},
-        }
-    },
+    max_body_size=UNLIMITED,
+    openapi_extra=binary_body(),
 )
 async def upload(request: Request, context: ServiceContext) -> UploadAnswer:
     """Store a file and return its sha256, by which a search names the weights it starts from.

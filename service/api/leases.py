@@ -14,6 +14,7 @@ from search_space.contract import (
     ReportsReply,
     Stored,
 )
+from service.api.bodies import UNLIMITED, binary_body
 from service.api.deps import Lease, ServiceContext
 from service.runtime.context import Context
 from service.store import attempts, trials
@@ -50,12 +51,7 @@ def send_measurements(
 @router.post(
     "/logs",
     max_body_size=MAX_PIECE_BYTES,
-    openapi_extra={
-        "requestBody": {
-            "required": True,
-            "content": {"application/octet-stream": {"schema": {"format": "binary"}}},
-        }
-    },
+    openapi_extra=binary_body(),
 )
 async def append_log(
     lease: Lease,
@@ -74,13 +70,8 @@ async def append_log(
 
 @router.put(
     "/artifacts/{name}",
-    max_body_size=2**50,  # The settings' limit holds; it is checked while the body arrives.
-    openapi_extra={
-        "requestBody": {
-            "required": True,
-            "content": {"application/octet-stream": {"schema": {"format": "binary"}}},
-        }
-    },
+    max_body_size=UNLIMITED,
+    openapi_extra=binary_body(),
 )
 async def store_artifact(
     lease: Lease, name: str, request: Request, context: ServiceContext, sha256: Digest = None
