@@ -1,24 +1,23 @@
 """The answers about searches and their results."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 from sqlalchemy.orm import Session
 
 from search_space.contract import TrialKind, is_fraction
-from search_space.search import Confirm, metric_in, objectives_in
+from search_space.search import metric_in, objectives_in
 from service.results import budget, claims, ranking
 from service.results.confirmation import (
     Confirmation,
     agreement,
     load,
     load_each,
-    max_trials,
 )
 from service.results.early_stopping import early_stops
 from service.results.objectives import maximizes
+from service.results.progress import progress
 from service.results.verdict import Comparison
 from service.schemas.results import (
     AgreementAnswer,
@@ -33,12 +32,10 @@ from service.schemas.searches import (
     Best,
     BudgetAnswer,
     FindingAnswer,
-    Progress,
     SearchAnswer,
     SpentAnswer,
     WarmStartAnswer,
 )
-from service.schemas.states import ENDED_STATES, SearchState, TrialState
 from service.store import tallies
 from service.store.documents import NO_WARM_START
 from service.store.models import Search, Trial
@@ -164,7 +161,7 @@ def _answer(search: Search, derived: _Derived) -> SearchAnswer:
     return SearchAnswer(
         **columns,
         counts=derived.tally.by_state,
-        progress=_progress(search, derived),
+        progress=progress(search, derived.tally, derived.confirmation),
         warm_start=_warm_start(search, derived.tally),
         best=None if derived.top is None else _best(derived.top),
         finding=_finding(search, derived),
@@ -251,58 +248,3 @@ def _best(best: ranking.Ranked) -> Best:
     trial = best.trial
     assert trial.number is not None
     return Best(trial=trial.id, number=trial.number, label=trial.label, value=best.value)
-
-
-def _progress(search: Search, derived: _Derived) -> Progress:
-    tally = derived.tally
-    finished = tally.finished
-    total = (
-        _baselines(search, tally) + search.budget + _confirmations(derived) + _outside_budget(tally)
-    )
-    if search.state in ENDED_STATES:
-        # It may have ended before its budget was spent.
-        total = finished
-    return Progress(
-        finished=finished,
-        total=total,
-        running=tally.by_state.get(TrialState.RUNNING.value, 0),
-        eta_seconds=_eta(search, tally, finished, total),
-    )
-
-
-def _eta(search: Search, tally: tallies.Tally, finished: int, total: int) -> float | None:
-    """Return how long the rest will take at the pace so far, in seconds; pauses count."""
-    if search.state != SearchState.RUNNING or search.started_at is None or finished == 0:
-        return None
-    # Up to the last end of a trial: between two ends the pace would seem to fall.
-    elapsed = 0.0 if tally.last_ended is None else tally.last_ended - search.started_at
-    rest = elapsed / finished * (total - finished)
-    return rest if math.isfinite(rest) else None
-
-
-def _baselines(search: Search, tally: tallies.Tally) -> int:
-    """Return how many baselines there are, or will be once the network has been inspected."""
-    if search.plan is not None:
-        return tally.of_kind(TrialKind.BASELINE)
-    document: dict[str, Any] = search.document
-    uniform = len(document["choices"]) if document["baselines"]["uniform"] else 0
-    return int(document["baselines"]["original_seeds"]) + uniform
-
-
-def _outside_budget(tally: tallies.Tally) -> int:
-    """Count the trials that no budget counts: manual ones, those of an earlier search, and those
-    that confirmed an earlier winner."""
-    return tally.count(
-        lambda group: group.kind in (TrialKind.MANUAL, TrialKind.EARLIER) or group.is_superseded
-    )
-
-
-def _confirmations(derived: _Derived) -> int:
-    """Return how many trainings the confirmation takes: at most, until they have been added."""
-    document = derived.confirmation.search.document
-    if not document.get("confirm"):
-        return 0
-    if derived.confirmation.is_planned:
-        return len(derived.confirmation.trials)
-    confirm = Confirm.model_validate(document["confirm"])
-    return max_trials(confirm, uniform=document["baselines"]["uniform"])

@@ -96,5 +96,5 @@ def _overrun(session: Session, search: Search, unfinished: Sequence[Trial]) -> s
     """Return which budget of hours is spent, so that no more trials begin, or None."""
     # The hours that are reserved for the confirmation may be spent once it has begun.
     confirming = any(trial.kind == TrialKind.CONFIRMATION for trial in unfinished)
-    kept = 0.0 if confirming else confirmation.reserve(search)
-    return budget.overrun(session, search, reserve=kept)
+    reserve = 0.0 if confirming else confirmation.reserve(search)
+    return budget.overrun(session, search, reserve=reserve)

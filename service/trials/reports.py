@@ -199,11 +199,11 @@ class _ReportWriter:
     def _stop_if_hours_are_spent(self, trial: Trial, row: ReportRow) -> None:
         """Stop a trial at this report, so that it overruns the budget by one epoch at most."""
         is_confirmation = trial.kind == TrialKind.CONFIRMATION
-        kept = 0.0 if is_confirmation else confirmation.reserve(self._unit.search)
-        over = budget.overrun(self._unit.session, self._unit.search, reserve=kept)
-        if over is not None:
+        reserve = 0.0 if is_confirmation else confirmation.reserve(self._unit.search)
+        overrun = budget.overrun(self._unit.session, self._unit.search, reserve=reserve)
+        if overrun is not None:
             row.verdict = Verdict.STOP
-            trial.reason = over
+            trial.reason = overrun
 
     def _update_trial(self, trial: Trial, row: ReportRow) -> None:
         """Set the trial's value and step by its newest report, and add an event."""
