@@ -1,4 +1,4 @@
-"""Errors of the service. Each class owns the HTTP status it becomes."""
+"""Errors of the service. Each class has the HTTP status of its answer."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
@@ -10,7 +10,7 @@ from search_space.search import BRANCHES
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One thing that is wrong with a request: where, what was given, what would be right."""
+    """One fault of a request: the field, what is wrong with it, and the given value."""
 
     field: str
     message: str
@@ -18,7 +18,7 @@ class Fault:
 
 
 class CannotStart(Exception):
-    """The settings or the surroundings do not let the service start."""
+    """The service cannot start with these settings or on this machine."""
 
 
 class ServiceError(Exception):
@@ -273,7 +273,7 @@ class TooLarge(ServiceError):
 
 
 def fault_of(error: Any) -> Fault:
-    """Read one of pydantic's errors: the field as a user would write it, what was given."""
+    """Convert an error of pydantic; the field is written as in the request."""
     places = ("body", "query", "header", "path", *BRANCHES)
     where = [str(part) for part in error["loc"] if part not in places]
     message = error["msg"].removeprefix("Value error, ")

@@ -56,8 +56,8 @@ from service.store.searches import clock
 from service.versions import versions
 
 MAX_BODY_BYTES = 8 * 1024**2
-THINKING_TIMES = 4
-"""A transaction may be silent for so many times what an owner may: studies are rebuilt in it."""
+IDLE_TIMEOUT_PERIODS = 4
+"""A transaction may be idle for so many leadership periods: studies are rebuilt within it."""
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -86,16 +86,26 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.settings = settings
     app.state.access = Authenticator(token, worker_token)
     metrics = Metrics()
+    # A function, since the leader is made when the app starts.
     metrics.registry.register(StoreCollector(lambda: app.state.leader, settings.lease_seconds))
     app.state.metrics = metrics
+    # The last one added is the outermost: it logs also what the others refuse.
     if settings.rate_limit:
         app.add_middleware(RateLimit, per_second=settings.rate_limit)
     app.add_middleware(HostGuard, hosts=settings.hosts, max_body_bytes=MAX_BODY_BYTES)
     app.add_middleware(RequestLog, metrics=metrics, routes=app.routes)
     add_problem_handlers(app)
+    _add_routes(app)
+    _add_probes(app, metrics)
+    add_page(app)
+    add_reference(app)
+    return app
+
+
+def _add_routes(app: FastAPI) -> None:
     api = APIRouter(prefix="/v1", max_body_size=MAX_BODY_BYTES, dependencies=[storable])
     for part in (
-        leases,  # Asked most by far, and routes are tried in order.
+        leases,  # First: routes are tried in order, and these get most requests.
         workers,
         drafts,
         searches,
@@ -109,6 +119,9 @@ def create_app(settings: Settings) -> FastAPI:
     ):
         api.include_router(part.router)
     app.include_router(api)
+
+
+def _add_probes(app: FastAPI, metrics: Metrics) -> None:
     app.add_api_route("/healthz", _healthz, tags=["probes"])
     app.add_api_route("/readyz", _readyz(app), tags=["probes"])
     app.add_api_route(
@@ -118,9 +131,6 @@ def create_app(settings: Settings) -> FastAPI:
         dependencies=[reads],
         response_class=PlainTextResponse,
     )
-    add_page(app)
-    add_reference(app)
-    return app
 
 
 @asynccontextmanager
@@ -132,9 +142,9 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     with ExitStack() as stack:
         if url.get_backend_name() == "sqlite":
             stack.enter_context(locked(Path(url.database or "")))
-        database = Database(url, silence=settings.owner_seconds * THINKING_TIMES)
+        database = Database(url, idle_timeout=settings.owner_seconds * IDLE_TIMEOUT_PERIODS)
         stack.callback(database.close)
-        # On a thread: whoever asks meanwhile is told why it is not ready.
+        # In a thread: meanwhile requests are answered with 503 and the reason.
         await asyncio.to_thread(migrate, database.engine)
         loop = asyncio.get_running_loop()
         leader = Leader(
@@ -149,7 +159,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
             settings.home / "exports",
             settings.artifacts,
         )
-        leader.open()
+        leader.start()
         try:
             yield
         finally:
@@ -164,7 +174,7 @@ def _term(
     loop: asyncio.AbstractEventLoop,
     epoch: int | None,
 ) -> Term:
-    """Make the parts that decide, and let them begin."""
+    """Make the objects of a term and start its threads."""
     with database.write() as session:
         key, started_at = signing_key(session), clock(session)
     lease_queue, deleter, collector = LeaseQueue(), Deleter(), GarbageCollector()
@@ -175,7 +185,7 @@ def _term(
         artifacts=ArtifactStore(settings.artifacts, settings.home / "incoming"),
         key=key,
         started_at=started_at,
-        work=lease_queue.wake,
+        notify_scheduler=lease_queue.notify,
         delete=deleter.wake,
     )
     for notifier in (context.notifier, context.log_notifier):
@@ -188,7 +198,7 @@ def _term(
 
 
 def _token_of(file: Path | None, whose: str) -> str | None:
-    """Return the token that a file holds; None where none is named."""
+    """Return the token in a file; None if no file is given."""
     if file is None:
         return None
     try:
@@ -208,7 +218,7 @@ async def _healthz() -> dict[str, str]:
 def _show(metrics: Metrics) -> Callable[[], PlainTextResponse]:
     def show() -> PlainTextResponse:
         """What Prometheus reads."""
-        return PlainTextResponse(metrics.show(), media_type=CONTENT_TYPE_LATEST)
+        return PlainTextResponse(metrics.text(), media_type=CONTENT_TYPE_LATEST)
 
     return show
 

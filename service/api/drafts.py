@@ -1,4 +1,4 @@
-"""Searches that are being written: read from text, completed with every default."""
+"""Drafts of searches: read from text and completed with every default."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""What happens in a search, as it happens."""
+"""The events of a search as a stream."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -17,17 +17,17 @@ router = APIRouter(tags=["events"], dependencies=[reads])
 
 
 class EventStream(StreamingResponse):
-    """Server-sent events that are encoded already, which `EventSourceResponse` does not take."""
+    """Server-sent events that are encoded already; `EventSourceResponse` would encode them."""
 
     media_type = "text/event-stream"
 
 
 _HEADERS = {"cache-control": "no-cache", "x-accel-buffering": "no"}
-"""No proxy keeps events back."""
+"""Proxies do not buffer events."""
 
 
 async def feed(id: str, context: ServiceContext) -> AsyncIterator[EventFeed]:
-    """Hold the feed of a search until the answer has ended, or raise `NotFound`."""
+    """Follow the feed of a search until the response has ended, or raise `NotFound`."""
     await asyncio.to_thread(_check, context, id)
     async with context.event_feeds.follow(context.database, context.notifier, id) as followed:
         yield followed
@@ -38,7 +38,7 @@ def position(
         str | None, Header(description="Go on after this event; left out: from the first.")
     ] = None,
 ) -> int:
-    """Read where a follower left off, or raise `Invalid`."""
+    """Return the number of the last event that a follower has, or raise `Invalid`."""
     text = last_event_id or "0"
     if not (text.isascii() and text.isdigit() and len(text) < 19):
         raise Invalid([Fault("Last-Event-ID", "must be the id of an event", last_event_id)])

@@ -1,4 +1,4 @@
-"""Figures of a search, and its trials for other tools."""
+"""Figures, learned shapes, and exports of a search."""
 
 import asyncio
 from typing import Annotated, Any

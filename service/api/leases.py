@@ -1,4 +1,4 @@
-"""What one attempt says: reports, files, the last word."""
+"""The calls of an attempt: reports, measurements, output, files, the outcome."""
 
 import asyncio
 from typing import Annotated
@@ -14,12 +14,13 @@ from search_space.contract import (
     ReportsReply,
     Stored,
 )
+from service.api.bodies import UNLIMITED, binary_body
 from service.api.deps import Lease, ServiceContext
 from service.runtime.context import Context
 from service.store import attempts, trials
-from service.store.artifacts import Received, check_name
+from service.store.artifacts import ReceivedFile, check_name
 from service.trials.logs import MAX_PIECE_BYTES, append
-from service.trials.measurements import measured
+from service.trials.measurements import record_measurements
 from service.trials.outcomes import record_outcome
 from service.trials.reports import report
 
@@ -44,18 +45,13 @@ def send_measurements(
     lease: Lease, body: Measurements, context: ServiceContext
 ) -> MeasurementsReply:
     """Tell what the candidate costs; the trial ends here if that breaks a constraint."""
-    return measured(context, lease, body)
+    return record_measurements(context, lease, body)
 
 
 @router.post(
     "/logs",
     max_body_size=MAX_PIECE_BYTES,
-    openapi_extra={
-        "requestBody": {
-            "required": True,
-            "content": {"application/octet-stream": {"schema": {"format": "binary"}}},
-        }
-    },
+    openapi_extra=binary_body(),
 )
 async def append_log(
     lease: Lease,
@@ -74,13 +70,8 @@ async def append_log(
 
 @router.put(
     "/artifacts/{name}",
-    max_body_size=2**50,  # The settings' limit holds; it is checked while the body arrives.
-    openapi_extra={
-        "requestBody": {
-            "required": True,
-            "content": {"application/octet-stream": {"schema": {"format": "binary"}}},
-        }
-    },
+    max_body_size=UNLIMITED,
+    openapi_extra=binary_body(),
 )
 async def store_artifact(
     lease: Lease, name: str, request: Request, context: ServiceContext, sha256: Digest = None
@@ -89,7 +80,7 @@ async def store_artifact(
     check_name(name)
     limit = context.settings.max_artifact_bytes
     received = await context.artifacts.receive(request.stream(), limit=limit, sha256=sha256)
-    return await asyncio.to_thread(_keep, context, lease, name, received)
+    return await asyncio.to_thread(_store_file, context, lease, name, received)
 
 
 @router.post("/outcome", status_code=status.HTTP_204_NO_CONTENT)
@@ -98,19 +89,19 @@ def send_outcome(lease: Lease, body: Outcome, context: ServiceContext) -> None:
     record_outcome(context, lease, body)
 
 
-def _keep(context: Context, lease: str, name: str, received: Received) -> Stored:
+def _store_file(context: Context, lease: str, name: str, received: ReceivedFile) -> Stored:
     try:
         with context.artifacts.lock:
             with context.database.read() as session:
                 attempts.current(session, lease)
-            # Before the transaction: a store far away may take its time, and nobody waits then.
-            context.artifacts.keep(received)
+            # Before the transaction, which must not stay open while a remote store is slow.
+            context.artifacts.add(received)
             with context.database.write() as session:
                 _, trial = attempts.current(session, lease)
                 unused = trials.put_artifact(
                     session, trial, name, sha256=received.sha256, size=received.size
                 )
-                attempts.spoke(session, [lease], seconds=context.settings.lease_seconds)
+                attempts.record_activity(session, [lease], seconds=context.settings.lease_seconds)
             if unused is not None:
                 context.artifacts.discard(unused)
     finally:

@@ -1,4 +1,4 @@
-"""The reference of the API: FastAPI's, with the errors as they are really answered."""
+"""The OpenAPI document: FastAPI's, with the problem documents that calls really answer."""
 
 import json
 from collections.abc import Iterator
@@ -34,10 +34,10 @@ from service.http.problems import MEDIA_TYPE, PLAIN_PROBLEMS, problem_document, 
 from service.schemas.scopes import Scope
 
 WIRE_NAMES = {"SearchSpec": "Search"}
-"""Schemas that are called otherwise in the code, where `Search` is the row."""
+"""Names of schemas that differ from the class, as `Search` is the row in the code."""
 
 EXAMPLES_FILE = Path(__file__).with_name("examples.json")
-"""What each call was asked once, and what was answered; `tests/support/examples.py` writes it."""
+"""A request and response of each call; `tests/support/examples.py` writes the file."""
 
 DESCRIPTION = """
 Errors are problem documents (RFC 9457); their `type` is one of those listed at the schema
@@ -54,7 +54,7 @@ Every answer carries `X-Request-ID`, which a client may choose. Writes need the 
 
 
 def problem_types() -> dict[str, str]:
-    """Return the types of all problems, each with what it means."""
+    """Return the types of all problems with their meanings."""
     described = {type_of(kind.__name__): _first_line(kind) for kind in _leaves(ServiceError)}
     return dict(sorted((described | PLAIN_PROBLEMS).items()))
 
@@ -86,7 +86,7 @@ def make_openapi(app: FastAPI) -> dict[str, Any]:
 
 
 def _with_wire_names(document: dict[str, Any]) -> dict[str, Any]:
-    """Give schemas their names on the wire, from which clients are generated."""
+    """Rename schemas: generated clients use these names."""
     text = json.dumps(document)
     for name, wire_name in WIRE_NAMES.items():
         text = text.replace(f'"{name}": {{', f'"{wire_name}": {{')
@@ -105,15 +105,15 @@ def _add_examples(operation: dict[str, Any], example: dict[str, Any]) -> None:
 
 
 def _add_problems(operation: dict[str, Any], method: str, path: str) -> None:
-    """Name every status that the call may be refused with, each with examples."""
+    """Add every error status of a call, with examples."""
     responses = operation["responses"]
-    del responses["4XX"]  # Which made FastAPI leave out errors of its own.
+    del responses["4XX"]  # Only there so that FastAPI adds no errors of its own.
     schema = {"$ref": "#/components/schemas/Problem"}
     for error in _errors(operation, method, path):
         status, kind = str(int(error.status)), type(error)
-        said = responses.setdefault(status, {"description": "", "content": {}})
-        said["description"] = f"{said['description']} {_first_line(kind)}".strip()
-        content = said["content"].setdefault(MEDIA_TYPE, {"schema": schema, "examples": {}})
+        response = responses.setdefault(status, {"description": "", "content": {}})
+        response["description"] = f"{response['description']} {_first_line(kind)}".strip()
+        content = response["content"].setdefault(MEDIA_TYPE, {"schema": schema, "examples": {}})
         content["examples"][kind.__name__] = {"value": problem_document(error, path)}
     plain = {"500": "InternalError"} | ({"400": "BadRequest"} if "requestBody" in operation else {})
     for status, name in plain.items():
@@ -122,7 +122,7 @@ def _add_problems(operation: dict[str, Any], method: str, path: str) -> None:
 
 
 def _errors(operation: dict[str, Any], method: str, path: str) -> Iterator[ServiceError]:
-    """Yield an error of each status that a call has."""
+    """Yield an error of each class that a call can raise."""
     yield BadHost("elsewhere.example")
     if path.startswith("/v1/"):
         yield TooManyRequests(3)
@@ -168,11 +168,11 @@ _TEXTS: dict[str, dict[str, Any]] = {
     },
     "/metrics": {"response": 'actsearch_searches{state="running"} 2.0\n'},
 }
-"""Examples of answers that are no JSON."""
+"""Examples of answers that are not JSON."""
 
 
 def _leaves(kind: type[ServiceError]) -> Iterator[type[ServiceError]]:
-    """Yield the errors that are raised: those that nothing derives from."""
+    """Yield the classes without subclasses, which are those that are raised."""
     derived = kind.__subclasses__()
     for one in derived:
         yield from _leaves(one)

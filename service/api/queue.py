@@ -1,4 +1,4 @@
-"""What waits, and why."""
+"""The queue: which searches wait, and why."""
 
 from fastapi import APIRouter
 

@@ -1,4 +1,4 @@
-"""Searches: submitted, read, changed, paused, resumed, ended, forked, deleted."""
+"""The calls on searches: submit, read, change, pause, resume, end, fork, delete."""
 
 from typing import Annotated, Any
 

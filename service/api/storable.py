@@ -1,4 +1,4 @@
-"""What no call takes, in any field: text and numbers that a database cannot keep."""
+"""Refuses text and numbers that a database cannot store, in any field of any call."""
 
 import math
 from collections.abc import Iterator
@@ -16,12 +16,12 @@ _JSON = "application/json"
 
 
 async def _check(request: Request) -> None:
-    """Refuse what PostgreSQL cannot store, on SQLite too, with the name of the field."""
+    """Raise `Invalid` with the fields that PostgreSQL cannot store; also on SQLite."""
     for name, text in (*request.path_params.items(), *request.query_params.multi_items()):
         message = _objection(name) or _objection(text)
         if message is not None:
             raise Invalid([Fault(_printable(name), message, text)])
-    # Nothing is read twice: the request keeps what FastAPI has parsed.
+    # Starlette caches the parsed body, so FastAPI does not read it again.
     is_json = request.headers.get("content-type", "").startswith(_JSON)
     if is_json and await request.body():
         faults = list(islice(_faults(await request.json(), "", 0), MOST_FAULTS))

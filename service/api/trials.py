@@ -1,4 +1,4 @@
-"""Trials: their curves and their files."""
+"""The calls on trials: lists, curves, output and files."""
 
 import asyncio
 from typing import Annotated
@@ -24,11 +24,11 @@ from service.schemas.base import Page
 from service.schemas.requests import TrialByHand
 from service.schemas.states import TrialState
 from service.schemas.trials import ArtifactAnswer, LogAnswer, ReportAnswer, TrialAnswer
-from service.store import searches, trials
+from service.store import searches, trial_reports, trials
 from service.store.artifacts import check_name
 from service.store.models import Artifact
-from service.trials.logs import LOOK_ANYWAY_SECONDS, read
-from service.trials.manual import add_by_hand
+from service.trials.logs import POLL_SECONDS, read
+from service.trials.manual import add_manual_trial
 
 router = APIRouter(tags=["trials"])
 READS = [reads]
@@ -66,7 +66,7 @@ def add_trial(
 ) -> TrialAnswer:
     """Add a candidate by hand. It costs no budget, and the sampler learns of it."""
     with unit_of_work(context, id) as unit:
-        trial = add_by_hand(unit, body.candidate)
+        trial = add_manual_trial(unit, body.candidate)
         answer = TrialAnswer.model_validate(trial)
     response.headers["Location"] = f"/v1/trials/{answer.id}"
     return answer
@@ -98,7 +98,7 @@ def read_trial(id: str, session: ReadSession) -> TrialAnswer:
 def read_reports(id: str, session: ReadSession) -> list[ReportAnswer]:
     """Read a trial's curve: one report for each epoch."""
     trials.get(session, id)
-    return [ReportAnswer.model_validate(report) for report in trials.reports(session, id)]
+    return [ReportAnswer.model_validate(report) for report in trial_reports.curve(session, id)]
 
 
 @router.get("/trials/{id}/logs", dependencies=READS)
@@ -116,12 +116,12 @@ async def read_log(
     clock = asyncio.get_running_loop().time
     deadline = clock() + wait
     while True:
-        notifier = context.log_notifier.next()
+        notified = context.log_notifier.subscribe()
         answer = await asyncio.to_thread(_read_log, context, id, attempt, offset, tail)
         left = deadline - clock()
-        if answer.text or answer.ended or left <= 0 or context.log_notifier.is_over:
+        if answer.text or answer.ended or left <= 0 or context.log_notifier.is_closed:
             return answer
-        await context.log_notifier.wait(notifier, min(left, LOOK_ANYWAY_SECONDS))
+        await context.log_notifier.wait(notified, min(left, POLL_SECONDS))
 
 
 @router.get("/trials/{id}/artifacts", dependencies=READS)
@@ -154,7 +154,7 @@ def download_artifact(
 
 
 def _not_kept(context: Context, id: str, name: str) -> NotFound:
-    """Say why a file is not there, where that is known."""
+    """Return the error for a missing file, with the reason if it is known."""
     count = context.settings.keep_weights
     why = {CHECKPOINT: "those of ended trials are deleted"}
     if count:

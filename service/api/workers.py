@@ -1,4 +1,4 @@
-"""Where workers introduce themselves and ask for work."""
+"""The calls of workers: registration, heartbeats, requests for work."""
 
 import asyncio
 from typing import Any
@@ -18,7 +18,7 @@ from service.api.deps import ReadSession, ServiceContext, WaitingSlots, reads, w
 from service.errors import BadProtocol
 from service.schemas.offers import TaskAnswer, WorkerAnswer
 from service.store import attempts, searches, workers
-from service.trials.outcomes import heartbeat
+from service.trials.heartbeats import heartbeat
 
 router = APIRouter(tags=["workers"])
 
@@ -31,7 +31,7 @@ def register(
     with context.database.write() as session:
         workers.register(session, id, body)
     if body.resting is not None:
-        lease_queue.dismiss(id)
+        lease_queue.remove_worker(id)
     context.publish(makes_work=True)
     return WorkerWelcome(lease_seconds=context.settings.lease_seconds)
 
@@ -41,7 +41,7 @@ def leave(id: str, context: ServiceContext, lease_queue: WaitingSlots) -> None:
     """Take leave: the worker gets no more work, not even what it is about to hand back."""
     with context.database.write() as session:
         workers.remove(session, id)
-    lease_queue.dismiss(id)
+    lease_queue.remove_worker(id)
 
 
 @router.post("/workers/{id}/heartbeat", dependencies=[works])
@@ -62,16 +62,17 @@ async def lease(body: LeaseRequest, request: Request, lease_queue: WaitingSlots)
     """Ask for work, and wait for it. A repeated request gets the same attempt."""
     if not body.protocol_min <= PROTOCOL <= body.protocol_max:
         raise BadProtocol(body.protocol_min, body.protocol_max, PROTOCOL)
-    waiting = lease_queue.enter(body)
+    waiting = lease_queue.add(body)
     answer: asyncio.Future[Any] = asyncio.wrap_future(waiting.answer)
-    gone = asyncio.create_task(_disconnection(request))
+    disconnected = asyncio.create_task(_disconnection(request))
     try:
         await asyncio.wait(
-            [answer, gone], timeout=body.wait_seconds, return_when=asyncio.FIRST_COMPLETED
+            [answer, disconnected], timeout=body.wait_seconds, return_when=asyncio.FIRST_COMPLETED
         )
     finally:
-        gone.cancel()
-        lease_queue.leave(waiting)
+        disconnected.cancel()
+        lease_queue.remove(waiting)
+    # The scheduler may have claimed the request before it was removed: then its work is the answer.
     assignment = await answer
     if assignment is None:
         return Response(status_code=status.HTTP_204_NO_CONTENT)
@@ -79,7 +80,7 @@ async def lease(body: LeaseRequest, request: Request, lease_queue: WaitingSlots)
 
 
 async def _disconnection(request: Request) -> None:
-    """Return when the worker has hung up: what were handed out then would reach nobody."""
+    """Return when the worker has disconnected: work that is handed out then would be lost."""
     while (await request.receive())["type"] != "http.disconnect":
         pass
 

@@ -10,7 +10,7 @@ import typer
 
 from service.cli.common import CommandError, DataRoot, Json, Load, TaskList, print_json, print_line
 from service.cli.processes import command_of, need_torch
-from service.results.verdict import Comparison, Sample, judge, word
+from service.results.verdict import Comparison, Sample, describe, judge
 
 NOTES, RESULT = "trainings.jsonl", "result.json"
 _WINNER = "winner"
@@ -122,7 +122,7 @@ def _claim(first: Mapping[str, Any], comparisons: Sequence[Comparison], seeds: i
         return f"not tested: a test needs two completed trainings of each network{carried}"
     epochs = first["task"].get("epochs")
     cost = f"{seeds} seeds" + ("" if epochs is None else f", {epochs} epochs")
-    return f"{word(comparisons, first['metric'], cost)}{carried}"
+    return describe(comparisons, first["metric"], cost) + carried
 
 
 def _transfer_text(transfer: Mapping[str, Any] | None) -> str:

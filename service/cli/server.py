@@ -105,7 +105,7 @@ class _ServiceAndWorker:
                     await self._run_until_stopped()
                 finally:
                     # Long polls and event streams end now; the server waits for open responses.
-                    self._app.state.leader.release_waiters()
+                    self._app.state.leader.answer_long_polls()
                     server.should_exit = True
                     await serving
         finally:

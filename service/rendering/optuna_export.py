@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 
 from search_space.search import objectives_in
 from search_space.space.space import Space
-from service.store import trials
+from service.store import trial_reports, trials
 from service.store.documents import space_of
 from service.store.models import Search, Trial
 from service.study.live import TrialResult
@@ -49,7 +49,7 @@ def _frozen_trials(session: Session, search: Search) -> Iterator[FrozenTrial]:
     if search.plan is None:
         return
     space = space_of(search)
-    reports = trials.told_reports(session, search.id)
+    reports = trial_reports.told(session, search.id)
     results = trials.results_by_key(session, search.id)
     ended = (trial for trial in trials.in_study(session, search.id) if trial.told is not None)
     for number, trial in enumerate(ended):

@@ -1,4 +1,4 @@
-"""The activation config of a search's best, with where it is from."""
+"""The activation config of a search's best candidate, with its provenance."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -6,8 +6,9 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from search_space.contract import read_candidate, read_plan
+from search_space.errors import SearchSpaceError
 from search_space.search import metric_in
-from search_space.spec import ActivationConfig
+from search_space.spec import ActivationConfig, Candidate
 from service.errors import NotReady
 from service.results import ranking, summary
 from service.results.confirmation import load
@@ -33,10 +34,12 @@ def choose(session: Session, search: Search, *, unconfirmed: bool) -> Chosen:
         unconfirmed: Take the best of the search though it has not been confirmed.
 
     Raises:
-        NotReady: If the network has not been inspected, or nothing has completed.
+        NotReady: If the network has not been inspected, if the search does not fit the network,
+            or if nothing has completed.
     """
     if search.plan is None:
         raise NotReady("config", "the network has not been inspected")
+    original = _original(search)
     finding = summary.find(load(session, search))
     trial = finding.trial
     if trial is None and unconfirmed:
@@ -44,13 +47,15 @@ def choose(session: Session, search: Search, *, unconfirmed: bool) -> Chosen:
         if best is None:
             raise NotReady("unconfirmed best", "no candidate has completed")
         trial = best.trial
-    return Chosen(_config(search, finding, trial), finding, trial)
+    candidate = original if trial is None else read_candidate(trial.candidate)
+    return Chosen(_config(search, finding, trial, candidate), finding, trial)
 
 
-def _config(search: Search, finding: summary.Finding, trial: Trial | None) -> ActivationConfig:
+def _config(
+    search: Search, finding: summary.Finding, trial: Trial | None, candidate: Candidate
+) -> ActivationConfig:
     assert search.plan is not None
     plan = read_plan(search.plan)
-    candidate = space_of(search).original if trial is None else read_candidate(trial.candidate)
     provenance: dict[str, Any] = {
         "search": search.id,
         "search_name": search.name,
@@ -78,3 +83,11 @@ def _config(search: Search, finding: summary.Finding, trial: Trial | None) -> Ac
         fingerprint=plan.fingerprint,
         provenance=provenance,
     )
+
+
+def _original(search: Search) -> Candidate:
+    try:
+        return space_of(search).original
+    except SearchSpaceError as error:
+        # The search failed after the inspection: its document does not fit the network.
+        raise NotReady("config", f"the search failed: {error}") from None

@@ -1,7 +1,7 @@
-"""What a search has spent of its hours. What counts is stored, never estimated.
+"""The hours that a search has spent, and whether its budget of hours is overrun.
 
-The hours of a search that confirms its winner are spent in two parts. As much is kept for the
-confirmation as its trainings will take at the pace of those that have completed, at most half.
+A search that confirms its winner reserves hours for that: as many as the confirmation will take at
+the pace of the trials that have completed, and at most half of the budget.
 """
 
 from collections.abc import Sequence
@@ -17,26 +17,25 @@ from service.store.database import now
 from service.store.models import Attempt, Search, Trial
 
 HOUR = 3600.0
-MOST_KEPT = 0.5
-"""Share of a budget of hours that is kept for the confirmation at most."""
-
+MAX_RESERVED_SHARE = 0.5
+"""Largest share of a budget of hours that is reserved for the confirmation."""
 
 _ENDED = func.coalesce(Attempt.ended_at, now())
-# An attempt that fell silent counts until its lease ran out.
+# An attempt without heartbeats counts until its lease expires.
 _UNTIL = case((Attempt.expires_at < _ENDED, Attempt.expires_at), else_=_ENDED)
 _GPU_SECONDS = func.sum((_UNTIL - Attempt.started_at) * Attempt.gpus)
 
 
 @dataclass(frozen=True, slots=True)
 class Hours:
-    """Hours in which the search ran, and those of its attempts by their share of GPUs."""
+    """Hours in which the search was running, and hours of its attempts times their GPUs."""
 
     running: float
     gpu: float
 
 
-def keep_time(session: Session, search: Search) -> None:
-    """Start or stop the search's clock, as its state says."""
+def update_clock(session: Session, search: Search) -> None:
+    """Start or stop the clock of a search by its state."""
     is_running = search.state == SearchState.RUNNING
     if is_running and search.running_since is None:
         search.running_since = searches.clock(session)
@@ -46,12 +45,12 @@ def keep_time(session: Session, search: Search) -> None:
 
 
 def hours(session: Session, search: Search) -> Hours:
-    """Return what a search has spent until now."""
+    """Return the hours that a search has spent until now."""
     return hours_each(session, [search])[search.id]
 
 
 def hours_each(session: Session, found: Sequence[Search]) -> dict[str, Hours]:
-    """Return what each search has spent until now, by its id, with one statement."""
+    """Return the hours that each search has spent, by its id, with one statement."""
     rows = session.execute(
         select(Search.id, now(), _GPU_SECONDS)
         .outerjoin(Trial, Trial.search_id == Search.id)
@@ -68,22 +67,26 @@ def hours_each(session: Session, found: Sequence[Search]) -> dict[str, Hours]:
 
 
 def overrun(session: Session, search: Search, *, reserve: float = 0.0) -> str | None:
-    """Return which budget of hours is spent, in words, or None.
+    """Return which budget of hours is spent, as text, or None.
 
     Args:
-        reserve: Trainings of the search's own length for which hours are kept, such as those of its
-            confirmation (`confirmation.reserve`).
+        reserve: Number of trainings for which hours are reserved, such as those of its confirmation
+            (`confirmation.reserve`).
     """
     if search.budget_hours is None and search.budget_gpu_hours is None:
         return None
     spent = hours(session, search)
     if search.budget_hours is not None:
-        kept = _kept(session, reserve / search.parallel, search, gpu=False)
-        if spent.running >= search.budget_hours - min(kept, MOST_KEPT * search.budget_hours):
+        reserved = _reserved(session, reserve / search.parallel, search, gpu=False)
+        if spent.running >= search.budget_hours - min(
+            reserved, MAX_RESERVED_SHARE * search.budget_hours
+        ):
             return f"the budget of {search.budget_hours:g} hours is spent"
     if search.budget_gpu_hours is not None:
-        kept = _kept(session, reserve, search, gpu=True)
-        if spent.gpu >= search.budget_gpu_hours - min(kept, MOST_KEPT * search.budget_gpu_hours):
+        reserved = _reserved(session, reserve, search, gpu=True)
+        if spent.gpu >= search.budget_gpu_hours - min(
+            reserved, MAX_RESERVED_SHARE * search.budget_gpu_hours
+        ):
             return f"the budget of {search.budget_gpu_hours:g} GPU hours is spent"
     return None
 
@@ -93,8 +96,8 @@ def _running_seconds(search: Search, time: float) -> float:
     return search.ran_seconds + running
 
 
-def _kept(session: Session, trainings: float, search: Search, *, gpu: bool) -> float:
-    """Return the hours that trainings will take at the pace of what has completed."""
+def _reserved(session: Session, trainings: float, search: Search, *, gpu: bool) -> float:
+    """Return the hours that trainings will take at the pace of the completed attempts."""
     if not trainings:
         return 0.0
     seconds = Attempt.ended_at - Attempt.started_at
@@ -103,6 +106,7 @@ def _kept(session: Session, trainings: float, search: Search, *, gpu: bool) -> f
         .join(Trial, Trial.id == Attempt.trial_id)
         .where(
             Trial.search_id == search.id,
+            # Confirmations may have another length, which `reserve` takes into account.
             Trial.kind.in_((TrialKind.BASELINE, TrialKind.PROPOSED, TrialKind.MANUAL)),
             Attempt.outcome == OutcomeKind.COMPLETED,
         )

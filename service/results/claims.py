@@ -1,4 +1,4 @@
-"""The words of a verdict, and of how far it can be trusted."""
+"""The texts of a verdict, and of what limits it."""
 
 from collections.abc import Sequence
 
@@ -6,72 +6,74 @@ from search_space.contract import test_metric
 from search_space.search import metric_in, weights_in
 from service.results.confirmation import Agreement
 from service.results.early_stopping import EarlyStops
-from service.results.verdict import Comparison, level_of, word
+from service.results.verdict import Comparison, describe, level_of
 from service.store.models import Search
 
 
-def say(
+def claim(
     search: Search, comparisons: Sequence[Comparison], *, seeds: int, failed: int, looks: int
 ) -> str:
-    """Say what the winner's comparisons show, and what they do not.
+    """Return the text of a verdict: what the winner's comparisons show, and what they do not.
 
     Args:
-        seeds: On how many seeds the winner was trained to its end.
-        failed: On how many more it was not.
-        looks: How often test data was looked at for a verdict on the search.
+        seeds: Seeds on which the winner was trained to its end.
+        failed: Further seeds on which its training failed.
+        looks: How often test data was used for a verdict on the search.
     """
-    said = [word(comparisons, test_metric(metric_in(search.document)), _cost(search, seeds))]
+    parts = [describe(comparisons, test_metric(metric_in(search.document)), _cost(search, seeds))]
     if failed:
-        said.append(f"on {failed} of {seeds + failed} seeds its training failed, which is left out")
+        parts.append(
+            f"on {failed} of {seeds + failed} seeds its training failed, which is left out"
+        )
     if looks > 1:
-        said.append(_again(looks))
-    return "; ".join(said)
+        parts.append(_level_text(looks))
+    return "; ".join(parts)
 
 
 def notes(stops: EarlyStops, agreement: Agreement | None, looks: int) -> list[str]:
-    """Say, a sentence each, what is known of how far the search's own numbers can be trusted."""
+    """Return sentences on how reliable the results of the search are."""
     found = []
     if stops.stopped:
-        found.append(_stopped(stops))
+        found.append(_early_stopping_note(stops))
     if agreement is not None:
-        found.append(_alike(agreement))
+        found.append(_agreement_note(agreement))
     if looks:
         times = "once" if looks == 1 else f"{looks} times"
         found.append(f"Test data was looked at {times} for a verdict.")
     return found
 
 
-def _stopped(stops: EarlyStops) -> str:
-    said = "1 trial was" if stops.stopped == 1 else f"{stops.stopped} trials were"
+def _early_stopping_note(stops: EarlyStops) -> str:
+    start = "1 trial was" if stops.stopped == 1 else f"{stops.stopped} trials were"
     if not stops.ran_on:
         return (
-            f"{said} stopped early; none of them has been trained to its end, so it is not known "
+            f"{start} stopped early; none of them has been trained to its end, so it is not known "
             "how often that was wrong."
         )
     whose = "its end" if stops.ran_on == 1 else "their end"
     return (
-        f"{said} stopped early; {stops.ran_on} of them {'was' if stops.ran_on == 1 else 'were'} "
+        f"{start} stopped early; {stops.ran_on} of them {'was' if stops.ran_on == 1 else 'were'} "
         f"trained to {whose} to see whether that was right: {stops.beat_median} came out better "
         f"than the median of those that were not stopped, {stops.beat_best} better than the best "
         "of them."
     )
 
 
-def _alike(agreement: Agreement) -> str:
+def _agreement_note(agreement: Agreement) -> str:
     epochs = "the search's" if agreement.epochs is None else f"of {agreement.epochs}"
-    said = (
+    start = (
         f"Trainings {epochs} and of {agreement.confirm_epochs} epochs rank "
         f"{agreement.candidates} candidates"
     )
     if agreement.tau is None:
-        return f"{said}, but all values of one length are equal."
+        return f"{start}, but all values of one length are equal."
     return (
-        f"{said} with Kendall's tau of {agreement.tau:.2f} (1: in the same order, -1: in the "
+        f"{start} with Kendall's tau of {agreement.tau:.2f} (1: in the same order, -1: in the "
         "opposite one)."
     )
 
 
-def _again(looks: int) -> str:
+def _level_text(looks: int) -> str:
     level = 100 * level_of(looks)
     return f"this is look {looks} at the test data, so the level is {level:.3g} % instead of 5 %"
 

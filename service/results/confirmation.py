@@ -1,10 +1,10 @@
-"""What a confirmation has shown: the winner and its rivals, trained anew on fresh seeds.
+"""The results of a confirmation: the winner and its rivals, trained again on fresh seeds.
 
 First the shortlist is trained once more, which chooses one winner by validation data; where the
 length differs from the search's, some candidates from the best to the worst are too. Then the
 winner, the best uniform network, and the original with its own and with the winner's
 hyperparameters are trained on as many seeds as were fixed at submission. None of these trainings is
-ever stopped early. `searches/confirming.py` decides what is trained next.
+stopped early. `searches/confirming.py` decides what is trained next.
 """
 
 import math
@@ -33,17 +33,19 @@ TUNED = "tuned original"
 UNIFORM = "best uniform network"
 
 FEWEST_TO_RANK = 3
+"""Two candidates always have a tau of 1 or -1, which says nothing."""
+
 FIRST_STAGE = (SHORTLIST, SPREAD)
 _CUT_OFF = (TrialState.CANCELLED, TrialState.STOPPED)
 
 
 @dataclass(frozen=True)
 class Confirmation:
-    """The confirmation of one search, as its rows are now. Load it once for each request.
+    """The confirmation of one search by its rows. Load it once for each request.
 
     Attributes:
-        every: Its trainings in the order of their numbers, also those that confirmed another
-            winner before the search was extended.
+        every: Its trainings by number, including those that confirmed another winner before the
+            search was extended.
     """
 
     search: Search
@@ -51,7 +53,7 @@ class Confirmation:
 
     @cached_property
     def trials(self) -> Sequence[Trial]:
-        """The trainings that confirm the winner of today."""
+        """The trainings that confirm the current winner."""
         return [t for t in self.every if (t.number or 0) >= self.search.confirm_from]
 
     @property
@@ -61,14 +63,15 @@ class Confirmation:
 
     @property
     def was_cut_off(self) -> bool:
-        """Whether some of what should confirm the winner was cancelled or stopped."""
+        """Whether some trainings of the winner or its rivals were cancelled or stopped."""
         return any(trial.state in _CUT_OFF for trial in self.trials)
 
     @cached_property
     def samples(self) -> Mapping[str, Sample]:
-        """The test results of each confirmed network; empty until all of them have ended.
+        """The test results of each confirmed network; empty until all trainings have ended.
 
-        Empty for good once some were cut off: the number of seeds was fixed beforehand.
+        Also empty if some were cut off: a test with fewer seeds than were fixed at submission
+        would not be valid.
         """
         done = [trial for trial in self.trials if trial.label not in FIRST_STAGE]
         if self.was_cut_off or any(trial.state not in FINISHED for trial in done):
@@ -82,21 +85,21 @@ class Confirmation:
 
     @property
     def seeds(self) -> int:
-        """On how many seeds the winner was trained to its end."""
+        """Number of seeds on which the winner was trained to its end."""
         return len(self.samples[WINNER].values) if WINNER in self.samples else 0
 
     @property
     def failed_seeds(self) -> int:
-        """On how many seeds the training of the winner failed."""
+        """Number of seeds on which the training of the winner failed."""
         return sum(t.label == WINNER and t.state == TrialState.FAILED for t in self.trials)
 
     @cached_property
     def looks(self) -> int:
-        """How often test data was looked at for a verdict; one that was cut off half-way counts."""
+        """How often test data was used for a verdict; one that was cut off counts as well."""
         seen: list[bool] = []
         label = None
         for trial in self.every:
-            # Each look begins with the seeds of its winner.
+            # Each confirmation begins with the seeds of its winner.
             if trial.label == WINNER != label:
                 seen.append(False)
             if trial.label not in FIRST_STAGE and trial.test:
@@ -106,13 +109,14 @@ class Confirmation:
 
     @cached_property
     def comparisons(self) -> Sequence[Comparison]:
-        """The winner's comparisons, that with the original first; empty while there are none."""
+        """The winner's comparisons, that with the original first; empty before there are any."""
+        # Welch's test needs a variance, and so at least two seeds.
         found = {label: one for label, one in self.samples.items() if len(one.values) > 1}
         if WINNER not in found:
             return []
         originals = [found[label] for label in (ORIGINAL, TUNED) if label in found]
         if self._winner_is_an_original:
-            # It has no activation that is new, so it has no gain over itself.
+            # It has the original's activations: it is its own rival, so no gain can be claimed.
             originals.append(replace(found[WINNER], label=TUNED))
         if not originals:
             return []
@@ -126,7 +130,7 @@ class Confirmation:
 
     @property
     def winner_trial(self) -> Trial | None:
-        """The trial whose weights stand for a confirmed winner: the first seed that completed."""
+        """The trial whose weights a confirmed winner has: the first seed that completed."""
         completed = (t for t in self._winner_trials if t.state == TrialState.COMPLETED)
         return next(completed, None)
 
@@ -150,11 +154,11 @@ class Confirmation:
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
-    """How alike two lengths of training rank candidates.
+    """How well the rankings of candidates by two lengths of training agree.
 
     Attributes:
-        tau: Kendall's, 1 where the orders are the same and -1 where they are opposite; None
-            where all values of one length are equal.
+        tau: Kendall's tau, 1 for the same order and -1 for the opposite one; None if all values
+            of one length are equal.
     """
 
     tau: float | None
@@ -175,7 +179,7 @@ def load_each(session: Session, searches: Sequence[Search]) -> dict[str, Confirm
 
 
 def agreement(session: Session, confirmation: Confirmation) -> Agreement | None:
-    """Return how alike two lengths of training rank, or None where that is not known."""
+    """Return how well two lengths of training agree, or None if that is not known."""
     search = confirmation.search
     confirm = search.document.get("confirm")
     if confirm is None or not is_another_length(search, confirm["epochs"]):
@@ -189,7 +193,7 @@ def agreement(session: Session, confirmation: Confirmation) -> Agreement | None:
         return None
     found = trials.results_by_key(session, search.id)
     pairs = [(means(found[trial.key or ""])[0], trial.value) for trial in first]
-    # scipy takes a while to import and is needed here alone.
+    # Imported here, since scipy takes long to load and little needs it.
     from scipy.stats import kendalltau
 
     tau = float(kendalltau(*zip(*pairs, strict=True)).statistic)
@@ -197,7 +201,7 @@ def agreement(session: Session, confirmation: Confirmation) -> Agreement | None:
     return Agreement(None if math.isnan(tau) else tau, len(pairs), epochs, confirm["epochs"])
 
 
-def most_trials(confirm: Confirm, *, uniform: bool) -> int:
+def max_trials(confirm: Confirm, *, uniform: bool) -> int:
     """Return how many trainings a confirmation takes at most."""
     groups = 4 if uniform else 3
     shortlist = confirm.shortlist if confirm.shortlist > 1 else 0
@@ -206,13 +210,13 @@ def most_trials(confirm: Confirm, *, uniform: bool) -> int:
 
 
 def reserve(search: Search) -> float:
-    """Return what a search keeps for its confirmation, in trainings of the search's own length."""
+    """Return what a search reserves for its confirmation, in trainings of its trials' length."""
     document, epochs = document_of(search), search.pinned["epochs"]
     confirm = document.confirm
     if confirm is None:
         return 0.0
     longer = (confirm.epochs or epochs or 1) / (epochs or confirm.epochs or 1)
-    return most_trials(confirm, uniform=document.baselines.uniform) * longer
+    return max_trials(confirm, uniform=document.baselines.uniform) * longer
 
 
 def is_another_length(search: Search, epochs: int | None) -> bool:
@@ -221,7 +225,7 @@ def is_another_length(search: Search, epochs: int | None) -> bool:
 
 
 def tuned(space: Space, winner: Candidate) -> Candidate:
-    """Return the original with the winner's hyperparameters, as far as it has them."""
+    """Return the original with the winner's hyperparameters that apply to it."""
     rate = winner.training.learning_rate_factor
     training = replace(space.original.training, learning_rate_factor=rate)
     return replace(space.original, training=training)

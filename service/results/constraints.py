@@ -1,4 +1,4 @@
-"""What the sampler is told of a candidate that must not or cannot be trained."""
+"""The constraints of a trial, for samplers: limits, and failures that a candidate causes."""
 
 from typing import Any
 
@@ -6,20 +6,20 @@ from search_space.contract import FailureClass
 from service.store.models import Search, Trial
 
 INFEASIBLE = (FailureClass.OUT_OF_MEMORY, FailureClass.DIVERGED, FailureClass.INFEASIBLE)
-"""The failures that say something about the candidate."""
+"""The failures that the candidate causes, not the machine or the task's code."""
 
 CANNOT_BE_TRAINED = "infeasible"
-"""The constraint that such a candidate violates."""
+"""Name of the constraint that a candidate with such a failure violates."""
 
 
 def violations(search: Search, trial: Trial, *, is_trained: bool = False) -> dict[str, float]:
-    """Return every constraint of the search, violated above 0, for a trial that has ended.
+    """Return all constraints of the search for a trial that has ended; above 0 is violated.
 
-    A limit is violated by as much as the whole interval of the ratio lies over it. What was
-    not measured before the trial failed violates no limit: nothing is known of it.
+    The value of a limit is the lower end of the ratio's interval minus the limit. It is 0 if the
+    trial failed before the ratio was measured.
 
     Args:
-        is_trained: Whether the candidate was trained to an end, by another trial if not by this.
+        is_trained: Whether this or another trial has trained the candidate to its end.
     """
     ratios, limits = _ratios(trial), _limits(search)
     found = {
@@ -27,12 +27,13 @@ def violations(search: Search, trial: Trial, *, is_trained: bool = False) -> dic
         for name, limit in limits.items()
     }
     cannot = trial.failure in INFEASIBLE and not is_trained
-    is_in_itself = cannot and not any(v > 0 for v in found.values())
-    return {CANNOT_BE_TRAINED: float(is_in_itself), **found}
+    # A limit that explains the failure is enough: the same cause must not count twice.
+    is_unexplained = cannot and not any(v > 0 for v in found.values())
+    return {CANNOT_BE_TRAINED: float(is_unexplained), **found}
 
 
 def unmeasured_limits(search: Search, trial: Trial) -> set[str]:
-    """Return what a search limits and a trial has not measured."""
+    """Return the ratios that the search limits and the trial has not measured."""
     return _limits(search).keys() - _ratios(trial).keys()
 
 

@@ -1,4 +1,4 @@
-"""How often stopping a trial early was wrong, by those that ran on to their end."""
+"""How often early stopping was wrong, by the stopped trials that ran on to their end."""
 
 from dataclasses import dataclass
 from statistics import median
@@ -16,13 +16,13 @@ from service.study.live import seed_of
 
 @dataclass(frozen=True, slots=True)
 class EarlyStops:
-    """What the pruner did.
+    """How many trials the pruner stopped, and how good those were that ran on.
 
     Attributes:
         stopped: Trials that it stopped, or would have stopped if they had not run on.
         ran_on: Those of them that ran on and completed.
-        beat_median: Those that came out better than the median of the trials it let live.
-        beat_best: Those that came out better than the best of these.
+        beat_median: Those that were better than the median of the trials that it did not stop.
+        beat_best: Those that were better than the best of these.
     """
 
     stopped: int
@@ -32,13 +32,14 @@ class EarlyStops:
 
 
 def runs_on(search: Search, trial: Trial) -> bool:
-    """Whether a trial that the pruner stops runs on, by its number and the search's seed."""
+    """Whether a trial that the pruner stops runs on, for an unbiased sample of its decisions."""
+    # By the number and the seed alone, so that a retry or a rebuilt study decides the same.
     share: float = search.document["pruner"].get("run_on", 0.0)
     return seed_of(search.document["sampler"]["seed"], "run on", trial.number or 0) < share * 2**31
 
 
 def early_stops(session: Session, search: Search, tally: Tally) -> EarlyStops:
-    """Return what the pruner did, and how often it was wrong as far as that is known."""
+    """Return how often the pruner stopped a trial, and how often that was wrong."""
     stopped = tally.count(lambda group: _is_proposal(group) and group.stopped_early)
     ran_on = tally.count(
         lambda group: (
@@ -57,13 +58,13 @@ def early_stops(session: Session, search: Search, tally: Tally) -> EarlyStops:
         )
     ).all()
     sign = 1 if maximizes(search) else -1
-    wrong = [sign * row.value for row in rows if row.stopped_at is not None]
-    lived = [sign * row.value for row in rows if row.stopped_at is None]
+    ran_to_end = [sign * row.value for row in rows if row.stopped_at is not None]
+    not_stopped = [sign * row.value for row in rows if row.stopped_at is None]
     return EarlyStops(
         stopped=stopped,
-        ran_on=len(wrong),
-        beat_median=sum(value > median(lived) for value in wrong) if lived else 0,
-        beat_best=sum(value > max(lived) for value in wrong) if lived else 0,
+        ran_on=len(ran_to_end),
+        beat_median=sum(value > median(not_stopped) for value in ran_to_end) if not_stopped else 0,
+        beat_best=sum(value > max(not_stopped) for value in ran_to_end) if not_stopped else 0,
     )
 
 

@@ -1,4 +1,4 @@
-"""The values that a trial comes to, one for each objective of its search."""
+"""The values of a trial, one for each objective of its search."""
 
 from collections.abc import Mapping, Sequence
 from statistics import fmean
@@ -8,14 +8,14 @@ from service.store.models import Search, Trial
 
 
 def unmeasured(search: Search, trial: Trial) -> list[str]:
-    """Return the objectives that had to be measured before training, and were not."""
+    """Return the objectives that are measured before training and are missing."""
     metrics = [objective["metric"] for objective in objectives_in(search.document)]
     ratios = (trial.measurements or {}).get("ratios", {})
     return [metric for metric in metrics if metric in RATIOS and metric not in ratios]
 
 
 def values(search: Search, trial: Trial, last: Mapping[str, float]) -> list[float] | None:
-    """Return the values of several objectives by the last report; None where there is one."""
+    """Return the values of all objectives by the last report; None if there is only one."""
     objectives = objectives_in(search.document)
     if len(objectives) == 1:
         return None
@@ -25,7 +25,7 @@ def values(search: Search, trial: Trial, last: Mapping[str, float]) -> list[floa
 
 
 def maximizes(search: Search) -> bool:
-    """Whether the first objective is to be large."""
+    """Whether the first objective is maximized."""
     return bool(objectives_in(search.document)[0]["direction"] == "maximize")
 
 

@@ -1,4 +1,4 @@
-"""What trials came to: the candidates in order, the original over its seeds, and luck."""
+"""The ranking of candidates, the original's results over its seeds, and the luck line."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,14 +19,14 @@ from service.study.pareto import pareto_ranks
 MIN_SEEDS_FOR_LUCK = 3
 
 MOST_RANKED = 1000
-"""What lies below so many in the ranking is no candidate for anything."""
+"""Candidates below this rank are never chosen for anything."""
 
 CANDIDATES = (TrialKind.BASELINE, TrialKind.PROPOSED, TrialKind.MANUAL, TrialKind.EARLIER)
 
 
 @dataclass(frozen=True, slots=True)
 class OriginalResults:
-    """The network as it came, over its seeds."""
+    """The results of the original network, one for each seed."""
 
     values: tuple[float, ...]
     step_seconds: float | None
@@ -37,7 +37,7 @@ class OriginalResults:
 
     @property
     def spread(self) -> float | None:
-        """Standard deviation over seeds; unknown with one."""
+        """Standard deviation over seeds; None for one seed."""
         return stdev(self.values) if len(self.values) > 1 else None
 
 
@@ -66,10 +66,10 @@ def _original(rows: Sequence[Trial]) -> OriginalResults:
 
 
 def luck(original: OriginalResults, count: int, *, maximize: bool) -> float | None:
-    """Return what the best of `count` networks equal to the original would show by luck.
+    """Return the value that the best of `count` networks as good as the original has by luck.
 
     The expected extreme of n normal values (Blom): mean + s * quantile((n - 0.375)/(n + 0.25)).
-    None below three seeds, where the spread is not known well enough to speak of.
+    None below three seeds, since the spread is not known well enough then.
     """
     if len(original.values) < MIN_SEEDS_FOR_LUCK or count < 1:
         return None
@@ -98,7 +98,7 @@ def numbers_of_proposals(session: Session, search: Search) -> Sequence[int]:
 
 
 def spread(session: Session, search: Search, count: int) -> list[Ranked]:
-    """Return candidates at even distances in the ranking, from the best to the worst."""
+    """Return candidates at even distances in the ranking, the best and the worst among them."""
     found = ranked(session, search, limit=MOST_RANKED)
     gap = (len(found) - 1) / max(count - 1, 1)
     places = {round(step * gap) for step in range(count)} if found else set()
@@ -106,7 +106,7 @@ def spread(session: Session, search: Search, count: int) -> list[Ranked]:
 
 
 def best_trial(session: Session, search: Search) -> Ranked | None:
-    """Return the best completed trial of what may be chosen: the original is not."""
+    """Return the best completed candidate; the original is none."""
     return best_of_each(session, [search]).get(search.id)
 
 
@@ -133,7 +133,7 @@ def ranked(
 ) -> Sequence[Ranked]:
     """Return the best completed candidates and uniform networks, the best first.
 
-    A candidate stands in the ranking once, with the mean over its trainings.
+    Each candidate is ranked once, by the mean over its trainings.
     """
     ranking = _ranking([search], kinds)
     shown = ranking.c.rank.between(offset + 1, offset + limit)
@@ -141,7 +141,7 @@ def ranked(
 
 
 def _ranking(searches: Sequence[Search], kinds: Sequence[TrialKind]) -> Subquery:
-    """Return the ranking of each search: trial, mean, n, and rank from 1 within the search."""
+    """Return a query of (trial, mean, n, rank); ranks begin at 1 in each search."""
     ids = [search.id for search in searches]
     candidates = (
         select(
@@ -162,7 +162,7 @@ def _ranking(searches: Sequence[Search], kinds: Sequence[TrialKind]) -> Subquery
     )
     maximizing = [search.id for search in searches if maximizes(search)]
     mean = candidates.c.mean
-    # The smallest comes first, so what is to be large is negated.
+    # The smallest value gets rank 1, so values to maximize are negated.
     loss = case((candidates.c.search_id.in_(maximizing), -mean), else_=mean)
     rank = func.row_number().over(
         partition_by=candidates.c.search_id, order_by=(loss, candidates.c.number)
@@ -189,10 +189,10 @@ def _rows(session: Session, ranking: Select[Any]) -> Sequence[Ranked]:
 
 
 def front(session: Session, search: Search) -> list[tuple[Trial, tuple[float, ...]]]:
-    """Return the networks that no other beats in all objectives, by the first of these.
+    """Return the Pareto front with its values, sorted by the first objective.
 
-    Each comes with its values, which are means over its trainings. The original is one of them
-    where nothing beats it. Empty with a single objective.
+    The values are means over the trainings of a candidate. The original can be on the front. Empty
+    if there is only one objective.
     """
     objectives = objectives_in(search.document)
     if len(objectives) == 1:
@@ -220,5 +220,5 @@ def _first_completed(session: Session, search: Search, keys: Sequence[str]) -> d
         )
         .order_by(Trial.number.desc())
     )
-    # The first has the last word, as the newest come first.
+    # The newest come first, so that the first trial of a candidate overwrites the others.
     return {trial.key or "": trial for trial in rows}

@@ -1,7 +1,7 @@
-"""What may be claimed of a winner: a function of its and its rivals' test results alone.
+"""The statistics of a verdict: Welch's tests of the winner against its rivals, on test data.
 
-The number of seeds was fixed beforehand, the winner was chosen on validation data, and all of
-these results are on test data that nothing else has looked at, but earlier verdicts on the search.
+The number of seeds was fixed at submission, and the winner was chosen on validation data. Nothing
+else uses the test data, apart from earlier verdicts on the same search, which `looks` counts.
 """
 
 from collections.abc import Sequence
@@ -11,12 +11,12 @@ from statistics import mean, stdev
 from search_space.contract import is_fraction
 
 LEVEL = 0.05
-"""Probability that any of the two claims is made though there is nothing to it."""
+"""Probability of at least one false claim of a difference (family-wise error rate)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """A network's test results over fresh seeds."""
+    """The test results of a network, one for each fresh seed."""
 
     label: str
     values: tuple[float, ...]
@@ -28,13 +28,13 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """The winner less a rival, positive when the winner is better.
+    """The winner minus a rival; positive if the winner is better.
 
     Attributes:
         low: Lower end of Welch's 95 % interval of the difference.
         p: Welch's two-sided p-value.
-        holds: Whether the difference is told from noise, after Holm's correction and that for
-            earlier looks at test data.
+        holds: Whether the difference is statistically significant, after Holm's correction and
+            that for earlier looks at test data.
     """
 
     against: str
@@ -55,7 +55,8 @@ def judge(
 ) -> list[Comparison]:
     """Compare the winner with the better of the originals and with the best uniform network.
 
-    Taking the better of the originals by its test results favours the rival, not the winner.
+    The better of the originals is chosen by its test results, which favours the rival and not the
+    winner, so the test stays valid.
 
     Args:
         looks: How often test data decided on a winner of this search, this time included.
@@ -67,23 +68,26 @@ def judge(
 
 
 def level_of(looks: int) -> float:
-    """Return the level of a look at test data; each has half of that of the look before.
+    """Return the level of a verdict on test data: half of that of the verdict before.
 
-    A claim of a gain is one-sided and takes half of a level. So all looks together make one where
-    there is nothing with a probability of `LEVEL` at most, however often somebody looks again.
+    A claim of a gain is one-sided and spends half of a level. So the levels of all looks add up to
+    `LEVEL`, however many there are (alpha spending).
     """
     return float(LEVEL / 2 ** (looks - 1))
 
 
 def compare(winner: Sample, rival: Sample, *, maximize: bool) -> Comparison:
-    """Return Welch's comparison; two samples without any spread differ surely, or not at all."""
+    """Return Welch's comparison of two samples.
+
+    If neither has any variance, the test is undefined: then p is 1 for equal means, else 0.
+    """
     sign = 1 if maximize else -1
     ours, theirs = ([sign * value for value in sample.values] for sample in (winner, rival))
     difference = mean(ours) - mean(theirs)
     if stdev(ours) == 0 and stdev(theirs) == 0:
         p = 1.0 if difference == 0 else 0.0
         return Comparison(rival.label, difference, difference, difference, p)
-    # scipy takes a while to import and is needed here alone.
+    # Imported here, since scipy takes long to load and little needs it.
     from scipy.stats import ttest_ind
 
     result = ttest_ind(ours, theirs, equal_var=False)
@@ -94,20 +98,22 @@ def compare(winner: Sample, rival: Sample, *, maximize: bool) -> Comparison:
 
 
 def holm(comparisons: Sequence[Comparison], level: float = LEVEL) -> list[Comparison]:
-    """Mark the comparisons that hold together at `level` (Holm's step-down)."""
-    holding: set[str] = set()
+    """Mark the comparisons that are significant at `level` by Holm's step-down procedure."""
+    significant: set[str] = set()
     for rank, comparison in enumerate(sorted(comparisons, key=lambda one: one.p)):
         if comparison.p > level / (len(comparisons) - rank):
             break
-        holding.add(comparison.against)
+        significant.add(comparison.against)
     return [
-        Comparison(one.against, one.difference, one.low, one.high, one.p, one.against in holding)
+        Comparison(
+            one.against, one.difference, one.low, one.high, one.p, one.against in significant
+        )
         for one in comparisons
     ]
 
 
-def word(comparisons: Sequence[Comparison], metric: str, cost: str) -> str:
-    """Put comparisons into words; the first is that with the original network."""
+def describe(comparisons: Sequence[Comparison], metric: str, cost: str) -> str:
+    """Return comparisons as text; the first is that with the original network."""
     over_original, *others = comparisons
     parts = [f"{_clause(over_original, metric)} on test data, {cost}"]
     parts += [_clause(other, metric) for other in others]
@@ -115,12 +121,12 @@ def word(comparisons: Sequence[Comparison], metric: str, cost: str) -> str:
 
 
 def _clause(one: Comparison, metric: str) -> str:
-    verdict = "" if one.holds else "cannot be told from noise: "
+    verdict = "" if one.holds else "not statistically significant: "
     return f"{verdict}{_difference(one, metric)} over the {one.against}"
 
 
 def _difference(one: Comparison, metric: str) -> str:
-    """Write a difference with its interval; that of fractions in points."""
+    """Return a difference with its interval as text; fractions in percentage points."""
     low, middle, high = one.low, one.difference, one.high
     if is_fraction(metric):
         return f"{100 * middle:+.2f} points [{100 * low:.2f}, {100 * high:.2f}]"

@@ -1,4 +1,4 @@
-"""What the parts of the service share: made once by `create_app`, passed to every decision."""
+"""The objects that all parts of a term share, passed to every function that decides something."""
 
 import hashlib
 import hmac
@@ -21,31 +21,27 @@ from service.study.live import Studies
 
 @dataclass(frozen=True)
 class Context:
-    """The shared parts.
+    """The shared objects of one term.
 
     Attributes:
         key: Signs the tokens of attempts.
-        started_at: When this process became the owner, by the database's clock. Nothing is taken
-            from a silent worker before one lease length after it: the workers could not renew
-            while the service was away.
-        searches: The search of each lease that has reported lately.
-        log_news: Of output of trials, which would wake the followers of events for nothing.
-        work: Says to the scheduler that there may be work; it does not block.
-        delete: Says to the deleter that a search was marked; it does not block.
+        started_at: When this process became the leader, by the database's clock. Until one lease
+            period later no attempt counts as lost: workers could not renew while the service was
+            down.
+        notify_scheduler: Tells the scheduler that there may be work; it does not block.
+        delete: Tells the deleter that a search was marked; it does not block.
+        notifier: Of commits.
+        log_notifier: Of output of trials. It is separate, since output comes often and would wake
+            the followers of events in vain.
+        search_of_lease: A cache of the search of each lease that has reported lately.
     """
-
-    def publish(self, *, makes_work: bool) -> None:
-        """Say what was committed: news for followers, perhaps work for slots that wait."""
-        self.notifier.publish()
-        if makes_work:
-            self.work()
 
     settings: Settings
     database: Database
     artifacts: ArtifactStore
     key: bytes
     started_at: float
-    work: Callable[[], None]
+    notify_scheduler: Callable[[], None]
     delete: Callable[[], None]
     metrics: Metrics = field(default_factory=Metrics)
     studies: Studies = field(default_factory=Studies)
@@ -53,7 +49,13 @@ class Context:
     log_notifier: Notifier = field(default_factory=Notifier)
     event_feeds: EventFeeds = field(default_factory=EventFeeds)
     report_batches: ReportBatches = field(default_factory=ReportBatches)
-    searches: dict[str, str] = field(default_factory=dict)
+    search_of_lease: dict[str, str] = field(default_factory=dict)
+
+    def publish(self, *, makes_work: bool) -> None:
+        """Notify followers of a commit and, if it may have made work, the scheduler."""
+        self.notifier.notify()
+        if makes_work:
+            self.notify_scheduler()
 
     def attempt_token(self, lease: str) -> str:
         """Return the token that is valid for one attempt."""
@@ -62,7 +64,7 @@ class Context:
 
 
 def signing_key(session: Session) -> bytes:
-    """Return the key that signs attempts' tokens, made on the first start."""
+    """Return the key that signs the tokens of attempts; it is generated at the first start."""
     secret = session.get(Secret, "attempts")
     if secret is None:
         secret = Secret(name="attempts", value=secrets.token_hex(32))
@@ -71,5 +73,5 @@ def signing_key(session: Session) -> bytes:
 
 
 def new_id(prefix: str) -> str:
-    """Return an opaque id. Ids stand in URLs and are no secrets."""
+    """Return a random id. Ids are part of URLs and not secret."""
     return f"{prefix}{secrets.token_hex(8)}"

@@ -1,4 +1,4 @@
-"""The events of a search on their way to its followers: read once and encoded once for all."""
+"""Server-sent events of a search: read and encoded once, then sent to every follower."""
 
 import asyncio
 import json
@@ -19,98 +19,99 @@ from service.store.database import Database
 from service.store.models import Event
 
 BATCH = 500
-"""Events of one look into the store, and of one piece to a follower."""
+"""Events of one read of the store, and of one chunk to a follower."""
 
-KEPT = 2000
-"""The newest events stay in memory; who is further behind reads the store."""
+BUFFER_SIZE = 2000
+"""So many of the newest events stay in memory; a follower that needs older ones reads the store."""
 
-KEEP_LOOKING_SECONDS = 5.0
-"""A feed looks for itself this often, in case it missed the call."""
+POLL_SECONDS = 5.0
+"""A feed reads the store this often without a notification: another process may have written."""
 
 MIN_PAUSE_SECONDS = 0.1
-"""Between two looks, so that many events make few queries and few pieces."""
+"""Between two reads, so that many events make few queries and few chunks."""
 
 PING_SECONDS = 15.0
-"""Without events a comment is sent this often, lest something between hangs up."""
+"""Without events a comment is sent this often, so that no proxy closes the connection."""
 
 log = logging.getLogger(__name__)
 
 
 class EventFeed:
-    """The newest events of one search, as they go over the wire. Lives on the event loop.
+    """The newest events of one search, encoded. Use it on the event loop only.
 
-    Events are numbered without gaps, so the place of one in memory follows from its number.
-    A slow follower costs nothing but its own place: it has no queue here.
+    Events are numbered without gaps, so the index of one in the buffer follows from its number.
+    All followers share the buffer: a slow one has no queue that could grow.
     """
 
     def __init__(self, database: Database, search_id: str) -> None:
         self._database = database
         self._search_id = search_id
-        self._pieces: deque[bytes] = deque(maxlen=KEPT)
+        self._buffer: deque[bytes] = deque(maxlen=BUFFER_SIZE)
         self._last = 0
-        self._moved = asyncio.Event()
+        self._changed = asyncio.Event()
         self._ended = False
 
     async def after(self, number: int) -> AsyncIterator[bytes]:
-        """Yield what follows an event, several events at once, until there will be no more."""
+        """Yield the events after one, several at once, until the feed has ended."""
         while True:
-            moved = self._moved
+            # Taken before the check, or a change between the two would be missed.
+            changed = self._changed
             if number < self._last:
-                piece, number = await self._next(number)
-                if not piece:
+                chunk, number = await self._chunk_after(number)
+                if not chunk:
                     return
-                yield piece
+                yield chunk
             elif self._ended:
                 return
             else:
                 try:
-                    await asyncio.wait_for(moved.wait(), PING_SECONDS)
+                    await asyncio.wait_for(changed.wait(), PING_SECONDS)
                 except TimeoutError:
                     yield KEEPALIVE_COMMENT
 
     async def run(self, notifier: Notifier) -> None:
-        """Read what is new again and again, until the search or the news end."""
+        """Read new events until the search is deleted or the notifier is closed."""
         try:
             self._last = await asyncio.to_thread(self._newest)
-            while not notifier.is_over:
-                fresh = notifier.next()
+            while not notifier.is_closed:
+                notified = notifier.subscribe()
                 found = await asyncio.to_thread(self._since, self._last)
                 if found is None:
                     return
-                self._pieces.extend(encoded(event) for event in found)
+                self._buffer.extend(encoded(event) for event in found)
                 self._last += len(found)
-                self._move()
+                self._notify()
                 if len(found) < BATCH:
-                    await notifier.wait(fresh, KEEP_LOOKING_SECONDS)
+                    await notifier.wait(notified, POLL_SECONDS)
                 await asyncio.sleep(MIN_PAUSE_SECONDS)
         except (ServiceError, SQLAlchemyError) as error:
-            # Followers are sent away and come back; whoever answers them then says what it is.
-            log.warning("the events of search %s cannot be read: %s", self._search_id, error)
+            # The followers' connections end; the answer to their next request names the error.
+            log.warning("cannot read the events of search %s: %s", self._search_id, error)
         finally:
             self._ended = True
-            self._move()
+            self._notify()
 
-    async def _next(self, number: int) -> tuple[bytes, int]:
-        """Return the events after one, and the number of the last; nothing if they are gone."""
-        first = self._last - len(self._pieces)
+    async def _chunk_after(self, number: int) -> tuple[bytes, int]:
+        """Return the events after one, and the number of the last; empty if they were deleted."""
+        first = self._last - len(self._buffer)
         if number >= first:
-            pieces = list(islice(self._pieces, number - first, number - first + BATCH))
+            chunk = list(islice(self._buffer, number - first, number - first + BATCH))
         else:
             found = await asyncio.to_thread(self._since, number)
-            pieces = [encoded(event) for event in found or ()]
-        return b"".join(pieces), number + len(pieces)
+            chunk = [encoded(event) for event in found or ()]
+        return b"".join(chunk), number + len(chunk)
 
-    def _move(self) -> None:
-        # Who waits holds the old event; who comes later waits for the next move.
-        self._moved.set()
-        self._moved = asyncio.Event()
+    def _notify(self) -> None:
+        # A new event, not `clear`: those who wait hold the old one, which stays set for them.
+        self._changed.set()
+        self._changed = asyncio.Event()
 
     def _newest(self) -> int:
         with self._database.read() as session:
             return searches.get(session, self._search_id).events
 
     def _since(self, number: int) -> Sequence[Event] | None:
-        """Return the next events; None where the search is no more."""
+        """Return the next events; None if the search was deleted."""
         with self._database.read() as session:
             if not searches.exists(session, self._search_id):
                 return None
@@ -118,7 +119,7 @@ class EventFeed:
 
 
 class EventFeeds:
-    """The feeds that somebody follows. Lives on the event loop."""
+    """The feeds that have followers. Use it on the event loop only."""
 
     def __init__(self) -> None:
         self._running: dict[str, tuple[EventFeed, asyncio.Task[None]]] = {}
@@ -128,7 +129,8 @@ class EventFeeds:
     async def follow(
         self, database: Database, notifier: Notifier, search_id: str
     ) -> AsyncIterator[EventFeed]:
-        """Follow the feed of a search, which runs while somebody does."""
+        """Follow the feed of a search; it runs while it has followers."""
+        # A feed that has ended by an error is replaced; its followers notice by themselves.
         if search_id not in self._running or self._running[search_id][1].done():
             feed = EventFeed(database, search_id)
             self._running[search_id] = (feed, asyncio.create_task(feed.run(notifier)))
@@ -144,7 +146,7 @@ class EventFeeds:
 
 
 def encoded(event: Event) -> bytes:
-    """Return an event as server-sent events are written; its data says `at` when it happened."""
+    """Return an event in the format of server-sent events; `at` in its data is its time."""
     at = datetime.fromtimestamp(event.created_at, UTC).isoformat()
     data = json.dumps({**event.data, "at": at}, separators=(",", ":"), ensure_ascii=False)
     return format_sse_event(data_str=data, event=event.kind, id=str(event.number))

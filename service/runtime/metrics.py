@@ -1,4 +1,4 @@
-"""Prometheus counters and histograms of this process."""
+"""The counters and histograms of this process for Prometheus."""
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 
@@ -26,21 +26,21 @@ class Metrics:
             registry=self.registry,
         )
         self.reports = Counter(
-            "actsearch_reports", "Reports of epochs taken in.", registry=self.registry
+            "actsearch_reports", "Reports of epochs that were stored.", registry=self.registry
         )
         self.asks = Histogram(
             "actsearch_ask_seconds",
-            "Time to find work for a slot, with the proposal where a new one is needed.",
+            "Time to find work for a slot, including the proposal of a candidate.",
             buckets=_ASK_SECONDS,
             registry=self.registry,
         )
         self.queue_wait = Histogram(
             "actsearch_queue_wait_seconds",
-            "Time that a slot had waited when it was given work.",
+            "Time that a slot waited for the work it was given.",
             buckets=_WAIT_SECONDS,
             registry=self.registry,
         )
 
-    def show(self) -> bytes:
-        """Return everything in Prometheus' text format."""
+    def text(self) -> bytes:
+        """Return all metrics in the text format of Prometheus."""
         return generate_latest(self.registry)

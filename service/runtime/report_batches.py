@@ -1,4 +1,4 @@
-"""Reports that wait for their search's turn: whoever is next takes in all of them at once."""
+"""Group commit: reports that wait for the same search are stored in one transaction."""
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -12,7 +12,7 @@ from search_space.contract import Report, Verdict
 
 @dataclass(eq=False, slots=True)
 class PendingReport:
-    """What one attempt reports, until it is answered with the verdict, or with an error."""
+    """The reports of one request, until its answer, a verdict or an error, is set."""
 
     lease: str
     reports: Sequence[Report]
@@ -20,43 +20,46 @@ class PendingReport:
 
 
 class ReportBatches:
-    """The words that wait, by search. Every method is safe from any thread."""
+    """The reports that wait, by search. Every method may be called from any thread."""
 
     def __init__(self) -> None:
         self._changed = Condition()
         self._waiting: defaultdict[str, list[PendingReport]] = defaultdict(list)
-        self._taken: set[str] = set()
+        self._busy: set[str] = set()
+        """The searches of which a thread stores a batch."""
 
     @property
     def size(self) -> int:
-        """How many words lie there."""
+        """How many requests wait."""
         with self._changed:
             return sum(map(len, self._waiting.values()))
 
     @property
-    def taken(self) -> bool:
-        """Whether somebody takes words in just now."""
-        return bool(self._taken)
+    def is_storing(self) -> bool:
+        """Whether a batch is being stored."""
+        return bool(self._busy)
 
     @contextmanager
-    def put(self, search_id: str, word: PendingReport) -> Iterator[Sequence[PendingReport]]:
-        """Put a word on its search's pile, and wait.
+    def join(self, search_id: str, pending: PendingReport) -> Iterator[Sequence[PendingReport]]:
+        """Add a request to the batch of its search, and wait.
 
-        Either somebody else takes the word in, then the context has nothing to do; or it is given
-        all words that lie there, this one among them, and must answer each.
+        Either another thread answers the request as part of its batch: then this one gets an empty
+        batch. Or this thread gets the batch, with its own request in it, and must answer each.
         """
         with self._changed:
-            self._waiting[search_id].append(word)
-            self._changed.wait_for(lambda: word.answer.done() or search_id not in self._taken)
-            if word.answer.done():
-                words: Sequence[PendingReport] = ()
+            self._waiting[search_id].append(pending)
+            # While one thread stores a batch, the next batch grows. The first thread that wakes
+            # takes all of it.
+            self._changed.wait_for(lambda: pending.answer.done() or search_id not in self._busy)
+            if pending.answer.done():
+                batch: Sequence[PendingReport] = ()
             else:
-                words = self._waiting.pop(search_id)
-                self._taken.add(search_id)
+                batch = self._waiting.pop(search_id)
+                self._busy.add(search_id)
         try:
-            yield words
+            yield batch
         finally:
-            if words:
+            if batch:
                 with self._changed:
-                    self._taken.discard(search_id)
+                    self._busy.discard(search_id)
                     self._changed.notify_all()

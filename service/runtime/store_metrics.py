@@ -1,4 +1,4 @@
-"""Metrics that are read from the store when Prometheus asks."""
+"""Metrics that are read from the store at each scrape."""
 
 from collections.abc import Callable, Iterator
 
@@ -17,7 +17,7 @@ _SECONDS_OF_HOUR = 3600
 
 
 class StoreCollector(Collector):
-    """Asks the store for what it knows anyway; a process that stands by says only that."""
+    """Reads metrics from the store; a process that stands by has only `actsearch_owner`."""
 
     def __init__(self, leader: Callable[[], Leader], lease_seconds: float) -> None:
         self._leader = leader
@@ -27,9 +27,9 @@ class StoreCollector(Collector):
         try:
             term = self._leader().term
         except Unavailable:
-            yield _gauge("actsearch_owner", "Whether this process decides.", 0)
+            yield _gauge("actsearch_owner", "Whether this process is the leader of the store.", 0)
             return
-        yield _gauge("actsearch_owner", "Whether this process decides.", 1)
+        yield _gauge("actsearch_owner", "Whether this process is the leader of the store.", 1)
         yield _gauge("actsearch_slots_waiting", "Slots that wait for work.", term.lease_queue.size)
         with term.context.database.read() as session:
             yield _searches(session)
@@ -39,13 +39,13 @@ class StoreCollector(Collector):
             yield from self._workers(session)
 
     def describe(self) -> Iterator[Metric]:
-        """Say nothing before the store can be asked."""
+        """Describe nothing: at registration there is no store to read yet."""
         return iter(())
 
     def _workers(self, session: Session) -> Iterator[Metric]:
-        lasts = 2 * self._lease_seconds
-        alive = session.scalar(select(func.count()).where(Worker.seen_at > now() - lasts))
-        yield _gauge("actsearch_workers", "Workers that gave a sign of life lately.", alive or 0)
+        seconds = 2 * self._lease_seconds
+        alive = session.scalar(select(func.count()).where(Worker.seen_at > now() - seconds))
+        yield _gauge("actsearch_workers", "Workers with a recent heartbeat.", alive or 0)
 
 
 def _searches(session: Session) -> Metric:
@@ -60,33 +60,45 @@ def _trials(session: Session) -> Metric:
 
 def _leases(session: Session) -> Iterator[Metric]:
     is_open = Attempt.ended_at.is_(None)
-    count, oldest, silent = session.execute(
+    count, oldest, longest_quiet = session.execute(
         select(
             func.count(), now() - func.min(Attempt.started_at), now() - func.min(Attempt.spoke_at)
         ).where(is_open)
     ).one()
-    lapsed = session.scalar(select(func.count()).where(is_open, Attempt.expires_at < now()))
+    expired = session.scalar(select(func.count()).where(is_open, Attempt.expires_at < now()))
     yield _gauge("actsearch_leases", "Attempts that have not ended.", count)
-    yield _gauge("actsearch_leases_lapsed", "Of these, those whose worker is silent.", lapsed or 0)
-    yield _gauge("actsearch_lease_oldest_seconds", "Age of the oldest.", oldest or 0)
-    yield _gauge("actsearch_lease_silent_seconds", "Longest since one spoke.", silent or 0)
+    yield _gauge(
+        "actsearch_leases_lapsed", "Of these, those whose lease has expired.", expired or 0
+    )
+    yield _gauge("actsearch_lease_oldest_seconds", "Age of the oldest open attempt.", oldest or 0)
+    yield _gauge(
+        "actsearch_lease_silent_seconds",
+        "Longest time since an open attempt last reported.",
+        longest_quiet or 0,
+    )
 
 
 def _hours(session: Session) -> Iterator[Metric]:
     seconds = func.coalesce(Attempt.ended_at, now()) - Attempt.started_at
     slots, gpus = session.execute(select(func.sum(seconds), func.sum(seconds * Attempt.gpus))).one()
-    yield _gauge("actsearch_slot_hours", "Spent by attempts.", (slots or 0) / _SECONDS_OF_HOUR)
-    yield _gauge("actsearch_gpu_hours", "Spent by attempts.", (gpus or 0) / _SECONDS_OF_HOUR)
+    yield _gauge(
+        "actsearch_slot_hours",
+        "Hours of slots that attempts took.",
+        (slots or 0) / _SECONDS_OF_HOUR,
+    )
+    yield _gauge(
+        "actsearch_gpu_hours", "Hours of GPUs that attempts took.", (gpus or 0) / _SECONDS_OF_HOUR
+    )
 
 
-def _gauge(name: str, what: str, value: float) -> Metric:
-    return GaugeMetricFamily(name, what, value=float(value))
+def _gauge(name: str, help: str, value: float) -> Metric:
+    return GaugeMetricFamily(name, help, value=float(value))
 
 
 def _by_state(
-    name: str, what: str, states: type[SearchState] | type[TrialState], counts: dict[str, int]
+    name: str, help: str, states: type[SearchState] | type[TrialState], counts: dict[str, int]
 ) -> Metric:
-    family = GaugeMetricFamily(name, what, labels=("state",))
+    family = GaugeMetricFamily(name, help, labels=("state",))
     for state in states:
         family.add_metric((state.value,), counts.get(state, 0))
     return family

@@ -20,7 +20,7 @@ from service.study.live import LockedStudy, seed_of
 
 @dataclass(frozen=True, slots=True)
 class UnitOfWork:
-    """What a decision works with. At its end everything is committed, or nothing happened."""
+    """What a function that decides something works with. All of it is committed, or nothing."""
 
     context: Context
     locked_study: LockedStudy
@@ -84,12 +84,14 @@ def unit_of_work(
     Args:
         makes_work: Whether waiting slots may find work afterwards that was not there before.
     """
-    # The study's lock comes first: a transaction that waited for it would hold its row meanwhile.
+    # The study's lock comes first, always: a transaction that waited for it would hold the row's
+    # lock meanwhile, and the holder of the study may wait for that row.
     with context.studies.lock(search_id) as locked_study:
         with context.database.write() as session:
             search = searches.lock(session, search_id)
             before = search.events
             yield UnitOfWork(context, locked_study, session, search)
+        # After the commit: if it is rolled back, the search still needs its live study.
         if search.state in ENDED_STATES:
             context.studies.discard(search_id)
         if search.events > before:

@@ -1,4 +1,4 @@
-"""Handing out work: from a slot's request to an attempt."""
+"""Assigns a trial to a slot that asks for work: a waiting one, an expired one, or a new one."""
 
 import logging
 from dataclasses import dataclass
@@ -24,38 +24,38 @@ from service.runtime.unit_of_work import UnitOfWork, unit_of_work
 from service.schemas.states import ENDED_STATES, SearchState, TrialState, Wanted
 from service.searches.lifecycle import fail, finish_if_done, set_state
 from service.searches.offers import check_against_offers
-from service.store import attempts, searches, trials, workers
+from service.store import attempts, searches, trial_counts, trials, workers
 from service.store.database import now
 from service.store.documents import document_of
 from service.store.models import Attempt, Search, Trial
-from service.trials.measurements import known, measuring
-from service.trials.outcomes import WENT_SILENT, record_loss
+from service.trials.measurements import known_measurements, requested_measurements
 from service.trials.proposals import propose
+from service.trials.retries import LEASE_EXPIRED, fail_if_lost_too_often
 
 log = logging.getLogger(__name__)
 
 CPU = "cpu"
-"""Begins the name of a device that is none of the dear ones, as in `cpu, 8 cores`."""
+"""Prefix of the name of a device that is no GPU, as in `cpu, 8 cores`."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Slot:
-    """A slot that asks for work, with what its worker offers."""
+    """A slot that asks for work, and its worker's manifest."""
 
     request: LeaseRequest
     manifest: WorkerManifest
 
 
-def find_work(context: Context, request: LeaseRequest, nothing: set[str]) -> Assignment | None:
-    """Return the attempt that a slot shall run, or None when nothing waits for it.
+def find_work(context: Context, request: LeaseRequest, without_work: set[str]) -> Assignment | None:
+    """Return the attempt that a slot shall run, or None if there is no work for it.
 
-    A repeated request gets the attempt that it was given before. A search that breaks keeps no
-    other from its work; its error is raised where none of them has any.
+    A repeated request gets the attempt that it was given before. If one search raises an error,
+    the others are asked nevertheless; the error is raised if none of them has work.
 
     Args:
-        nothing: Searches that have nothing to give at the moment; those found so are added.
+        without_work: Searches that have no work at the moment; those found here are added.
     """
-    broken: Exception | None = None
+    error_of_search: Exception | None = None
     with context.database.read() as session:
         repeated = attempts.of_request(session, request)
         if repeated is not None:
@@ -63,34 +63,41 @@ def find_work(context: Context, request: LeaseRequest, nothing: set[str]) -> Ass
         manifest = workers.manifest_of(workers.get(session, request.worker))
         if manifest.resting is not None:
             return None
-        codes = workers.codes(manifest)
-        excluded = nothing | searches.benching(session, request.boot_id)
-        wanting = [
-            search.id
-            for search in searches.in_turn(session)
-            if search.id not in excluded
-            and search.document["task"]["name"] in codes
-            and workers.has_its_code(search, codes)
-        ]
-    slot = _Slot(request, manifest)
-    for search_id in wanting:
+        slot = _Slot(request, manifest)
+        eligible = _eligible_searches(session, slot)
+    for search_id in (one for one in eligible if one not in without_work):
         try:
-            assignment = _work_of(context, search_id, slot)
+            assignment = _assign_from(context, search_id, slot)
         except Exception as error:
+            # A search that raises must not keep the workers from the others.
             if not isinstance(error, ServiceError):
-                log.exception("could not ask search %s for work", search_id)
-            broken = error
+                log.exception("could not assign work of search %s", search_id)
+            error_of_search = error
             continue
         if assignment is not None:
             return assignment
-        nothing.add(search_id)
-    if broken is not None:
-        raise broken
+        without_work.add(search_id)
+    if error_of_search is not None:
+        raise error_of_search
     return None
 
 
-def _work_of(context: Context, search_id: str, slot: _Slot) -> Assignment | None:
-    """Take what waits in a search, or what is new."""
+def _eligible_searches(session: Session, slot: _Slot) -> list[str]:
+    """Return the searches that the slot's worker can run, in the order of scheduling."""
+    codes = workers.codes(slot.manifest)
+    benched = searches.benched_searches(session, slot.request.boot_id)
+    return [
+        search.id
+        for search in searches.in_scheduling_order(session)
+        if search.id not in benched
+        and search.document["task"]["name"] in codes
+        and workers.has_its_code(search, codes)
+    ]
+
+
+def _assign_from(context: Context, search_id: str, slot: _Slot) -> Assignment | None:
+    """Assign a waiting or expired trial of a search, or a new one."""
+    # The study stays locked between the two transactions, so that no other proposal comes between.
     with context.studies.lock(search_id) as locked_study:
         with unit_of_work(context, search_id) as unit:
             if unit.search.wanted != Wanted.RUN or unit.search.state in ENDED_STATES:
@@ -98,7 +105,7 @@ def _work_of(context: Context, search_id: str, slot: _Slot) -> Assignment | None
             if not _still_fits_the_offers(unit):
                 return None
             finish_if_done(unit)
-            trial = _take(unit)
+            trial = _take_trial(unit)
             if trial is not None:
                 return _lease(unit, trial, slot)
 
@@ -112,7 +119,7 @@ def _work_of(context: Context, search_id: str, slot: _Slot) -> Assignment | None
 
 
 def _still_fits_the_offers(unit: UnitOfWork) -> bool:
-    """Fail a search that was taken in before any worker could tell what is wrong with it."""
+    """Fail a search that contradicts what workers offer: at submission there may have been none."""
     search = unit.search
     if search.state == SearchState.PREPARING:
         try:
@@ -123,20 +130,22 @@ def _still_fits_the_offers(unit: UnitOfWork) -> bool:
     return True
 
 
-def _take(unit: UnitOfWork) -> Trial | None:
-    """Take a trial that waits, or one from an attempt that fell silent."""
+def _take_trial(unit: UnitOfWork) -> Trial | None:
+    """Take a trial that waits, or one whose attempt has expired."""
     context, session, search = unit.context, unit.session, unit.search
+    # Workers could not renew while no process was the leader, so none counts as lost at first.
     grace_is_over = searches.clock(session) > context.started_at + context.settings.lease_seconds
-    has_room = trials.running(session, search.id) < search.parallel
+    has_room = trial_counts.running(session, search.id) < search.parallel
     trial = trials.take(session, search.id, expired=grace_is_over, waiting=has_room)
-    silent = None if trial is None else attempts.open_of(session, trial.id)
-    if trial is None or silent is None:
+    expired = None if trial is None else attempts.open_of(session, trial.id)
+    if trial is None or expired is None:
         return trial
-    attempts.end(session, silent, WENT_SILENT.outcome, WENT_SILENT.failure, WENT_SILENT.message)
-    if not record_loss(unit, trial):
+    lost = LEASE_EXPIRED
+    attempts.end(session, expired, lost.outcome, lost.failure, lost.message)
+    if not fail_if_lost_too_often(unit, trial):
         return trial
-    # It is given up: nobody gets the attempt that was taken.
-    trial.attempt = silent.number
+    # The trial has ended: `trials.take` has counted a next attempt, which does not take place.
+    trial.attempt = expired.number
     finish_if_done(unit)
     return None
 
@@ -159,6 +168,7 @@ def _lease(unit: UnitOfWork, trial: Trial, slot: _Slot) -> Assignment:
     unit.session.add(attempt)
     unit.session.flush()
     if trial.kind == TrialKind.INSPECTION:
+        # From here on only workers with this code get trials of the search.
         code = workers.codes(slot.manifest)[unit.search.document["task"]["name"]]
         unit.search.pinned = {**unit.search.pinned, "code": code}
     else:
@@ -170,14 +180,14 @@ def _lease(unit: UnitOfWork, trial: Trial, slot: _Slot) -> Assignment:
 
 
 def _gpus(manifest: WorkerManifest) -> float:
-    """Return the share of GPUs that a slot of a worker has."""
+    """Return how many GPUs one slot of a worker has; it may be a fraction."""
     if manifest.gpus_per_slot is not None:
         return manifest.gpus_per_slot
     return sum(not device.startswith(CPU) for device in manifest.devices) / manifest.slots
 
 
 def _task_of(search: Search, trial: Trial) -> dict[str, Any]:
-    """Return the task's settings; a confirmation may be longer than the search's trials."""
+    """Return the task's settings; a confirmation may train for more epochs than the search."""
     task = dict(search.document["task"])
     confirm = search.document.get("confirm")
     if trial.kind == TrialKind.CONFIRMATION and confirm and confirm["epochs"] is not None:
@@ -186,7 +196,7 @@ def _task_of(search: Search, trial: Trial) -> dict[str, Any]:
 
 
 def _is_exported(session: Session, search: Search, trial: Trial) -> bool:
-    """Whether a trial exports its network: its weights may become those of a confirmed winner."""
+    """Whether a trial exports its network: it may become the trial of the confirmed winner."""
     if trial.kind != TrialKind.CONFIRMATION:
         return False
     return confirmation.load(session, search).may_become_winner_trial(trial)
@@ -210,8 +220,8 @@ def _assignment(context: Context, session: Session, attempt: Attempt) -> Assignm
         candidate=None if trial.candidate is None else read_candidate(trial.candidate),
         fingerprint=search.fingerprint,
         seed=trial.seed,
-        measuring=None if trial.candidate is None else measuring(search),
-        measured=known(session, trial),
+        measuring=None if trial.candidate is None else requested_measurements(search),
+        measured=known_measurements(session, trial),
         micro_batches=1 + attempts.failed_by(session, trial.id, FailureClass.OUT_OF_MEMORY),
         start=weights_in(search.document),
         export=_is_exported(session, search, trial),

@@ -106,6 +106,22 @@ class SearchAnswer(Answer):
     ended_at: Time | None
 
 
+WaitReasonCode = Literal[
+    "next",
+    "busy",
+    "outranked",
+    "parallel",
+    "no_worker",
+    "resting",
+    "other_code",
+    "benched",
+    "paused",
+    "ending",
+    "inspecting",
+    "finishing",
+]
+
+
 class WaitingTrialAnswer(Answer):
     """A trial that waits, and why: it is new, or was tried before and handed back."""
 
@@ -132,20 +148,7 @@ class QueuedAnswer(Answer):
     running: int
     waiting: int
     to_propose: int
-    reason: Literal[
-        "next",
-        "busy",
-        "outranked",
-        "parallel",
-        "no_worker",
-        "resting",
-        "other_code",
-        "benched",
-        "paused",
-        "ending",
-        "inspecting",
-        "finishing",
-    ]
+    reason: WaitReasonCode
     explanation: str
     waits_for: list[str]
     trials: list[WaitingTrialAnswer]

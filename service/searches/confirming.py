@@ -1,4 +1,4 @@
-"""What a confirmation trains next: the shortlist, then the winner beside its rivals."""
+"""Adds the trials of a confirmation: first the shortlist, then the winner and its rivals."""
 
 from collections.abc import Mapping, Sequence
 
@@ -30,6 +30,7 @@ def add_next_stage(unit: UnitOfWork, space: Space, confirm: Confirm) -> bool:
         for trial, label in first.items():
             _add(unit, space, label, read_candidate(trial.candidate))
         return True
+    # Second stage: the winner of the shortlist and its rivals, on every seed.
     shortlist = [trial for trial in done.trials if trial.label == confirmation.SHORTLIST]
     winner = _winner(shortlist, maximizes(search)) or best[0].trial
     for label, candidate in _rivals(session, search, space, winner).items():
@@ -41,7 +42,7 @@ def add_next_stage(unit: UnitOfWork, space: Space, confirm: Confirm) -> bool:
 def _first_stage(
     session: Session, search: Search, best: Sequence[ranking.Ranked], confirm: Confirm
 ) -> dict[Trial, str]:
-    """Return what is trained once before the winner is chosen, with its label."""
+    """Return the trials that are trained once before the winner is chosen, with their labels."""
     chosen = {one.trial: confirmation.SHORTLIST for one in best} if len(best) > 1 else {}
     if not confirmation.is_another_length(search, confirm.epochs):
         return chosen
@@ -52,7 +53,7 @@ def _first_stage(
 def _rivals(
     session: Session, search: Search, space: Space, winner: Trial
 ) -> Mapping[str, Candidate]:
-    """Return what is trained on every seed, each network once."""
+    """Return the candidates that are trained on every seed, each network once, by label."""
     chosen = read_candidate(winner.candidate)
     wanted = {
         confirmation.WINNER: chosen,
@@ -62,13 +63,13 @@ def _rivals(
     uniform = ranking.best_uniform(session, search)
     if uniform is not None:
         wanted[confirmation.UNIFORM] = read_candidate(uniform.trial.candidate)
-    # Of equal networks the first label stays.
+    # Equal networks are trained once, under the first of their labels.
     labels = {space.key(one): label for label, one in reversed(wanted.items())}
     return {label: one for label, one in wanted.items() if labels[space.key(one)] == label}
 
 
 def _winner(shortlist: Sequence[Trial], maximize: bool) -> Trial | None:
-    """Return the best of the shortlist by its fresh training: the first one's luck is spent."""
+    """Return the best of the shortlist by its second training: the first was selected for luck."""
     completed = [t for t in shortlist if t.state == TrialState.COMPLETED and t.value is not None]
     choose = max if maximize else min
     return choose(completed, key=lambda trial: trial.value or 0.0, default=None)

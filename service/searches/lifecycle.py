@@ -1,6 +1,6 @@
-"""The life of a search: planned, paused, resumed, cancelled, ended.
+"""The state transitions of a search: planned, paused, resumed, cancelled, ended.
 
-Every function works in the turn of its caller.
+Every function works in the unit of work of its caller.
 """
 
 from sqlalchemy import ColumnElement, delete, update
@@ -23,45 +23,45 @@ from service.schemas.states import (
 )
 from service.searches import confirming
 from service.searches.offers import pin
-from service.searches.warm_start import cannot_be_compared, is_its_parents, take_over
-from service.store import trials, workers
+from service.searches.warm_start import add_earlier_trials, incompatibility, starts_from_parent
+from service.store import trial_counts, trials, workers
 from service.store.database import now
-from service.store.documents import COLD, document_of, space_of
+from service.store.documents import NO_WARM_START, document_of, space_of
 from service.store.models import Bench, Search, Trial
 
 SEARCH_CANCELLED = "the search was cancelled"
 
 
 def set_state(unit: UnitOfWork, state: SearchState, reason: str | None = None) -> None:
-    """Move a search to a state, and say so."""
+    """Move a search to a state, and publish an event."""
     search = unit.search
     search.state = state
     search.reason = reason
     if state in ENDED_STATES:
         search.ended_at = now()
-    budget.keep_time(unit.session, search)
+    budget.update_clock(unit.session, search)
     unit.publish_search()
 
 
 def pause(unit: UnitOfWork) -> None:
-    """Hand out nothing more; running trials checkpoint at their next report and come back."""
+    """Hand out no more trials; running ones checkpoint at their next report and are requeued."""
     search = unit.search
     if search.state not in LIVE_STATES or search.wanted in ENDING:
-        raise WrongState("pause", described(search), [state.value for state in LIVE_STATES])
+        raise WrongState("pause", state_text(search), [state.value for state in LIVE_STATES])
     pause_because(unit, "paused by the user")
 
 
 def pause_because(unit: UnitOfWork, reason: str) -> None:
-    """Pause a search for a reason that its user will read."""
+    """Pause a search for a reason that its user sees."""
     unit.search.wanted = Wanted.PAUSE
     set_state(unit, SearchState.PAUSED, reason)
 
 
 def resume(unit: UnitOfWork) -> None:
-    """Go on after a pause. Workers that were benched get another chance."""
+    """Go on after a pause. Benched workers get work again."""
     search = unit.search
     if search.state != SearchState.PAUSED:
-        raise WrongState("resume", described(search), [SearchState.PAUSED.value])
+        raise WrongState("resume", state_text(search), [SearchState.PAUSED.value])
     search.wanted = Wanted.RUN
     search.failures_in_a_row = 0
     unit.session.execute(delete(Bench).where(Bench.search_id == search.id))
@@ -70,17 +70,21 @@ def resume(unit: UnitOfWork) -> None:
 
 
 def cancel(unit: UnitOfWork) -> None:
-    """Start nothing more; running trials finish."""
+    """Start no more trials; running ones finish."""
     if unit.search.wanted in ENDING:
         raise _cannot_end("cancel", unit.search)
     _end_with(unit, Wanted.CANCEL, "cancelled by the user; running trials finish")
 
 
 def kill(unit: UnitOfWork) -> None:
-    """Start nothing more; running trials are told to end at their next word."""
+    """Start no more trials; running ones are stopped at their next report or heartbeat."""
     if unit.search.wanted == Wanted.KILL:
         raise _cannot_end("kill", unit.search)
-    _end_with(unit, Wanted.KILL, "killed by the user; running trials end at their next word")
+    _end_with(
+        unit,
+        Wanted.KILL,
+        "killed by the user; running trials end at their next report or heartbeat",
+    )
 
 
 def _end_with(unit: UnitOfWork, wanted: Wanted, reason: str) -> None:
@@ -96,11 +100,11 @@ def _end_with(unit: UnitOfWork, wanted: Wanted, reason: str) -> None:
 
 def _cannot_end(action: str, search: Search) -> WrongState:
     allowed = [*LIVE_STATES, SearchState.PAUSED]
-    return WrongState(action, described(search), [state.value for state in allowed])
+    return WrongState(action, state_text(search), [state.value for state in allowed])
 
 
 def cancel_waiting(unit: UnitOfWork, reason: str, *where: ColumnElement[bool]) -> None:
-    """End what has not begun, or what of it meets every condition."""
+    """Cancel the waiting trials that meet every condition."""
     ended = unit.session.scalars(
         update(Trial)
         .where(Trial.search_id == unit.search.id, Trial.state == TrialState.WAITING, *where)
@@ -109,15 +113,15 @@ def cancel_waiting(unit: UnitOfWork, reason: str, *where: ColumnElement[bool]) -
         .execution_options(populate_existing=True)
     ).all()
     if any(trial.optuna_number is not None for trial in ended):
-        # Untold trials that were cancelled enter a rebuilt study as failed.
+        # The live study still has them as running. A rebuilt one has them as failed.
         unit.context.studies.discard(unit.search.id)
     for trial in ended:
         unit.publish_trial(trial)
 
 
 def requeue_cancelled(unit: UnitOfWork) -> bool:
-    """Let wait again what was cancelled while the hours were spent; return whether any was."""
-    revived = unit.session.scalars(
+    """Requeue the trials that were cancelled since the hours were spent; return if any was."""
+    requeued = unit.session.scalars(
         update(Trial)
         .where(
             Trial.search_id == unit.search.id,
@@ -128,43 +132,43 @@ def requeue_cancelled(unit: UnitOfWork) -> bool:
         .returning(Trial)
         .execution_options(populate_existing=True)
     ).all()
-    if revived:
-        # As failed ones they have been in a rebuilt study.
+    if requeued:
+        # A live study that was rebuilt meanwhile has them as failed.
         unit.context.studies.discard(unit.search.id)
-    for trial in revived:
+    for trial in requeued:
         unit.publish_trial(trial)
-    return bool(revived)
+    return bool(requeued)
 
 
 def plan(unit: UnitOfWork, found: SitePlan) -> None:
-    """Take in what the inspection found, and line up the baselines; or fail the search."""
+    """Store the plan of an inspection and add the baselines, or fail the search."""
     session, search, document = unit.session, unit.search, document_of(unit.search)
     search.plan = to_data(found)
     search.fingerprint = found.fingerprint
-    # At submission there may have been no worker yet to tell how many epochs a trial lasts.
-    kept = {key: search.pinned[key] for key in ("code", COLD) if key in search.pinned}
+    # Pinned again: at submission no worker may have offered the task, and so the epochs.
+    kept = {key: search.pinned[key] for key in ("code", NO_WARM_START) if key in search.pinned}
     search.pinned = pin(document, workers.offers(session, document.task.name)) | kept
     try:
         space = make_space(document, found)
     except SearchSpaceError as error:
         fail(unit, str(error))
         return
-    mismatch = cannot_be_compared(session, search)
-    if mismatch is not None and not is_its_parents(search):
+    mismatch = incompatibility(session, search)
+    if mismatch is not None and not starts_from_parent(search):
         fail(unit, f"warm_start.search: {mismatch}")
         return
     if mismatch is not None:
-        search.pinned = {**search.pinned, COLD: mismatch}
+        search.pinned = {**search.pinned, NO_WARM_START: mismatch}
     for _ in range(document.baselines.original_seeds):
         _add_baseline(unit, space, trials.ORIGINAL, space.original)
     if document.baselines.uniform:
         original = space.key(space.original)
         for name, candidate in space.uniforms.items():
-            # Two choices can be one network; the original is trained above, if at all.
-            already = trials.first_with_key(session, search.id, space.key(candidate))
-            if already is None and space.key(candidate) != original:
+            # Two choices can be the same network, and one of them can be the original.
+            known = trials.first_with_key(session, search.id, space.key(candidate))
+            if known is None and space.key(candidate) != original:
                 _add_baseline(unit, space, f"uniform {name}", candidate)
-    take_over(unit, space)
+    add_earlier_trials(unit, space)
     if search.wanted == Wanted.RUN:
         set_state(unit, SearchState.QUEUED)
 
@@ -176,38 +180,38 @@ def fail(unit: UnitOfWork, reason: str) -> None:
 
 
 def finish_if_done(unit: UnitOfWork) -> None:
-    """End a search that has nothing left to do."""
+    """End a search that has nothing left to do, or add the next stage of its confirmation."""
     session, search = unit.session, unit.search
-    over = _close_what_is_spent(unit)
-    if search.state in ENDED_STATES or trials.unfinished(session, search.id):
+    overrun = _cancel_over_budget(unit)
+    if search.state in ENDED_STATES or trial_counts.unfinished(session, search.id):
         return
     if search.wanted in ENDING:
-        word = "killed" if search.wanted == Wanted.KILL else "cancelled"
-        set_state(unit, SearchState.CANCELLED, f"{word} by the user")
+        set_state(unit, SearchState.CANCELLED, f"{_ended_by(search)} by the user")
     elif search.plan is not None and search.wanted == Wanted.RUN:
-        reason = over or nothing_more_to_propose(session, search)
+        reason = overrun or nothing_more_to_propose(session, search)
         if reason is not None:
             _complete(unit, reason)
 
 
-def _close_what_is_spent(unit: UnitOfWork) -> str | None:
-    """Cancel what waits and shall not begin any more, since the hours are spent."""
-    over: str | None = None
+def _cancel_over_budget(unit: UnitOfWork) -> str | None:
+    """Cancel waiting trials for which no hours are left; return which budget is spent, or None."""
+    overrun: str | None = None
     if unit.search.state in LIVE_STATES:
-        for confirming in (False, True):
-            kept = 0.0 if confirming else confirmation.reserve(unit.search)
-            reason = budget.overrun(unit.session, unit.search, reserve=kept)
+        # Confirmations may use the hours that are reserved for them; other trials may not.
+        for of_confirmation in (False, True):
+            reserve = 0.0 if of_confirmation else confirmation.reserve(unit.search)
+            reason = budget.overrun(unit.session, unit.search, reserve=reserve)
             if reason is not None:
-                over = over or reason
+                overrun = overrun or reason
                 is_confirmation = Trial.kind == TrialKind.CONFIRMATION
-                which = is_confirmation if confirming else ~is_confirmation
+                which = is_confirmation if of_confirmation else ~is_confirmation
                 cancel_waiting(unit, reason, which, Trial.kind != TrialKind.INSPECTION)
-    return over
+    return overrun
 
 
 def nothing_more_to_propose(session: Session, search: Search) -> str | None:
-    """Return why the search proposes no more candidates, apart from its hours, or None."""
-    spent = trials.proposed(session, search.id)
+    """Return why the search proposes no more candidates, or None; its hours do not count."""
+    spent = trial_counts.proposed(session, search.id)
     if spent >= search.budget:
         return f"all {spent} trials have ended"
     if is_exhausted(session, search):
@@ -216,7 +220,7 @@ def nothing_more_to_propose(session: Session, search: Search) -> str | None:
 
 
 def _complete(unit: UnitOfWork, reason: str) -> None:
-    """Confirm what was found, where that is wanted, and end."""
+    """Confirm the winner if the document says so, else end the search."""
     search, confirm = unit.search, document_of(unit.search).confirm
     may_confirm = confirm and not budget.overrun(unit.session, search)
     if confirm and may_confirm and confirming.add_next_stage(unit, space_of(search), confirm):
@@ -226,14 +230,15 @@ def _complete(unit: UnitOfWork, reason: str) -> None:
 
 
 def is_exhausted(session: Session, search: Search) -> bool:
-    """Whether no candidate is left that has not been tried or begun."""
+    """Whether every candidate of the space has been tried or is being trained."""
     space = space_of(search)
+    # Cheap, and decides for all but the smallest spaces.
     if trials.next_optuna_number(session, search.id) + 1 < space.size:
         return False
-    tried = trials.distinct_keys(session, search.id)
+    tried = trial_counts.distinct_keys(session, search.id)
     originals = trials.originals(session, search.id)
     if originals and space.params_of(space.original) is not None:
-        # Until it is told, the original has no place in the study, but it is being trained.
+        # The original enters the study only when its last seed has ended, but it is being trained.
         tried += all(trial.optuna_number is None for trial in originals)
     return tried >= space.size
 
@@ -244,25 +249,28 @@ def _live_state(search: Search) -> SearchState:
     return SearchState.QUEUED if search.started_at is None else SearchState.RUNNING
 
 
-def described(search: Search) -> str:
-    """Return the state of a search in words."""
+def state_text(search: Search) -> str:
+    """Return the state of a search as text."""
     if search.wanted in ENDING and search.state not in ENDED_STATES:
-        word = "killed" if search.wanted == Wanted.KILL else "cancelled"
-        return f"{search.state.value} and being {word}"
+        return f"{search.state.value} and being {_ended_by(search)}"
     return search.state.value
 
 
+def _ended_by(search: Search) -> str:
+    return "killed" if search.wanted == Wanted.KILL else "cancelled"
+
+
 def _add_baseline(unit: UnitOfWork, space: Space, label: str, candidate: Candidate) -> None:
-    """Line up a baseline. One that lies in the space has its place in the study."""
+    """Add a baseline as a waiting trial. One that lies in the space is part of the study."""
     params = None if label == trials.ORIGINAL else space.params_of(candidate)
-    place = None
+    optuna_number = None
     if params is not None:
-        place = trials.next_optuna_number(unit.session, unit.search.id)
+        optuna_number = trials.next_optuna_number(unit.session, unit.search.id)
     unit.add_trial(
         space,
         TrialKind.BASELINE,
         candidate,
         label=label,
         params=params,
-        optuna_number=place,
+        optuna_number=optuna_number,
     )

@@ -1,4 +1,4 @@
-"""What workers offer, against what a search asks for."""
+"""Checks a search against the tasks that workers offer."""
 
 from collections.abc import Sequence
 from difflib import get_close_matches
@@ -20,7 +20,11 @@ from service.study.samplers import pinned_arguments
 def check_against_offers(
     session: Session, document: SearchSpec, offers: Sequence[TaskOffer]
 ) -> None:
-    """Check a search against what workers offer; before any has registered, the search waits."""
+    """Check a search against what workers offer, if any has registered.
+
+    Raises:
+        Invalid: If no offer of the task fits, or the search does not fit a known plan.
+    """
     if not offers:
         return
     of_task = [offer for offer in offers if offer.name == document.task.name]
@@ -30,6 +34,7 @@ def check_against_offers(
     faults = [
         [*_settings_faults(document, offer), *_metric_faults(document, offer)] for offer in of_task
     ]
+    # Workers may offer different versions of the task: one that fits is enough.
     if all(faults):
         raise Invalid(faults[0])
     plan = searches.known_plan(session, document.task.model_dump(mode="json"))
@@ -41,14 +46,14 @@ def check_against_offers(
 
 
 def pin(document: SearchSpec, offers: Sequence[TaskOffer]) -> dict[str, Any]:
-    """Return every argument of a search's sampler and pruner, by what is known now."""
+    """Return every argument of a search's sampler and pruner, including the defaults."""
     has_phases = any(choice.entry.phases for choice in document.offered)
     epochs = epochs_of(document, offers)
     return pinned_arguments(document, has_phases=has_phases, epochs=epochs)
 
 
 def epochs_of(document: SearchSpec, offers: Sequence[TaskOffer]) -> int | None:
-    """Return how many epochs a trial lasts, where that can be known."""
+    """Return how many epochs a trial has, or None if that is not known."""
     given = document.task.settings.get("epochs")
     for offer in offers:
         if given is None and offer.name == document.task.name:
@@ -58,41 +63,41 @@ def epochs_of(document: SearchSpec, offers: Sequence[TaskOffer]) -> int | None:
 
 def _settings_faults(document: SearchSpec, offer: TaskOffer) -> list[Fault]:
     validator = Draft202012Validator(offer.settings)
-    return [_read_fault(error) for error in validator.iter_errors(document.task.settings)]
+    return [_fault_of(error) for error in validator.iter_errors(document.task.settings)]
 
 
-def _read_fault(error: ValidationError) -> Fault:
-    where = ".".join(["task", *(str(part) for part in error.absolute_path)])
+def _fault_of(error: ValidationError) -> Fault:
+    field = ".".join(["task", *(str(part) for part in error.absolute_path)])
     given: Any = error.instance
     rule: Any = error.validator_value
     schema: Any = error.schema
     properties = schema.get("properties", {})
     if error.validator == "additionalProperties":
         extra = next(name for name in given if name not in properties)
-        return _unknown(f"{where}.{extra}", extra, list(properties))
+        return _unknown(f"{field}.{extra}", extra, list(properties))
     if error.validator == "required":
         missing = next(name for name in rule if name not in given)
         allowed = properties.get(missing, {}).get("enum")
         hint = f"; one of {', '.join(map(str, allowed))}" if allowed else ""
-        return Fault(f"{where}.{missing}", f"is required{hint}")
+        return Fault(f"{field}.{missing}", f"is required{hint}")
     if error.validator == "enum":
-        return _unknown(where, given, [str(value) for value in rule])
-    return Fault(where, error.message, given)
+        return _unknown(field, given, [str(value) for value in rule])
+    return Fault(field, error.message, given)
 
 
 def _metric_faults(document: SearchSpec, offer: TaskOffer) -> list[Fault]:
     several = len(document.objectives) > 1
     faults = []
     for place, objective in enumerate(document.objectives):
-        where = f"objective.{place}" if several else "objective"
+        field = f"objective.{place}" if several else "objective"
         metric, direction = objective.metric, objective.direction
         if objective.is_ratio:
             continue
         if metric not in offer.metrics:
-            faults.append(_unknown(f"{where}.metric", metric, [*offer.metrics, *RATIOS]))
+            faults.append(_unknown(f"{field}.metric", metric, [*offer.metrics, *RATIOS]))
         elif offer.metrics[metric] != direction:
             message = f"{metric} is to {offer.metrics[metric]}, got {direction!r}"
-            faults.append(Fault(f"{where}.direction", message, direction))
+            faults.append(Fault(f"{field}.direction", message, direction))
     return faults
 
 

@@ -1,4 +1,4 @@
-"""What a search would be: its space, its cost, and what it could find. Stores nothing."""
+"""The preview of a search: its space, its cost, and the smallest gain that it can confirm."""
 
 import math
 from collections.abc import Sequence
@@ -31,15 +31,15 @@ from service.study.random_draws import RandomSuggester
 
 SAMPLES = 5
 POWER = 0.8
-"""In about so many of the cases the smallest gain is confirmed."""
+"""Probability that the smallest gain is confirmed."""
 
 COMPARISONS = 2
-"""Holm's correction holds the first of so many comparisons to the strictest level."""
+"""Holm's correction divides the level of the first comparison by this number."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Pace:
-    """How fast trials of like searches were."""
+    """How long trials of earlier searches of the same task took, in seconds."""
 
     seconds_per_epoch: float | None
     seconds: float
@@ -48,10 +48,10 @@ class _Pace:
 
 
 def preview(session: Session, document: SearchSpec) -> PreviewAnswer:
-    """Return what a search would be, by what is known now.
+    """Return the preview of a search. Nothing is stored.
 
     Raises:
-        Invalid: If it would be refused.
+        Invalid: If the search would be refused.
     """
     offers = workers.offers(session)
     check_against_offers(session, document, offers)
@@ -59,8 +59,8 @@ def preview(session: Session, document: SearchSpec) -> PreviewAnswer:
     plan = searches.known_plan(session, document.task.model_dump(mode="json"))
     space = None if plan is None else make_space(document, plan)
     trainings = _trainings(document, space)
-    like = searches.like(session, document.task.model_dump(mode="json"))
-    gain = None if document.confirm is None else _smallest_gain(session, document, like)
+    earlier = searches.of_same_task(session, document.task.model_dump(mode="json"))
+    gain = None if document.confirm is None else _smallest_gain(session, document, earlier)
     return PreviewAnswer(
         document=document.model_dump(mode="json"),
         sites=None if space is None else list(space.original.sites),
@@ -68,7 +68,7 @@ def preview(session: Session, document: SearchSpec) -> PreviewAnswer:
         size=None if space is None or math.isinf(space.size) else int(space.size),
         candidates=None if space is None else _samples(document, space),
         trainings=trainings,
-        duration=_duration(session, document, trainings, like, epochs_of(document, offers)),
+        duration=_duration(session, document, trainings, earlier, epochs_of(document, offers)),
         smallest_gain=gain,
         warnings=_warnings(document, space, trainings),
     )
@@ -79,15 +79,15 @@ def _groups(space: Space) -> dict[str, list[str]]:
 
 
 def _samples(document: SearchSpec, space: Space) -> list[dict[str, Any]]:
-    """Draw a few different candidates at random, the same ones for the same document."""
-    dice = RandomSuggester(np.random.default_rng(seed_of(document.sampler.seed, "preview", 0)))
-    drawn = (space.candidate(space.suggest(dice)) for _ in range(4 * SAMPLES))
+    """Draw a few different candidates at random; always the same ones for a document."""
+    suggester = RandomSuggester(np.random.default_rng(seed_of(document.sampler.seed, "preview", 0)))
+    drawn = (space.candidate(space.suggest(suggester)) for _ in range(4 * SAMPLES))
     different = {space.key(candidate): candidate for candidate in drawn}
     return [to_data(space.canonical(one)) for one in list(different.values())[:SAMPLES]]
 
 
 def _trainings(document: SearchSpec, space: Space | None) -> TrainingsAnswer:
-    """Count what a search trains at most; uniforms that are one network are one training."""
+    """Count the trainings of a search at most; equal uniform networks are trained once."""
     uniforms = len(document.choices)
     proposed = document.budget.trials
     if space is not None:
@@ -97,7 +97,7 @@ def _trainings(document: SearchSpec, space: Space | None) -> TrainingsAnswer:
     baselines = document.baselines.original_seeds + uniforms * document.baselines.uniform
     confirming = 0
     if document.confirm is not None:
-        confirming = confirmation.most_trials(document.confirm, uniform=document.baselines.uniform)
+        confirming = confirmation.max_trials(document.confirm, uniform=document.baselines.uniform)
     return TrainingsAnswer(
         baselines=baselines,
         proposed=proposed,
@@ -110,11 +110,11 @@ def _duration(
     session: Session,
     document: SearchSpec,
     trainings: TrainingsAnswer,
-    like: Sequence[Search],
+    earlier: Sequence[Search],
     epochs: int | None,
 ) -> DurationAnswer | None:
-    """Estimate by the pace of like searches, as if no trial were stopped early."""
-    pace = _pace(session, like)
+    """Estimate the duration by earlier searches of the task, as if no trial were stopped early."""
+    pace = _pace(session, earlier)
     if pace is None:
         return None
 
@@ -140,13 +140,13 @@ def _duration(
     )
 
 
-def _pace(session: Session, like: Sequence[Search]) -> _Pace | None:
-    """Return the pace of the trials that were trained to their end in one attempt."""
+def _pace(session: Session, earlier: Sequence[Search]) -> _Pace | None:
+    """Return the pace of the trials that were completed by their first attempt."""
     rows = session.execute(
         select(Trial.search_id, Attempt.ended_at - Attempt.started_at, Trial.step)
         .join(Trial, Trial.id == Attempt.trial_id)
         .where(
-            Trial.search_id.in_([search.id for search in like]),
+            Trial.search_id.in_([search.id for search in earlier]),
             Trial.kind.in_((TrialKind.BASELINE, TrialKind.PROPOSED)),
             Trial.attempt == 1,
             Attempt.outcome == OutcomeKind.COMPLETED,
@@ -167,9 +167,9 @@ def _pace(session: Session, like: Sequence[Search]) -> _Pace | None:
 
 
 def _smallest_gain(
-    session: Session, document: SearchSpec, like: Sequence[Search]
+    session: Session, document: SearchSpec, earlier: Sequence[Search]
 ) -> SmallestGainAnswer:
-    """Return the smallest true difference of two means that Welch's test finds with `POWER`.
+    """Return the smallest true difference of two means that Welch's test detects with `POWER`.
 
     With n seeds each and a spread s: (t(1 - a/2) + t(POWER)) * s * sqrt(2/n), the quantiles of
     Student's t with 2n - 2 degrees of freedom, and a the strictest level of Holm's correction.
@@ -178,14 +178,14 @@ def _smallest_gain(
     """
     assert document.confirm is not None
     seeds = document.confirm.seeds
-    # scipy takes a while to import and is needed here alone.
+    # Imported here, since scipy takes long to load and little needs it.
     from scipy.stats import t
 
     degrees = 2 * seeds - 2
     level = LEVEL / COMPARISONS
     quantiles = float(t.ppf(1 - level / 2, degrees) + t.ppf(POWER, degrees))
     spreads = quantiles * math.sqrt(2 / seeds)
-    spread, known = _spread(session, like, document.metric)
+    spread, known = _spread(session, earlier, document.metric)
     basis = f"{seeds} seeds each, found in about {100 * POWER:.0f} % of such cases"
     if "learning_rate_factor" in document.hyperparameters:
         basis += ", in about 70 % over a tuned original that is as good"
@@ -200,13 +200,13 @@ def _smallest_gain(
     )
 
 
-def _spread(session: Session, like: Sequence[Search], metric: str) -> tuple[float | None, int]:
+def _spread(session: Session, earlier: Sequence[Search], metric: str) -> tuple[float | None, int]:
     """Return the original's spread in a metric over seeds, and the number of seeds.
 
-    It is pooled over the searches whose first objective is that metric.
+    The variances of the searches with that metric as first objective are pooled.
     """
     groups = []
-    for search in (one for one in like if metric_in(one.document) == metric):
+    for search in (one for one in earlier if metric_in(one.document) == metric):
         tested = confirmation.load(session, search).samples.get(confirmation.ORIGINAL)
         values = trials.values_of(trials.originals(session, search.id))
         group = tested.values if tested is not None else values
@@ -243,7 +243,7 @@ def _warnings(document: SearchSpec, space: Space | None, trainings: TrainingsAns
         )
     if document.baselines.original_seeds < ranking.MIN_SEEDS_FOR_LUCK:
         found.append(
-            f"below {ranking.MIN_SEEDS_FOR_LUCK} seeds of the original nothing is said of luck "
+            f"below {ranking.MIN_SEEDS_FOR_LUCK} seeds of the original there is no luck line "
             "while the search runs"
         )
     return found

@@ -1,4 +1,4 @@
-"""Taking in a search: what can be known to be wrong with it now is refused now."""
+"""Submission and fork of a search. What is known to be wrong is refused here."""
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,10 +17,10 @@ from service.errors import Fault, Invalid, KeyReused, fault_of
 from service.runtime.context import Context, new_id
 from service.schemas.states import SearchState, TrialState
 from service.searches.offers import check_against_offers, pin
-from service.searches.warm_start import check_warm_start, why_cold
+from service.searches.warm_start import check_warm_start, no_warm_start_reason
 from service.store import events, searches, trials, workers
 from service.store.database import now
-from service.store.documents import COLD, in_force
+from service.store.documents import NO_WARM_START, in_force
 from service.store.models import Search, Submission, Trial
 from service.study.live import seed_of
 
@@ -39,15 +39,15 @@ _MERGED = (
 
 @dataclass(frozen=True, slots=True)
 class Fork:
-    """Of what and how a search was forked.
+    """Which search is forked, and how.
 
     Attributes:
-        cold: Why it begins without what its parent has found, where that was not told.
+        no_warm_start: Why it begins without its parent's candidates, if the edits do not say so.
     """
 
-    of: str
+    parent: str
     edits: Mapping[str, Any]
-    cold: str | None
+    no_warm_start: str | None
 
 
 def submit(
@@ -55,81 +55,81 @@ def submit(
 ) -> str:
     """Store a search and return its id.
 
-    With an Idempotency-Key, the same body again returns the same search.
+    The same body again with the same Idempotency-Key returns the same search.
 
     Args:
-        fork: Where the document was made of an earlier search's.
+        fork: If the document was made from that of an earlier search.
 
     Raises:
-        Invalid: If anything in it cannot be.
-        KeyReused: If the key came before with another body.
+        Invalid: If the document contradicts itself or what workers offer.
+        KeyReused: If the key was used with another body.
     """
-    # What a fork begins with changes while its parent runs; the same fork stays the same body.
-    said = document.model_dump(mode="json") if fork is None else {fork.of: dict(fork.edits)}
-    body = hashlib.sha256(canonical_json(said).encode()).hexdigest()
-    known = None if key is None else (key, body)
+    # The document of a fork changes while its parent runs, so the edits are compared instead.
+    body = document.model_dump(mode="json") if fork is None else {fork.parent: dict(fork.edits)}
+    digest = hashlib.sha256(canonical_json(body).encode()).hexdigest()
+    idempotency = None if key is None else (key, digest)
     try:
-        return _submit(context, document, known, fork)
+        return _submit_once(context, document, idempotency, fork)
     except IntegrityError:
         if key is None:
             raise
-        # Another submission with the key came first, at the same moment: now it is there.
-        return _submit(context, document, known, fork)
+        # Another request with this key was committed since we looked for it: now it is found.
+        return _submit_once(context, document, idempotency, fork)
 
 
-def _submit(
-    context: Context, document: SearchSpec, known: tuple[str, str] | None, fork: Fork | None
+def _submit_once(
+    context: Context, document: SearchSpec, idempotency: tuple[str, str] | None, fork: Fork | None
 ) -> str:
-    """Store a search, unless `known`, its key and the hash of its body, has come before."""
-    with _start(context, document) as start, context.database.write() as session:
-        earlier = None if known is None else _submitted(session, *known)
+    """Store a search, unless its key (with the digest of its body) was used before."""
+    with _locked_weights(context, document) as start, context.database.write() as session:
+        earlier = None if idempotency is None else _earlier_submission(session, *idempotency)
         if earlier is not None:
             return earlier
         offers = workers.offers(session)
         check_against_offers(session, document, offers)
         check_warm_start(session, document)
-        search, inspection = _store(session, document, offers, fork)
+        search, inspection = _add_search(session, document, offers, fork)
         if start is not None:
             sha256, size = start
             trials.put_artifact(session, inspection, START, sha256=sha256, size=size)
-        if known is not None:
-            key, body = known
+        if idempotency is not None:
+            key, digest = idempotency
             session.add(
-                Submission(key=key, body_sha256=body, search_id=search.id, created_at=now())
+                Submission(key=key, body_sha256=digest, search_id=search.id, created_at=now())
             )
     context.publish(makes_work=True)
     return search.id
 
 
-def _submitted(session: Session, key: str, body: str) -> str | None:
+def _earlier_submission(session: Session, key: str, digest: str) -> str | None:
     """Return the search that was submitted with a key, or raise `KeyReused`."""
     earlier = searches.submission(session, key)
     if earlier is None:
         return None
-    if earlier.body_sha256 != body:
+    if earlier.body_sha256 != digest:
         raise KeyReused(key)
     return earlier.search_id
 
 
 def fork(context: Context, search_id: str, edits: Mapping[str, Any], *, key: str | None) -> str:
-    """Submit an earlier search anew with edits, and return the new one's id.
+    """Submit the document of an earlier search with edits, and return the new search's id.
 
-    It begins with what the earlier one has found, unless the edits say otherwise or the values
+    It begins with the candidates of the earlier one, unless the edits say otherwise or the values
     cannot be compared.
 
     Raises:
         NotFound: If there is no such search.
-        Invalid: If what comes out is no search, or cannot be.
+        Invalid: If the edited document is invalid.
     """
-    cold = None
+    reason = None
     with context.database.read() as session:
         whole = {**in_force(searches.get(session, search_id)), WARM_START: {"search": search_id}}
         document = _read(edit(whole, edits))
         if WARM_START not in edits:
-            cold = why_cold(session, document)
-    if cold is not None:
+            reason = no_warm_start_reason(session, document)
+    if reason is not None:
         document = document.model_copy(update={WARM_START: None})
-    return submit(context, document, key=key, fork=Fork(search_id, edits, cold))
+    return submit(context, document, key=key, fork=Fork(search_id, edits, reason))
 
 
 def _read(document: Mapping[str, Any]) -> SearchSpec:
@@ -140,37 +140,38 @@ def _read(document: Mapping[str, Any]) -> SearchSpec:
 
 
 def edit(document: Mapping[str, Any], edits: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a document with other values; the objects of `_MERGED` are merged key by key."""
+    """Return a document with edits; the objects in `_MERGED` are merged key by key."""
     edited = dict(document)
     for name, value in edits.items():
         before = document.get(name)
         if name in _MERGED and isinstance(before, Mapping) and isinstance(value, Mapping):
-            # The settings of one task mean nothing to another.
+            # Another task has other settings.
             is_other = name == "task" and value.get("name", before["name"]) != before["name"]
             value = value if is_other else {**before, **value}
         edited[name] = value
     return edited
 
 
-def _store(
+def _add_search(
     session: Session, document: SearchSpec, offers: Sequence[TaskOffer], fork: Fork | None
 ) -> tuple[Search, Trial]:
-    """Add a search with its inspection."""
+    """Add a search and its inspection."""
     search_id = new_id("s")
-    cold = {} if fork is None or fork.cold is None else {COLD: fork.cold}
+    reason = None if fork is None else fork.no_warm_start
+    pinned = pin(document, offers)
     search = Search(
         id=search_id,
         name=document.name or _name_of(document, search_id),
         state=SearchState.PREPARING,
         document=document.model_dump(mode="json"),
-        pinned=pin(document, offers) | cold,
+        pinned=pinned if reason is None else pinned | {NO_WARM_START: reason},
         priority=document.priority,
         parallel=document.parallel,
         budget=document.budget.trials,
         budget_hours=document.budget.hours,
         budget_gpu_hours=document.budget.gpu_hours,
         budget_failures=document.budget.failures,
-        forked_from=None if fork is None else fork.of,
+        forked_from=None if fork is None else fork.parent,
         events=0,
         tells=0,
         created_at=now(),
@@ -192,17 +193,17 @@ def _store(
 
 
 @contextmanager
-def _start(context: Context, document: SearchSpec) -> Iterator[tuple[str, int] | None]:
-    """Hold the weights that a search tunes, whoever stored them: their sha256 and size.
+def _locked_weights(context: Context, document: SearchSpec) -> Iterator[tuple[str, int] | None]:
+    """Yield the sha256 and size of the weights that a search tunes, protected from deletion.
 
     Raises:
-        Invalid: If there is no such file.
+        Invalid: If no such file is stored.
     """
     if not isinstance(document.start, Weights):
         yield None
         return
     sha256 = document.start.weights
-    # Files that nothing names are collected: not this one, until the search names it.
+    # Garbage collection takes this lock too. When it is released, the search refers to the file.
     with context.artifacts.lock:
         size = context.artifacts.size(sha256)
         if size is None:

@@ -1,4 +1,4 @@
-"""Files of trials by the sha256 of what is in them, on local disk or any store of fsspec."""
+"""Content-addressed storage of files, by their sha256, on local disk or any backend of fsspec."""
 
 import hashlib
 import os
@@ -29,8 +29,8 @@ def check_name(name: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Received:
-    """A file that has arrived whole and is not kept yet."""
+class ReceivedFile:
+    """A file that was uploaded completely and is not in the store yet."""
 
     partial: Path
     sha256: str
@@ -38,14 +38,14 @@ class Received:
 
 
 class ArtifactStore:
-    """Keeps files under a folder or a URL of fsspec. The same content is kept once.
+    """Stores files under a folder or a URL of fsspec. Equal files are stored once.
 
     Args:
         url: Of the folder; `s3://bucket/prefix` where s3fs is installed, and so on.
-        incoming: Local folder of what is arriving.
+        incoming: Local folder for uploads in progress.
 
     Attributes:
-        lock: Held while rows that name files change together with the files.
+        lock: Hold it while rows that refer to files change together with the files.
     """
 
     def __init__(self, url: str, incoming: Path) -> None:
@@ -57,8 +57,13 @@ class ArtifactStore:
 
     async def receive(
         self, chunks: AsyncIterable[bytes], *, limit: int, sha256: str | None = None
-    ) -> Received:
-        """Take in a stream, or raise `TooLarge`, or `Invalid` where it is not what was said."""
+    ) -> ReceivedFile:
+        """Write a stream to a temporary file.
+
+        Raises:
+            TooLarge: If it is longer than `limit` bytes.
+            Invalid: If its digest is not `sha256`.
+        """
         digest, size = hashlib.sha256(), 0
         with NamedTemporaryFile(dir=self._incoming, prefix="partial-", delete=False) as file:
             partial = Path(file.name)
@@ -72,18 +77,16 @@ class ArtifactStore:
                 if sha256 not in (None, digest.hexdigest()):
                     message = f"what arrived has the digest {digest.hexdigest()}; send it again"
                     raise Invalid([Fault("sha256", message, sha256)])
+                # On disk before a row may refer to it.
                 file.flush()
                 os.fsync(file.fileno())
             except BaseException:
                 partial.unlink(missing_ok=True)
                 raise
-        return Received(partial, digest.hexdigest(), size)
+        return ReceivedFile(partial, digest.hexdigest(), size)
 
-    def keep(self, received: Received) -> None:
-        """Put a received file in its place, where it is not there already.
-
-        The caller holds the lock.
-        """
+    def add(self, received: ReceivedFile) -> None:
+        """Move a received file into the store, unless it is there. The caller holds the lock."""
         target = self._path(received.sha256)
         if self._fs.exists(target) and self._fs.size(target) == received.size:
             return
@@ -94,12 +97,14 @@ class ArtifactStore:
             self._fs.put_file(str(received.partial), target)
 
     def size(self, sha256: str) -> int | None:
-        """Return the size of a file in bytes, None where there is no such file."""
+        """Return the size of a file in bytes; None if there is no such file."""
         path = self._path(sha256)
         return int(self._fs.size(path)) if self._fs.exists(path) else None
 
     def chunks(self, sha256: str) -> Iterator[bytes]:
-        """Yield what is in a file; raise `Damaged` before its end when it is not what it was."""
+        """Yield a file in chunks; raise `Damaged` before the last if the content has changed."""
+        # The last chunk is held back until the digest is known, so that a reader that counts
+        # bytes notices a damaged file.
         digest, held = hashlib.sha256(), b""
         with self._fs.open(self._path(sha256), "rb") as file:
             while chunk := file.read(_CHUNK):
@@ -115,13 +120,13 @@ class ArtifactStore:
         return b"".join(self.chunks(sha256))
 
     def discard(self, sha256: str) -> None:
-        """Delete a file that no row names any more. The caller holds the lock."""
+        """Delete a file that no row refers to. The caller holds the lock."""
         path = self._path(sha256)
         if self._fs.exists(path):
             self._fs.rm_file(path)
 
     def older_than(self, seconds: float) -> Iterator[str]:
-        """Yield the digests of files that have not changed for so long."""
+        """Yield the digests of files that were last modified more than `seconds` ago."""
         before = time.time() - seconds
         for path in self._fs.find(self._root):
             digest = path.rpartition("/")[2]
@@ -129,7 +134,7 @@ class ArtifactStore:
                 yield digest
 
     def forget_incoming(self, seconds: float) -> None:
-        """Delete what began to arrive so long ago, and whatever received it is gone."""
+        """Delete uploads that began more than `seconds` ago: their process has ended."""
         before = time.time() - seconds
         for path in self._incoming.glob("partial-*"):
             if path.stat().st_mtime < before:

@@ -1,4 +1,4 @@
-"""Reads and writes of attempts, whose ids are the leases."""
+"""Reads and writes of attempts. The id of an attempt is its lease."""
 
 from collections.abc import Collection, Sequence
 from typing import NamedTuple
@@ -31,28 +31,29 @@ def find(session: Session, lease: str) -> Attempt | None:
 
 
 def locked(session: Session, lease: str) -> Attempt | None:
-    """Return an attempt, ended or not, whose row nobody else changes meanwhile."""
+    """Return an attempt, ended or not, with its row locked."""
     return session.get(Attempt, lease, with_for_update=True)
 
 
 def numbered(session: Session, trial_id: str, number: int) -> Attempt | None:
-    """Return an attempt of a trial by its number, which counts from 1."""
+    """Return an attempt of a trial by its number; the first is 1."""
     return session.scalars(
         select(Attempt).where(Attempt.trial_id == trial_id, Attempt.number == number)
     ).one_or_none()
 
 
 def current(session: Session, lease: str) -> tuple[Attempt, Trial]:
-    """Return an attempt that may still speak, with its trial, or raise `LeaseLost`."""
-    found = speakers(session, [lease])
+    """Return an open attempt and its trial, locked, or raise `LeaseLost`."""
+    found = open_with_trials(session, [lease])
     if lease not in found:
         raise LeaseLost(lease)
     return found[lease]
 
 
-def speakers(session: Session, leases: Collection[str]) -> dict[str, tuple[Attempt, Trial]]:
-    """Return those of some attempts that may still speak, with their trials, locked."""
-    # Everywhere in one order, so that of two that lock several rows none waits for the other.
+def open_with_trials(session: Session, leases: Collection[str]) -> dict[str, tuple[Attempt, Trial]]:
+    """Return those of some attempts that are open, with their trials, locked, by their leases."""
+    # Always locked in the order of their ids: two transactions that lock several attempts in
+    # different orders would wait for each other.
     rows = session.execute(
         select(Attempt, Trial)
         .join(Trial, Trial.id == Attempt.trial_id)
@@ -65,7 +66,7 @@ def speakers(session: Session, leases: Collection[str]) -> dict[str, tuple[Attem
 
 
 def of_request(session: Session, request: LeaseRequest) -> Attempt | None:
-    """Return the attempt that this very request was given before."""
+    """Return the attempt that a request was given when it was sent before."""
     return session.scalars(
         select(Attempt).where(
             Attempt.boot_id == request.boot_id,
@@ -89,7 +90,7 @@ def of_trial(session: Session, trial_id: str) -> Sequence[Attempt]:
 
 
 class Times(NamedTuple):
-    """When an attempt began, last said something, and is taken for lost."""
+    """When an attempt began, when it last reported, and when its lease expires."""
 
     started_at: float
     spoke_at: float
@@ -113,13 +114,13 @@ def open_attempts(session: Session) -> list[tuple[str, Times, str]]:
 
 
 def renew(session: Session, leases: Sequence[str], *, boot_id: str, seconds: float) -> set[str]:
-    """Extend the leases that are still their worker's own, and return these."""
+    """Extend those of the leases that still belong to the worker, and return these."""
     if not leases:
         return set()
     own = (
         select(Attempt.id)
         .where(Attempt.id.in_(leases), Attempt.boot_id == boot_id, Attempt.ended_at.is_(None))
-        .order_by(Attempt.id)  # As in `speakers`.
+        .order_by(Attempt.id)  # As in `open_with_trials`.
         .with_for_update()
     )
     return set(
@@ -132,16 +133,16 @@ def renew(session: Session, leases: Sequence[str], *, boot_id: str, seconds: flo
     )
 
 
-def begin_anew(session: Session, leases: Collection[str]) -> None:
-    """Let the time of attempts begin now: they have no place to run yet."""
+def restart_clock(session: Session, leases: Collection[str]) -> None:
+    """Let the time of attempts begin now: they wait for resources, so no timeout may run yet."""
     if leases:
         session.execute(
             update(Attempt).where(Attempt.id.in_(leases)).values(started_at=now(), spoke_at=now())
         )
 
 
-def spoke(session: Session, leases: Collection[str], *, seconds: float) -> None:
-    """Note a word of attempts, which also renews their leases."""
+def record_activity(session: Session, leases: Collection[str], *, seconds: float) -> None:
+    """Store that attempts have reported, and renew their leases."""
     session.execute(
         update(Attempt)
         .where(Attempt.id.in_(leases))
@@ -156,7 +157,8 @@ def end(
     failure: FailureClass | None = None,
     message: str = "",
 ) -> None:
-    """Note how an attempt ended."""
+    """Store how an attempt ended."""
+    # An UPDATE, so that the time is that of the database; the object is refreshed.
     session.execute(
         update(Attempt)
         .where(Attempt.id == attempt.id)
@@ -166,13 +168,13 @@ def end(
 
 
 def failed_by(session: Session, trial_id: str, failure: FailureClass) -> int:
-    """Count the attempts of a trial that failed for a reason."""
+    """Count the attempts of a trial that failed with a class of failure."""
     ended = select(func.count()).where(Attempt.trial_id == trial_id, Attempt.failure == failure)
     return session.scalar(ended) or 0
 
 
 def of_killed(session: Session, leases: Collection[str]) -> Sequence[tuple[str, str]]:
-    """Return those of the leases whose search was killed, each with its search's id."""
+    """Return those of some leases whose search was killed, each with the search's id."""
     rows = session.execute(
         select(Attempt.id, Trial.search_id)
         .join(Trial, Trial.id == Attempt.trial_id)
@@ -182,8 +184,8 @@ def of_killed(session: Session, leases: Collection[str]) -> Sequence[tuple[str, 
     return [(lease, search_id) for lease, search_id in rows]
 
 
-def fruitless_losses(session: Session, trial_id: str) -> int:
-    """Count the last attempts in a row that were lost without a single report."""
+def losses_without_report(session: Session, trial_id: str) -> int:
+    """Count the newest attempts in a row that were lost before their first report."""
     attempts = list(of_trial(session, trial_id))
     reported = set(session.scalars(select(Report.attempt).where(Report.trial_id == trial_id)))
     losses = 0
@@ -195,7 +197,7 @@ def fruitless_losses(session: Session, trial_id: str) -> int:
 
 
 def trials_of(session: Session, boot_id: str) -> Sequence[str]:
-    """Return the trials that a worker is running."""
+    """Return the trials that a worker runs."""
     return session.scalars(
         select(Attempt.trial_id).where(Attempt.boot_id == boot_id, Attempt.ended_at.is_(None))
     ).all()

@@ -1,4 +1,4 @@
-"""Opaque cursors: where a page ended."""
+"""Opaque cursors for pagination: the position at which a page ended."""
 
 import base64
 import binascii

@@ -19,11 +19,11 @@ from service.store.models import Owner
 BUSY_SECONDS = 30
 
 STORE_FAILS = (OperationalError, InternalError, InterfaceError, PoolTimeout)
-"""Errors of the store itself, as one that is away or full, not of what it was told."""
+"""Errors of the database itself, such as one that is down or full; none of a wrong statement."""
 
 
 class now(FunctionElement[float]):
-    """Seconds since the epoch by the database's clock; moves within a transaction."""
+    """Seconds since 1970 by the clock of the database, at the time of the statement."""
 
     type = Float()
     inherit_cache = True
@@ -31,7 +31,7 @@ class now(FunctionElement[float]):
 
 @compiles(now, "sqlite")
 def _now_on_sqlite(_element: now, _compiler: SQLCompiler, **_: Any) -> str:
-    # Not unixepoch('subsec'), which SQLite has only since 3.42.
+    # `unixepoch('subsec')` would need SQLite 3.42.
     return "(strftime('%s', 'now') + (strftime('%f', 'now') - strftime('%S', 'now')))"
 
 
@@ -41,16 +41,15 @@ def _now_on_postgresql(_element: now, _compiler: SQLCompiler, **_: Any) -> str:
 
 
 class Database:
-    """Opens transactions. A write transaction takes SQLite's write lock at its start:
-    begun as a reader and upgraded later, it would fail whenever two of them meet.
+    """Opens transactions.
 
     Args:
-        silence: Seconds after which PostgreSQL ends a transaction that says nothing: whoever
-            was stopped in the middle of one must not keep its locks for ever.
+        idle_timeout: Seconds after which PostgreSQL ends a transaction that runs no statement: a
+            process that was suspended within one must not keep its locks for ever.
     """
 
-    def __init__(self, url: URL | str, *, silence: float = 60.0) -> None:
-        self.engine = _create_engine(make_url(url), silence)
+    def __init__(self, url: URL | str, *, idle_timeout: float = 60.0) -> None:
+        self.engine = _create_engine(make_url(url), idle_timeout)
         self._readers = sessionmaker(self.engine, expire_on_commit=False)
         writing = self.engine.execution_options(writes=True)
         self._writers = sessionmaker(writing, expire_on_commit=False)
@@ -58,14 +57,14 @@ class Database:
 
     @property
     def is_shared(self) -> bool:
-        """Whether several processes can use it, of which one must be the owner."""
+        """Whether several processes can use it, of which one must be the leader."""
         return self.engine.dialect.name != "sqlite"
 
     def of_epoch(self, epoch: int | None) -> "Database":
-        """Return this store for an owner: it writes for as long as the epoch is the newest."""
-        mine = copy(self)
-        mine._epoch = epoch
-        return mine
+        """Return this store for a leader: it can write while the epoch is the newest."""
+        fenced = copy(self)
+        fenced._epoch = epoch
+        return fenced
 
     @contextmanager
     def read(self) -> Iterator[Session]:
@@ -76,13 +75,13 @@ class Database:
             except ServiceError:
                 raise
             except BaseException:
-                # A result left half-read would keep SQLite's connection at its moment for others.
+                # A result that was read in part would keep SQLite's connection in its snapshot.
                 session.invalidate()
                 raise
 
     @contextmanager
     def write(self) -> Iterator[Session]:
-        """Open a session whose changes are committed at the end, or rolled back by an error."""
+        """Open a session whose changes are committed at the end, or rolled back after an error."""
         with self._writers.begin() as session:
             if self._epoch is not None:
                 _check_epoch(session, self._epoch)
@@ -93,21 +92,22 @@ class Database:
 
 
 def _check_epoch(session: Session, epoch: int) -> None:
-    """Raise `StandingBy` unless the epoch is the newest, and let it stay so until the commit."""
-    mine = select(Owner.epoch).where(Owner.epoch == epoch)
-    if session.scalar(mine.with_for_update(read=True, key_share=True)) is None:
+    """Raise `StandingBy` unless the epoch is the newest; it stays the newest until the commit."""
+    # A shared lock on the key: it blocks a new epoch, and neither other writers nor renewals.
+    own_epoch = select(Owner.epoch).where(Owner.epoch == epoch)
+    if session.scalar(own_epoch.with_for_update(read=True, key_share=True)) is None:
         raise StandingBy
 
 
-def _create_engine(url: URL, silence: float) -> Engine:
+def _create_engine(url: URL, idle_timeout: float) -> Engine:
     if url.get_backend_name() != "sqlite":
         engine = create_engine(
             url,
             pool_size=20,
             max_overflow=20,
             pool_pre_ping=True,
-            hide_parameters=True,  # What is stored may be a secret; errors are logged.
-            # A database that is cut off is noticed within these times, in every state.
+            hide_parameters=True,  # Errors are logged, and parameters may be secret.
+            # A connection that is cut off fails within these times, whatever it waits for.
             connect_args={
                 "connect_timeout": 5,
                 "keepalives_idle": 10,
@@ -116,7 +116,7 @@ def _create_engine(url: URL, silence: float) -> Engine:
                 "tcp_user_timeout": 15_000,
             },
         )
-        event.listen(engine, "connect", _SetSilence(silence))
+        event.listen(engine, "connect", _SetIdleTimeout(idle_timeout))
         return engine
     engine = create_engine(
         url, connect_args={"timeout": BUSY_SECONDS}, pool_size=20, hide_parameters=True
@@ -126,7 +126,7 @@ def _create_engine(url: URL, silence: float) -> Engine:
     return engine
 
 
-class _SetSilence:
+class _SetIdleTimeout:
     def __init__(self, seconds: float) -> None:
         self._milliseconds = int(seconds * 1000)
 
@@ -136,12 +136,14 @@ class _SetSilence:
 
 
 def _prepare_sqlite(connection: Any, _record: object) -> None:
-    # The driver's own BEGIN comes late and is always deferred; ours is in `_begin_sqlite`.
+    # The driver would begin transactions late and always deferred; `_begin_sqlite` begins them.
     connection.isolation_level = None
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA foreign_keys = ON")
 
 
 def _begin_sqlite(connection: Connection) -> None:
+    # A writer takes the write lock at once. A reader that is upgraded later fails when another
+    # transaction has written meanwhile.
     writes = connection.get_execution_options().get("writes", False)
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")

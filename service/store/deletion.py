@@ -1,4 +1,4 @@
-"""Deletes searches by plain SQL, a piece at a time."""
+"""Deletes searches by plain SQL, in batches."""
 
 from collections.abc import Sequence
 
@@ -15,7 +15,7 @@ MESSAGE = "the search was deleted"
 
 
 def mark(session: Session, search: Search) -> None:
-    """Note that a search shall be deleted, and end its attempts: nobody waits for their words."""
+    """Mark a search for deletion and release its attempts; later reports of them are refused."""
     search.wanted = Wanted.DELETE
     own = select(Trial.id).where(Trial.search_id == search.id).scalar_subquery()
     session.execute(
@@ -27,10 +27,10 @@ def mark(session: Session, search: Search) -> None:
 
 
 def delete_piece(session: Session, search_id: str, *, trials: int) -> tuple[Sequence[str], bool]:
-    """Delete at most so many trials with all that is theirs, and in the end the search itself.
+    """Delete at most `trials` trials with all their rows, and at the end the search itself.
 
     Returns:
-        The sha256 of the files that no row names any more, and whether anything is left.
+        The sha256 of the files that no row refers to any more, and whether anything is left.
     """
     some = select(Trial.id).where(Trial.search_id == search_id).limit(trials)
     ids = session.scalars(some).all()
@@ -42,14 +42,14 @@ def delete_piece(session: Session, search_id: str, *, trials: int) -> tuple[Sequ
 
 
 def _delete_trials(session: Session, ids: Sequence[str]) -> Sequence[str]:
-    # Repeats and replicates go with their trial, in whatever piece that is.
-    of_these = Trial.repeat_of.in_(ids) | Trial.replicate_of.in_(ids)
-    both = [*ids, *session.scalars(select(Trial.id).where(of_these))]
-    files = set(session.scalars(select(Artifact.sha256).where(Artifact.trial_id.in_(both))))
+    # Repeats and replicates refer to their trial, so they go in the same batch.
+    depend_on_them = Trial.repeat_of.in_(ids) | Trial.replicate_of.in_(ids)
+    all_ids = [*ids, *session.scalars(select(Trial.id).where(depend_on_them))]
+    files = set(session.scalars(select(Artifact.sha256).where(Artifact.trial_id.in_(all_ids))))
     for table in Base.metadata.sorted_tables:
         if "trial_id" in table.columns:
-            session.execute(table.delete().where(table.columns["trial_id"].in_(both)))
-    session.execute(delete(Trial).where(Trial.id.in_(both)))
+            session.execute(table.delete().where(table.columns["trial_id"].in_(all_ids)))
+    session.execute(delete(Trial).where(Trial.id.in_(all_ids)))
     still_named = select(Artifact.sha256).where(Artifact.sha256.in_(files))
     return sorted(files - set(session.scalars(still_named)))
 

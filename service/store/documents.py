@@ -1,6 +1,6 @@
-"""What a search asks for, read once for each search and kept.
+"""Parsed documents and spaces of searches, cached by the search's id.
 
-Every report of a worker needs the document or the space, and to read them takes milliseconds.
+Every report needs the document or the space, and parsing takes milliseconds.
 """
 
 import json
@@ -13,16 +13,16 @@ from search_space.search import SearchSpec
 from search_space.space.space import Space, make_space
 from service.store.models import Search
 
-KEPT = 256
-"""Searches at work at the same time are fewer."""
+CACHE_SIZE = 256
+"""More than the number of searches that run at the same time."""
 
-COLD = "cold"
-"""Under it a fork has pinned why it begins without what its parent has found."""
+NO_WARM_START = "cold"
+"""Key in `pinned` of the reason why a fork begins without its parent's candidates."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Source:
-    """What is read of a search. Its id stands for it: neither part changes once it is there."""
+    """The cache key of a search. Only the id is compared: neither part changes once it is set."""
 
     id: str
     document: dict[str, Any] = field(compare=False)
@@ -34,9 +34,9 @@ def document_of(search: Search) -> SearchSpec:
 
 
 def in_force(search: Search) -> dict[str, Any]:
-    """Return the document of a search with what was changed since it was submitted.
+    """Return the document of a search with the changes since its submission.
 
-    The name is the submitted one: a generated name would be generated anew.
+    The name is that of the submission, which may be None: a fork then generates its own.
     """
     budget = {
         "trials": search.budget,
@@ -54,13 +54,13 @@ def space_of(search: Search) -> Space:
     return _space(_Source(search.id, search.document, search.plan))
 
 
-@lru_cache(KEPT)
+@lru_cache(CACHE_SIZE)
 def _document(source: _Source) -> SearchSpec:
-    # By way of JSON: documents are strict, and a list is no tuple outside of it.
+    # Through JSON: validation is strict, and accepts a list for a tuple only there.
     return SearchSpec.model_validate_json(json.dumps(source.document))
 
 
-@lru_cache(KEPT)
+@lru_cache(CACHE_SIZE)
 def _space(source: _Source) -> Space:
     document = _document(_Source(source.id, source.document))
     return make_space(document, read_plan(source.plan))

@@ -1,8 +1,8 @@
-"""Which of several processes on one PostgreSQL decides: the one whose epoch stands in the row.
+"""Leader election among processes on one PostgreSQL: the epoch in the row says who leads.
 
-An owner renews its row, and keeps a lock that the database drops when the connection ends. So a
-process that has died is followed at once, one that is only silent when its time has run out.
-Either way the epoch grows, and from then on the former owner's writes are refused.
+The leader renews its row, and holds an advisory lock that the database releases when the
+connection ends. So a leader that has died is replaced at once, and one that only hangs when its
+time has expired. Either way the epoch grows, and the database refuses the former leader's writes.
 """
 
 from sqlalchemy import Connection, Engine, false, func, or_, select, text, true, update
@@ -11,15 +11,15 @@ from service.store.database import now
 from service.store.models import Owner
 
 _LOCKS = 0x0AC75EA2
-"""The space of our advisory locks, beside the epoch."""
+"""First key of the advisory locks of this program; the second is the epoch."""
 
 
-class Claim:
-    """One process's claim. Not thread-safe.
+class LeaderElection:
+    """Acquires, renews and releases leadership for one process. Not thread-safe.
 
     Args:
-        holder: Names this process to people.
-        seconds: How long the owner may be silent.
+        holder: A readable name of this process.
+        seconds: How long leadership lasts after it was last renewed.
     """
 
     def __init__(self, engine: Engine, holder: str, seconds: float) -> None:
@@ -29,26 +29,26 @@ class Claim:
         self._connection: Connection | None = None
         self._epoch: int | None = None
 
-    def hold(self) -> int | None:
-        """Become or remain the owner; return the epoch, or None while another one is.
+    def acquire_or_renew(self) -> int | None:
+        """Become or remain the leader; return the epoch, or None while another process leads.
 
         Raises:
-            SQLAlchemyError: If the database cannot be asked; the claim stands as it was.
+            SQLAlchemyError: If the database does not answer; leadership is as it was.
         """
         try:
             connection = self._connected()
             with connection.begin():
-                # Who writes holds off a new owner, who must not wait for it for ever.
+                # Writers share a lock on the row: one that hangs must not block this for ever.
                 connection.execute(text("SET LOCAL lock_timeout = '2s'"))
                 if self._epoch is None or not self._renew(connection, self._epoch):
-                    self._epoch = self._take(connection)
+                    self._epoch = self._acquire(connection)
         except BaseException:
-            self.let_go()
+            self.disconnect()
             raise
         return self._epoch
 
-    def resign(self) -> None:
-        """Make way for the next owner at once."""
+    def release(self) -> None:
+        """Let another process become the leader at once."""
         if self._epoch is not None:
             connection = self._connected()
             with connection.begin():
@@ -57,8 +57,8 @@ class Claim:
                 )
             self._epoch = None
 
-    def let_go(self) -> None:
-        """Drop the connection, and with it the lock."""
+    def disconnect(self) -> None:
+        """Close the connection, which releases the advisory lock."""
         if self._connection is not None:
             self._connection.invalidate()
             self._connection.close()
@@ -68,8 +68,9 @@ class Claim:
         if self._connection is None:
             self._connection = self._engine.connect()
             if self._epoch is not None:
+                # The lock went with the former connection.
                 with self._connection.begin():
-                    _keep_lock(self._connection, self._epoch)
+                    _hold_lock(self._connection, self._epoch)
         return self._connection
 
     def _renew(self, connection: Connection, epoch: int) -> bool:
@@ -81,10 +82,12 @@ class Claim:
         )
         return renewed.first() is not None
 
-    def _take(self, connection: Connection) -> int | None:
+    def _acquire(self, connection: Connection) -> int | None:
         before = connection.execute(select(Owner.epoch)).scalar_one()
+        # The lock is free only if the connection of the leader of that epoch has ended.
         is_gone = connection.scalar(select(func.pg_try_advisory_xact_lock(_LOCKS, before)))
-        taken = connection.execute(
+        # Compare-and-set on the epoch: of several processes that try, one changes the row.
+        acquired = connection.execute(
             update(Owner)
             .where(
                 Owner.epoch == before,
@@ -93,11 +96,11 @@ class Claim:
             .values(epoch=Owner.epoch + 1, holder=self._holder, expires_at=now() + self._seconds)
             .returning(Owner.epoch)
         ).scalar_one_or_none()
-        if taken is not None:
-            _keep_lock(connection, taken)
-        return taken
+        if acquired is not None:
+            _hold_lock(connection, acquired)
+        return acquired
 
 
-def _keep_lock(connection: Connection, epoch: int) -> None:
-    """Hold the lock of an epoch for as long as the connection lasts."""
+def _hold_lock(connection: Connection, epoch: int) -> None:
+    """Take the advisory lock of an epoch until the connection ends."""
     connection.execute(select(func.pg_try_advisory_lock(_LOCKS, epoch)))

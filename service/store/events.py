@@ -1,4 +1,4 @@
-"""What happened in a search, in order."""
+"""Reads and writes of the events of a search."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -13,10 +13,10 @@ from service.store.models import Event, Search
 def add(
     session: Session, search: Search, kind: str, data: dict[str, Any], *, at: float | None = None
 ) -> None:
-    """Append an event. The caller holds the search's row, under which it is numbered.
+    """Append an event. The caller holds the lock of the search's row, so numbers have no gaps.
 
     Args:
-        at: By the database's clock, where it is known: many events are then stored in one go.
+        at: Time by the database's clock. If it is given, many events become one statement.
     """
     search.events += 1
     created_at = now() if at is None else at

@@ -1,4 +1,4 @@
-"""Where the store may lie: which databases, and which file systems for SQLite."""
+"""Checks which databases can be the store, and which file systems can hold SQLite."""
 
 import fcntl
 from collections.abc import Iterator
@@ -21,17 +21,17 @@ _NETWORK_FUSE = frozenset(("ceph", "curlftpfs", "glusterfs", "rclone", "s3fs", "
 
 
 def store_url(url: str | None, home: Path) -> URL:
-    """Return where the store is: SQLite under `home` where nothing is named.
+    """Return the URL of the store; by default SQLite under `home`.
 
     Raises:
-        CannotStart: If it is no database of ours, or SQLite in memory.
+        CannotStart: If it is neither PostgreSQL nor SQLite, or is SQLite in memory.
     """
     if url is None:
         return URL.create("sqlite", database=str(home.resolve() / "actsearch.db"))
     try:
         given = make_url(url)
     except ArgumentError:
-        # What was given may hold a password.
+        # The message must not repeat the URL, which may contain a password.
         raise CannotStart(
             "the database URL cannot be read; it is like postgresql://user:password@host/name"
         ) from None
@@ -47,11 +47,11 @@ def store_url(url: str | None, home: Path) -> URL:
 
 @contextmanager
 def locked(file: Path) -> Iterator[None]:
-    """Hold the lock of an SQLite file, so that never two services decide over it.
+    """Hold the lock of an SQLite file, so that only one service uses it.
 
     Raises:
-        CannotStart: If another service has it, or it lies on a network file system, where
-            neither this lock nor SQLite's own can be relied on.
+        CannotStart: If another service holds it, or if the file is on a network file system,
+            where neither this lock nor SQLite's own is reliable.
     """
     check_file_system(file.parent)
     with file.with_name(f"{file.name}.lock").open("a") as lock:
@@ -63,7 +63,7 @@ def locked(file: Path) -> Iterator[None]:
 
 
 def check_file_system(folder: Path, mounts: Path = _MOUNTS) -> None:
-    """Refuse a folder that lies on a network file system."""
+    """Raise `CannotStart` if a folder is on a network file system."""
     kind = _kind_of(folder.resolve(), mounts.read_text()) if mounts.exists() else ""
     name, _, fuse = kind.partition(".")
     if name in _NETWORK or (name == "fuse" and fuse in _NETWORK_FUSE):
@@ -74,7 +74,8 @@ def check_file_system(folder: Path, mounts: Path = _MOUNTS) -> None:
 
 
 def _kind_of(folder: Path, mounts: str) -> str:
-    """Return the type of the file system that holds a folder, from the table of mounts."""
+    """Return the type of the file system of a folder, by the table of mounts."""
+    # The longest mount point that contains the folder; of equal ones the last covers the others.
     found, kind = "", ""
     for line in mounts.splitlines():
         before, _, after = line.partition(" - ")

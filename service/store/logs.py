@@ -1,4 +1,4 @@
-"""Reads and writes of what attempts print. Functions take a session and never commit."""
+"""Reads and writes of the output of attempts. No function commits."""
 
 from sqlalchemy import ColumnElement, delete, func, select
 from sqlalchemy.orm import Session
@@ -21,7 +21,7 @@ def add(session: Session, trial_id: str, attempt: int, *, offset: int, data: byt
 
 
 def drop(session: Session, trial_id: str, attempt: int, *, before: int) -> None:
-    """Forget the pieces that end at or before a byte."""
+    """Delete the pieces that end at or before byte `before`."""
     session.execute(
         delete(LogPiece).where(
             LogPiece.trial_id == trial_id, LogPiece.attempt == attempt, LogPiece.end <= before
@@ -32,7 +32,10 @@ def drop(session: Session, trial_id: str, attempt: int, *, before: int) -> None:
 def slice_of(
     session: Session, trial_id: str, attempt: int, *, offset: int, size: int
 ) -> tuple[int, bytes]:
-    """Return where the kept output begins from `offset` on, and at most `size` bytes of it."""
+    """Return the stored output from `offset` on, at most `size` bytes, and where it begins.
+
+    It begins later than `offset` if what was there has been deleted.
+    """
     kept = _bound(session, trial_id, attempt, func.min(LogPiece.offset))
     first = max(offset, kept or 0)
     pieces = session.execute(

@@ -1,4 +1,4 @@
-"""Brings the store to the newest schema, or to another one."""
+"""Migrates the store to the newest schema, or to another revision."""
 
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
@@ -13,22 +13,22 @@ LOCK = 0x0AC75EA3
 
 
 def migrate(engine: Engine, *, to: str = "head", down: bool = False) -> None:
-    """Run the migrations between what the store has and `to`, in one transaction.
+    """Run the migrations from the store's revision to `to`, in one transaction.
 
-    Services that start at once follow each other: on SQLite by the lock of the write
-    transaction, on PostgreSQL by one of our own.
+    If several services start at once, each waits for the one before it: on SQLite for the lock of
+    the write transaction, on PostgreSQL for an advisory lock.
 
     Raises:
         CannotStart: If the store was made by a newer version.
     """
-    # Alembic is needed here alone, and takes a while to import.
+    # Imported here, since Alembic takes long to load and only this needs it.
     from alembic import command
     from alembic.config import Config
     from alembic.util.exc import CommandError
 
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS))
-    with _alone(engine) as connection:
+    with _exclusive_transaction(engine) as connection:
         config.attributes["connection"] = connection
         try:
             (command.downgrade if down else command.upgrade)(config, to)
@@ -40,7 +40,7 @@ def migrate(engine: Engine, *, to: str = "head", down: bool = False) -> None:
 
 
 def revision_of(connection: Connection) -> str | None:
-    """Return the revision of a store; None where it has no tables yet."""
+    """Return the revision of a store; None if it has no tables yet."""
     from alembic.runtime.migration import MigrationContext
 
     return MigrationContext.configure(connection).get_current_revision()
@@ -55,16 +55,16 @@ def newest() -> tuple[str, Collection[str]]:
 
 
 @contextmanager
-def _alone(engine: Engine) -> Iterator[Connection]:
-    """Open a transaction beside which no other migration runs."""
+def _exclusive_transaction(engine: Engine) -> Iterator[Connection]:
+    """Open a transaction that excludes other migrations."""
     with engine.execution_options(writes=True).connect() as connection:
         if connection.dialect.name == "postgresql":
             with connection.begin():
                 connection.execute(select(func.pg_advisory_xact_lock(LOCK)))
                 yield connection
             return
-        # SQLite changes a table by making a new one and dropping the old one, which would
-        # delete what refers to it. Within a transaction this switch has no effect.
+        # A migration replaces an SQLite table by a new one; dropping the old one would delete the
+        # rows that refer to it. The pragma has no effect within a transaction.
         driver = connection.connection.driver_connection
         assert driver is not None
         driver.execute("PRAGMA foreign_keys = OFF")

@@ -1,7 +1,7 @@
-"""Tables. A fact stands in one column; counts and rankings are derived.
+"""The tables of the store. Counts and rankings are not stored but computed.
 
-Times are seconds since the epoch by the database's own clock (`database.now`): they compare
-and add the same way on every database.
+Times are seconds since 1970 by the database's clock (`database.now`): as numbers they compare and
+add in the same way on every database.
 """
 
 from enum import StrEnum
@@ -33,7 +33,7 @@ def _text_enum(kind: type[StrEnum]) -> Enum:
 
 
 class Base(DeclarativeBase):
-    # Named constraints can be migrated on every database, SQLite included.
+    # Constraints have names so that migrations can change them on SQLite too.
     metadata = MetaData(
         naming_convention={
             "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -65,12 +65,13 @@ class Base(DeclarativeBase):
 
 
 class Search(Base):
-    """A search. `events` and `tells` count what was numbered under this row's lock.
+    """A search.
 
-    `study_attributes` are its live study's own notes on itself.
-    `document` is what was submitted; name, budget, parallel and priority are those in force.
-    It has been running for `ran_seconds` before `running_since`. Confirmations with a number
-    below `confirm_from` belong to a time before it was extended.
+    `document` is what was submitted; the columns name, budget, parallel and priority are in force.
+    `events` and `tells` are the last numbers that were given to events and results under this
+    row's lock. `study_attributes` are the attributes of its Optuna study. It was running for
+    `ran_seconds` before `running_since`. Confirmations with a number below `confirm_from` confirmed
+    an earlier winner, before it was extended.
     """
 
     __tablename__ = "searches"
@@ -107,12 +108,12 @@ class Search(Base):
 class Trial(Base):
     """A trial. An inspection has neither candidate nor number.
 
-    `optuna_number` is its place in the live study and `optuna_attrs` the study's own notes on
-    it; `told` is its place among the search's tells. A repeat names the trial it repeats;
-    a replicate the one whose candidate it trains on another seed. `stopped_at` is the epoch after
-    which the pruner stopped it, or would have if it did not run on.
+    `optuna_number` is its number in the study and `optuna_attrs` are its attributes there; `told`
+    is the number under which the study got its result. `repeat_of` is the trial with the same
+    candidate that it repeats, `replicate_of` the trial whose candidate it trains on another seed.
+    `stopped_at` is the epoch after which the pruner stopped it, though it may have run on.
 
-    `value` is that of the first objective; where there are several, `values` has all of them.
+    `value` is that of the first objective; if there are several, `values` has all of them.
     """
 
     __tablename__ = "trials"
@@ -122,8 +123,8 @@ class Trial(Base):
         CheckConstraint("(kind = 'inspection') = (number IS NULL)", "numbered_unless_inspection"),
         CheckConstraint("repeat_of IS NULL OR state != 'running'", "repeats_never_run"),
         Index(None, "search_id", "state"),
-        # They end with the number: SQLite prefers an index that spares it a sort, and would
-        # else read the whole search by its numbers.
+        # These include the number: SQLite prefers an index that saves a sort, and would otherwise
+        # read all trials of the search by number.
         Index(None, "search_id", "key", "number"),
         Index(None, "search_id", "kind", "number", "repeat_of"),
         Index(None, "search_id", "label", "number"),
@@ -163,7 +164,7 @@ class Trial(Base):
 
 
 class Attempt(Base):
-    """One try at a trial; its id is the lease. `gpus` is the share of GPUs that its slot has."""
+    """An attempt at a trial; its id is the lease. `gpus` is the number of GPUs of its slot."""
 
     __tablename__ = "attempts"
     __table_args__ = (
@@ -191,7 +192,7 @@ class Attempt(Base):
 
 
 class Report(Base):
-    """The metrics of one epoch. `told` numbers those that the sampler saw."""
+    """The metrics of one epoch. `told` is the number under which the study got them, if it did."""
 
     __tablename__ = "reports"
 
@@ -209,7 +210,7 @@ class Report(Base):
 
 
 class Artifact(Base):
-    """A stored file of a trial; the newest of its name."""
+    """The newest file of a name that a trial has stored."""
 
     __tablename__ = "artifacts"
     __table_args__ = (Index(None, "sha256"),)
@@ -225,7 +226,7 @@ class Artifact(Base):
 
 
 class LogPiece(Base):
-    """Some of what an attempt has printed: bytes `offset` to `end` of its output."""
+    """A chunk of the output of an attempt: bytes `offset` to `end`."""
 
     __tablename__ = "log_pieces"
 
@@ -239,7 +240,7 @@ class LogPiece(Base):
 
 
 class Event(Base):
-    """What happened in a search, in order: what followers read."""
+    """An event of a search, for its followers. Numbers begin at 1 and have no gaps."""
 
     __tablename__ = "events"
 
@@ -263,7 +264,7 @@ class Worker(Base):
 
 
 class Bench(Base):
-    """A worker that is given no more work of a search, because its environment failed there."""
+    """A worker that gets no more work of a search, since its environment failed in a trial."""
 
     __tablename__ = "benches"
     __table_args__ = (Index(None, "trial_id"),)
@@ -277,7 +278,7 @@ class Bench(Base):
 
 
 class Submission(Base):
-    """An Idempotency-Key with what it was used for."""
+    """An Idempotency-Key, the digest of the request's body, and the search that was created."""
 
     __tablename__ = "submissions"
 
@@ -288,7 +289,7 @@ class Submission(Base):
 
 
 class Secret(Base):
-    """Keys of the service itself, such as the one that signs the tokens of attempts."""
+    """A secret of the service, such as the key that signs the tokens of attempts."""
 
     __tablename__ = "secrets"
 
@@ -297,10 +298,10 @@ class Secret(Base):
 
 
 class Owner(Base):
-    """The one row that says which process decides.
+    """The only row of this table says which process is the leader.
 
-    `epoch` grows with every change of owner. It is the key, so that writers can share a lock on
-    it which holds off a change of owner, yet not the owner's renewals of `expires_at`.
+    `epoch` grows with every change of leader. It is the primary key, so that writers can share a
+    lock (FOR KEY SHARE) that blocks a change of leader but not the renewals of `expires_at`.
     """
 
     __tablename__ = "owner"
@@ -311,7 +312,7 @@ class Owner(Base):
 
 
 class Token(Base):
-    """What lets a caller in: its hash, what it allows, and until when."""
+    """An API token: its hash, its scopes and its expiry."""
 
     __tablename__ = "tokens"
 

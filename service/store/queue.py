@@ -1,4 +1,4 @@
-"""What the queue is read from: who waits, who works, who is benched."""
+"""Reads for the queue: waiting and running trials, busy slots, benched workers."""
 
 from collections.abc import Sequence
 
@@ -9,20 +9,20 @@ from service.schemas.states import ENDING, LIVE_STATES, SearchState, TrialState,
 from service.store.models import Attempt, Bench, Search, Trial
 
 
-def held_up(session: Session) -> Sequence[Search]:
-    """Return the searches that get no work though they have not ended: paused, or winding down."""
-    is_held_up = (Search.state == SearchState.PAUSED) | (
+def paused_or_ending(session: Session) -> Sequence[Search]:
+    """Return the searches that have not ended and hand out nothing more."""
+    is_included = (Search.state == SearchState.PAUSED) | (
         Search.state.in_(LIVE_STATES) & Search.wanted.in_(ENDING)
     )
     return session.scalars(
         select(Search)
-        .where(is_held_up, Search.wanted != Wanted.DELETE)
+        .where(is_included, Search.wanted != Wanted.DELETE)
         .order_by(Search.priority.desc(), Search.created_at, Search.id)
     ).all()
 
 
 def waiting(session: Session, search_id: str, *, limit: int) -> Sequence[Trial]:
-    """Return the first trials that wait; a repeat waits for what it repeats, not for a slot."""
+    """Return the first trials that wait for a slot; a repeat waits for what it repeats."""
     return session.scalars(
         select(Trial)
         .where(
@@ -36,7 +36,7 @@ def waiting(session: Session, search_id: str, *, limit: int) -> Sequence[Trial]:
 
 
 def running(session: Session, search_id: str) -> Sequence[tuple[Trial, str]]:
-    """Return the trials of a search that run, each with its worker."""
+    """Return the running trials of a search, each with its worker's id."""
     rows = session.execute(
         select(Trial, Attempt.worker_id)
         .join(Attempt, (Attempt.trial_id == Trial.id) & Attempt.ended_at.is_(None))

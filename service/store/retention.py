@@ -1,4 +1,4 @@
-"""Rows of files that are kept no longer. A file goes when no row names it any more."""
+"""Deletes rows of files whose retention has ended; garbage collection deletes the files."""
 
 from collections.abc import Collection, Sequence
 
@@ -10,23 +10,23 @@ from service.schemas.states import FINISHED
 from service.store.database import now
 from service.store.models import Artifact, Trial
 
-_PIECE = 500
+_BATCH = 500
 _WEIGHTS = (WEIGHTS, ONNX)
 
 
 def drop_spent_checkpoints(session: Session) -> Sequence[str]:
-    """Delete some rows of checkpoints whose trials have ended, and return their digests."""
+    """Delete a batch of rows of checkpoints of ended trials; return their digests."""
     spent = session.execute(
         select(Artifact.trial_id, Artifact.sha256)
         .join(Trial, Trial.id == Artifact.trial_id)
         .where(Artifact.name == CHECKPOINT, Trial.state.in_(FINISHED))
-        .limit(_PIECE)
+        .limit(_BATCH)
     ).all()
     return _drop(session, spent, [CHECKPOINT])
 
 
 def with_more_weights(session: Session, count: int) -> Sequence[str]:
-    """Return the searches of which more than so many ended trials have weights."""
+    """Return the searches in which more than `count` ended trials have weights."""
     return session.scalars(
         select(Trial.search_id)
         .join(Artifact, Artifact.trial_id == Trial.id)
@@ -39,10 +39,10 @@ def with_more_weights(session: Session, count: int) -> Sequence[str]:
 def drop_weights(
     session: Session, search_id: str, *, kept: Collection[str], seconds: float
 ) -> Sequence[str]:
-    """Delete some rows of weights that are older than that, and return their digests.
+    """Delete a batch of rows of weights that are older than `seconds`; return their digests.
 
     Args:
-        kept: Trials that keep theirs.
+        kept: Trials whose weights are kept.
     """
     rows = session.execute(
         select(Artifact.trial_id, Artifact.sha256)
@@ -54,7 +54,7 @@ def drop_weights(
             Artifact.name.in_(_WEIGHTS),
             Artifact.created_at < now() - seconds,
         )
-        .limit(_PIECE)
+        .limit(_BATCH)
     ).all()
     return _drop(session, rows, _WEIGHTS)
 

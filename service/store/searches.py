@@ -24,19 +24,23 @@ def get(session: Session, search_id: str) -> Search:
 
 
 def exists(session: Session, search_id: str) -> bool:
-    """Whether a search is there and not being deleted."""
-    here = select(Search.id).where(Search.id == search_id, Search.wanted != Wanted.DELETE)
-    return session.scalar(here) is not None
+    """Whether a search exists and is not being deleted."""
+    found = select(Search.id).where(Search.id == search_id, Search.wanted != Wanted.DELETE)
+    return session.scalar(found) is not None
 
 
-def there(session: Session, ids: Collection[str]) -> dict[str, Search]:
-    """Return those searches by their ids that are not being deleted."""
-    here = select(Search).where(Search.id.in_(ids), Search.wanted != Wanted.DELETE)
-    return {search.id: search for search in session.scalars(here)}
+def existing(session: Session, ids: Collection[str]) -> dict[str, Search]:
+    """Return those of some searches that are not being deleted, by their ids."""
+    found = select(Search).where(Search.id.in_(ids), Search.wanted != Wanted.DELETE)
+    return {search.id: search for search in session.scalars(found)}
 
 
 def lock(session: Session, search_id: str) -> Search:
-    """Return a search with its row locked: what is counted under it stays true until commit."""
+    """Return a search with its row locked, or raise `NotFound`.
+
+    All writes to a search lock its row, so a count of its trials stays true until the commit.
+    """
+    # SQLite has no row locks; there the write transaction itself excludes all others.
     search = session.get(Search, search_id, with_for_update=True)
     if search is None or search.wanted == Wanted.DELETE:
         raise NotFound("search", search_id)
@@ -58,7 +62,7 @@ def page(
     """Return searches that follow a cursor.
 
     Args:
-        named: Only searches with this in their names, in whatever case.
+        named: Only searches whose names contain this, in upper or lower case.
     """
     column = Search.name if order == "name" else Search.created_at
     query = select(Search).where(Search.wanted != Wanted.DELETE)
@@ -76,18 +80,18 @@ def page(
 
 
 def _key_of(session: Session, after: Cursor, order: Order) -> float | str:
-    """Return where a page ended: a cursor has the time, and the name is looked up."""
+    """Return the sort key of a page's end: the cursor has the time; a name is read by the id."""
     if order != "name":
         return after.key
     last = session.get(Search, after.id)
     return "" if last is None else last.name
 
 
-def in_turn(session: Session) -> Sequence[Search]:
-    """Return the searches that want work done, in the order in which they get it.
+def in_scheduling_order(session: Session) -> Sequence[Search]:
+    """Return the searches that may hand out work, in the order in which slots ask them.
 
-    Those with priority first. Equals share the slots by what they may run side by side: first
-    comes the one that has the least of its `parallel`, then the oldest.
+    Higher priority comes first. Searches of one priority share the slots in proportion to their
+    `parallel`: first comes the one that uses the smallest part of it, then the oldest.
     """
     busy = (
         select(func.count())
@@ -104,7 +108,7 @@ def in_turn(session: Session) -> Sequence[Search]:
 
 
 def with_budget_of_hours(session: Session) -> Sequence[str]:
-    """Return the searches that run against a budget of hours."""
+    """Return the running searches that have a budget of hours."""
     limited = Search.budget_hours.is_not(None) | Search.budget_gpu_hours.is_not(None)
     return session.scalars(
         select(Search.id).where(limited, Search.state == SearchState.RUNNING)
@@ -112,7 +116,7 @@ def with_budget_of_hours(session: Session) -> Sequence[str]:
 
 
 def marked(session: Session) -> Sequence[str]:
-    """Return the searches that shall be deleted."""
+    """Return the searches that are to be deleted."""
     return session.scalars(select(Search.id).where(Search.wanted == Wanted.DELETE)).all()
 
 
@@ -120,8 +124,9 @@ def submission(session: Session, key: str) -> Submission | None:
     return session.get(Submission, key)
 
 
-def like(session: Session, task: Mapping[str, Any], *, limit: int = 20) -> Sequence[Search]:
+def of_same_task(session: Session, task: Mapping[str, Any], *, limit: int = 20) -> Sequence[Search]:
     """Return searches that have trained the same task, the newest first; epochs may differ."""
+    # Compared in Python, since databases differ in how they compare JSON.
     wanted = {**task, "epochs": None}
     rows = session.scalars(
         select(Search)
@@ -133,7 +138,7 @@ def like(session: Session, task: Mapping[str, Any], *, limit: int = 20) -> Seque
 
 
 def known_plan(session: Session, task: dict[str, object]) -> SitePlan | None:
-    """Return the plan of the newest search of the same task, if any was inspected."""
+    """Return the plan of the newest search of the same task, or None if none was inspected."""
     rows = session.scalars(
         select(Search).where(Search.plan.is_not(None)).order_by(Search.created_at.desc()).limit(100)
     )
@@ -144,21 +149,21 @@ def plan_of(search: Search) -> SitePlan | None:
     return None if search.plan is None else read_plan(search.plan)
 
 
-def benched(session: Session, search_id: str, boot_id: str) -> bool:
+def is_benched(session: Session, search_id: str, boot_id: str) -> bool:
     return session.get(Bench, (search_id, boot_id)) is not None
 
 
-def benching(session: Session, boot_id: str) -> set[str]:
-    """Return the searches for which a worker is benched."""
+def benched_searches(session: Session, boot_id: str) -> set[str]:
+    """Return the searches that give a worker no more work."""
     return set(session.scalars(select(Bench.search_id).where(Bench.boot_id == boot_id)))
 
 
 def clock(session: Session) -> float:
-    """Return the database's time."""
+    """Return the time by the database's clock, in seconds since 1970."""
     return float(session.execute(select(now())).scalar_one())
 
 
-def benched_for(session: Session, search_id: str, trial_id: str) -> bool:
-    """Whether a worker was benched because its environment failed in this very trial."""
+def has_bench_of_trial(session: Session, search_id: str, trial_id: str) -> bool:
+    """Whether a worker was benched because its environment failed in this trial."""
     bench = select(Bench.boot_id).where(Bench.search_id == search_id, Bench.trial_id == trial_id)
     return session.scalars(bench.limit(1)).first() is not None

@@ -1,4 +1,4 @@
-"""Counts of the trials of searches, by everything that a summary tells apart."""
+"""Counts of the trials of searches, grouped by all properties that summaries need."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,12 +15,12 @@ STOPPED_EARLY = Trial.stopped_at.is_not(None) | (
     # stopped because the hours are spent has a reason.
     (Trial.state == TrialState.STOPPED) & Trial.reason.is_(None)
 )
-"""Whether the pruner stopped a trial, or would have stopped it if it had not run on."""
+"""Whether the pruner stopped a trial, including those that ran on nevertheless."""
 
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Trials of one search that are alike; `last_ended` is by the database's clock."""
+    """Trials of one search with equal properties; `last_ended` is by the database's clock."""
 
     state: TrialState
     kind: TrialKind
@@ -34,7 +34,7 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """The trials of one search, inspections aside, in groups."""
+    """The trials of one search in groups, without inspections."""
 
     groups: Sequence[Group]
 
@@ -51,7 +51,7 @@ class Tally:
 
     @property
     def finished(self) -> int:
-        """How many trials have ended, repeats aside."""
+        """How many trials have ended, without repeats."""
         return self.count(lambda group: group.state in FINISHED and not group.is_repeat)
 
     @property
@@ -61,7 +61,7 @@ class Tally:
 
     @property
     def completed_proposals(self) -> int:
-        """How many different networks were proposed and completed: the luck line's n."""
+        """How many different networks were proposed and completed: n of the luck line."""
         return self.count(
             lambda group: (
                 group.kind in (TrialKind.PROPOSED, TrialKind.EARLIER)

@@ -20,7 +20,7 @@ def add(
     scopes: Sequence[str],
     lasts: float | None,
 ) -> Token:
-    """Enter a token that lasts so many seconds, or for ever."""
+    """Add a token that is valid for `lasts` seconds, or for ever."""
     token = Token(
         id=token_id,
         name=name,
@@ -36,13 +36,13 @@ def add(
 
 
 def valid(session: Session, token_id: str) -> Token | None:
-    """Return a token that has not expired."""
+    """Return a token if it has not expired."""
     lasts = or_(Token.expires_at.is_(None), Token.expires_at > now())
     return session.scalars(select(Token).where(Token.id == token_id, lasts)).one_or_none()
 
 
 def page(session: Session, *, after: Cursor | None, limit: int) -> Sequence[Token]:
-    """Return tokens, expired ones too, newest first."""
+    """Return tokens, including expired ones, the newest first."""
     query = select(Token).order_by(Token.created_at.desc(), Token.id.desc()).limit(limit)
     if after is not None:
         before = (Token.created_at < after.key) | (
@@ -53,7 +53,7 @@ def page(session: Session, *, after: Cursor | None, limit: int) -> Sequence[Toke
 
 
 def revoke(session: Session, token_id: str) -> None:
-    """Forget a token, or raise `NotFound`."""
+    """Delete a token, or raise `NotFound`."""
     token = session.get(Token, token_id)
     if token is None:
         raise NotFound("token", token_id)

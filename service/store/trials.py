@@ -1,24 +1,23 @@
-"""Reads and writes of trials. Every function takes the session of an open transaction."""
+"""Reads and writes of trials and their files. No function commits."""
 
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Literal
 
-from sqlalchemy import ColumnElement, and_, case, func, or_, select, tuple_, update
+from sqlalchemy import ColumnElement, and_, case, func, or_, select, update
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from search_space.contract import START, TrialKind
 from service.errors import NotFound
-from service.schemas.states import UNFINISHED, TrialState
+from service.schemas.states import TrialState
 from service.store.cursor import Cursor
 from service.store.database import now
-from service.store.models import Artifact, Attempt, Report, Trial
+from service.store.models import Artifact, Attempt, Trial
 
 ORIGINAL = "original"
-"""The label of the trials that train the network as it came."""
+"""The label of the trials that train the original network."""
 
-
-# More devices than one search is likely to meet.
-_MOST_MEASUREMENTS = 20
+_MAX_MEASUREMENTS = 20
+"""More than the kinds of devices that one search is likely to run on."""
 
 Results = Mapping[str, Sequence[tuple[float | None, Sequence[float] | None]]]
 """(value, values) of each completed training, by the key of its candidate."""
@@ -33,7 +32,7 @@ def get(session: Session, trial_id: str) -> Trial:
 
 
 Order = Literal["number", "-number", "value", "-value"]
-"""By number or by value; with a minus the highest first. Trials without a value have no place."""
+"""By number or by value; a minus means descending. Trials without a value are left out."""
 
 
 def page(
@@ -46,7 +45,7 @@ def page(
     states: Sequence[TrialState] = (),
     kinds: Sequence[TrialKind] = (),
 ) -> Sequence[Trial]:
-    """Return numbered trials of a search that follow a cursor."""
+    """Return the trials of a search that follow a cursor, without inspections."""
     column = Trial.number if order.endswith("number") else Trial.value
     descends = order.startswith("-")
     query = select(Trial).where(Trial.search_id == search_id, column.is_not(None))
@@ -63,7 +62,7 @@ def page(
 
 
 def cursor_of(trial: Trial, order: Order) -> Cursor:
-    """Return the cursor of what follows a trial in a page of this order."""
+    """Return the cursor for the trials that follow a trial in this order."""
     key = trial.number if order.endswith("number") else trial.value
     assert key is not None
     return Cursor(float(key), trial.id)
@@ -87,57 +86,10 @@ def count(session: Session, search_id: str, *where: ColumnElement[bool]) -> int:
     return session.scalar(select(func.count()).where(Trial.search_id == search_id, *where)) or 0
 
 
-def running(session: Session, search_id: str) -> int:
-    return count(session, search_id, Trial.state == TrialState.RUNNING)
-
-
-def waiting(session: Session, search_id: str) -> int:
-    """Count what waits for a slot; repeats wait for what they repeat."""
-    return count(session, search_id, Trial.state == TrialState.WAITING, Trial.repeat_of.is_(None))
-
-
-def unfinished(session: Session, search_id: str) -> int:
-    """Count what still has to end, repeats aside: these end with what they repeat."""
-    return count(session, search_id, Trial.state.in_(UNFINISHED), Trial.repeat_of.is_(None))
-
-
-def proposed(session: Session, search_id: str) -> int:
-    """Count what the budget has been spent on."""
-    return count(session, search_id, Trial.kind == TrialKind.PROPOSED, Trial.repeat_of.is_(None))
-
-
-def replicates(session: Session, search_id: str) -> int:
-    """Count the trials that train a leader on another seed."""
-    return count(session, search_id, Trial.replicate_of.is_not(None))
-
-
-def trainings(session: Session, search_id: str, key: str) -> int:
-    """Count the trials that train a candidate, ended or not; confirmations aside."""
-    return count(
-        session,
-        search_id,
-        Trial.key == key,
-        Trial.repeat_of.is_(None),
-        Trial.kind != TrialKind.CONFIRMATION,
-    )
-
-
-def distinct_keys(session: Session, search_id: str) -> int:
-    """Count the different candidates that the study holds."""
-    return (
-        session.scalar(
-            select(func.count(Trial.key.distinct())).where(
-                Trial.search_id == search_id, Trial.optuna_number.is_not(None)
-            )
-        )
-        or 0
-    )
-
-
 def first_with_key(session: Session, search_id: str, key: str) -> Trial | None:
-    """Return the trial that stands for a candidate: the first that trained it.
+    """Return the first trial that trained a candidate, which represents it.
 
-    A confirmation's does not: its value is of another seed and length, and no study is told of it.
+    Confirmations do not count: they have other seeds and lengths, and are not part of the study.
     """
     return session.scalars(
         select(Trial)
@@ -153,18 +105,18 @@ def first_with_key(session: Session, search_id: str, key: str) -> Trial | None:
 
 
 def measurements_of(session: Session, search_id: str, key: str) -> Sequence[dict[str, Any]]:
-    """Return what the trials of a candidate have measured, the first of them first."""
+    """Return the measurements of the trials of a candidate, by trial number."""
     found = session.scalars(
         select(Trial.measurements)
         .where(Trial.search_id == search_id, Trial.key == key, Trial.measurements.is_not(None))
         .order_by(Trial.number)
-        .limit(_MOST_MEASUREMENTS)
+        .limit(_MAX_MEASUREMENTS)
     )
     return [one for one in found if one is not None]
 
 
 def repeats(session: Session, trial_id: str) -> Sequence[Trial]:
-    """Return the repeats of a trial that wait for its value; those cancelled wait no more."""
+    """Return the repeats of a trial that wait for its value, without cancelled ones."""
     return session.scalars(
         select(Trial)
         .where(
@@ -177,14 +129,14 @@ def repeats(session: Session, trial_id: str) -> Sequence[Trial]:
 
 
 def told_with_key(session: Session, search_id: str, key: str) -> Sequence[Trial]:
-    """Return the trials of a candidate that the study was told of."""
+    """Return the trials of a candidate whose results the study has."""
     return session.scalars(
         select(Trial).where(Trial.search_id == search_id, Trial.key == key, Trial.told.is_not(None))
     ).all()
 
 
 def originals(session: Session, search_id: str) -> Sequence[Trial]:
-    """Return the trials of the network as it came, one per seed."""
+    """Return the trials of the original network, one for each seed."""
     return originals_each(session, [search_id]).get(search_id, [])
 
 
@@ -217,7 +169,7 @@ def values_of(trials: Sequence[Trial]) -> tuple[float, ...]:
 
 
 def results_by_key(session: Session, search_id: str, key: str | None = None) -> Results:
-    """Return what the trainings of each candidate, or of one, came to; confirmations aside."""
+    """Return the results of the trainings of each candidate, or of one, without confirmations."""
     query = (
         select(Trial.key, Trial.value, Trial.values)
         .where(
@@ -237,62 +189,12 @@ def results_by_key(session: Session, search_id: str, key: str | None = None) -> 
 
 
 def in_study(session: Session, search_id: str) -> Sequence[Trial]:
-    """Return the trials of the study, in the order in which it holds them."""
+    """Return the trials of the study, by their numbers in it."""
     return session.scalars(
         select(Trial)
         .where(Trial.search_id == search_id, Trial.optuna_number.is_not(None))
         .order_by(Trial.optuna_number)
     ).all()
-
-
-def told_reports(session: Session, search_id: str) -> dict[str, list[tuple[int, float]]]:
-    """Return the reports that the sampler saw, by trial and in the order of their steps."""
-    rows = session.execute(
-        select(Report.trial_id, Report.step, Report.value)
-        .join(Trial, Trial.id == Report.trial_id)
-        .where(Trial.search_id == search_id, Report.told.is_not(None))
-        .order_by(Report.trial_id, Report.step)
-    )
-    found: dict[str, list[tuple[int, float]]] = {}
-    for trial_id, step, value in rows:
-        found.setdefault(trial_id, []).append((step, value))
-    return found
-
-
-def reports(session: Session, trial_id: str) -> Sequence[Report]:
-    """Return a trial's reports, one for each step: the first."""
-    rows = session.scalars(
-        select(Report).where(Report.trial_id == trial_id).order_by(Report.step, Report.attempt)
-    )
-    first: dict[int, Report] = {}
-    for report in rows:
-        first.setdefault(report.step, report)
-    return list(first.values())
-
-
-def first_report(session: Session, trial_id: str, step: int) -> Report | None:
-    """Return the report of a step that came first, whatever attempt made it."""
-    return session.scalars(
-        select(Report)
-        .where(Report.trial_id == trial_id, Report.step == step)
-        .order_by(Report.attempt)
-        .limit(1)
-    ).first()
-
-
-def reports_of_steps(
-    session: Session, steps: Collection[tuple[str, int]]
-) -> dict[tuple[str, int], list[Report]]:
-    """Return the reports of some steps of trials, by trial and step; the first comes first."""
-    found = session.scalars(
-        select(Report)
-        .where(tuple_(Report.trial_id, Report.step).in_(steps))
-        .order_by(Report.attempt)
-    )
-    by_step: dict[tuple[str, int], list[Report]] = {}
-    for report in found:
-        by_step.setdefault((report.trial_id, report.step), []).append(report)
-    return by_step
 
 
 def artifact(session: Session, trial_id: str, name: str) -> Artifact | None:
@@ -306,7 +208,7 @@ def artifacts(session: Session, trial_id: str) -> Sequence[Artifact]:
 
 
 def start_of(session: Session, search_id: str) -> Artifact | None:
-    """Return the weights that a search tunes: a file of its inspection."""
+    """Return the weights that a search tunes, which are a file of its inspection."""
     return session.scalars(
         select(Artifact)
         .join(Trial, Trial.id == Artifact.trial_id)
@@ -319,7 +221,7 @@ def start_of(session: Session, search_id: str) -> Artifact | None:
 
 
 def is_named(session: Session, sha256: str) -> bool:
-    """Whether a trial has a file with this content."""
+    """Whether a row refers to a file with this content."""
     named = select(Artifact.name).where(Artifact.sha256 == sha256).limit(1)
     return session.scalar(named) is not None
 
@@ -327,7 +229,7 @@ def is_named(session: Session, sha256: str) -> bool:
 def put_artifact(
     session: Session, trial: Trial, name: str, *, sha256: str, size: int
 ) -> str | None:
-    """Name a stored file; return the sha256 of one that nothing names any more, if any."""
+    """Add a row for a file; return the sha256 of a replaced file if no row refers to it now."""
     before = artifact(session, trial.id, name)
     replaced = None if before is None else before.sha256
     session.merge(
@@ -348,38 +250,33 @@ def put_artifact(
 
 
 def take(session: Session, search_id: str, *, expired: bool, waiting: bool) -> Trial | None:
-    """Hand out a trial of a search by one compare-and-set statement, or return None.
+    """Set a trial of a search to running and count a new attempt, or return None.
+
+    One compare-and-set statement: of several transactions that try, each gets another trial.
 
     Args:
-        expired: Whether trials may be taken from attempts whose lease has run out.
-        waiting: Whether trials may be taken that wait.
+        expired: Whether to take trials whose attempt has an expired lease.
+        waiting: Whether to take waiting trials.
     """
-    lapsed = (
-        select(Attempt.trial_id)
-        .where(Attempt.ended_at.is_(None), Attempt.expires_at < now())
-        .scalar_subquery()
-    )
-    available: list[ColumnElement[bool]] = []
-    if waiting:
-        available.append(and_(Trial.state == TrialState.WAITING, Trial.repeat_of.is_(None)))
-    if expired:
-        available.append(and_(Trial.state == TrialState.RUNNING, Trial.id.in_(lapsed)))
-    if not available:
+    available = _available(expired=expired, waiting=waiting)
+    if available is None:
         return None
     rank = case(
         (Trial.kind == TrialKind.INSPECTION, 0), (Trial.kind == TrialKind.BASELINE, 1), else_=2
     )
     first = (
         select(Trial.id)
-        .where(Trial.search_id == search_id, or_(*available))
+        .where(Trial.search_id == search_id, available)
         .order_by(rank, Trial.number)
         .limit(1)
+        # Without waiting for a trial that another transaction takes at the same moment.
         .with_for_update(skip_locked=True)
         .scalar_subquery()
     )
     return session.scalars(
         update(Trial)
-        .where(Trial.id == first, or_(*available))
+        # Checked again: the trial may have changed between the subquery and the row's lock.
+        .where(Trial.id == first, available)
         .values(
             state=TrialState.RUNNING,
             attempt=Trial.attempt + 1,
@@ -388,3 +285,19 @@ def take(session: Session, search_id: str, *, expired: bool, waiting: bool) -> T
         .returning(Trial)
         .execution_options(populate_existing=True)
     ).one_or_none()
+
+
+def _available(*, expired: bool, waiting: bool) -> ColumnElement[bool] | None:
+    """Return the condition for trials that can be taken, or None if there can be none."""
+    conditions: list[ColumnElement[bool]] = []
+    if waiting:
+        # A repeat is never run: it gets the result of the trial that it repeats.
+        conditions.append(and_(Trial.state == TrialState.WAITING, Trial.repeat_of.is_(None)))
+    if expired:
+        has_expired = (
+            select(Attempt.trial_id)
+            .where(Attempt.ended_at.is_(None), Attempt.expires_at < now())
+            .scalar_subquery()
+        )
+        conditions.append(and_(Trial.state == TrialState.RUNNING, Trial.id.in_(has_expired)))
+    return or_(*conditions) if conditions else None

@@ -1,4 +1,4 @@
-"""Reads and writes of workers and what they offer."""
+"""Reads and writes of workers and their offers."""
 
 from collections.abc import Mapping, Sequence
 
@@ -12,7 +12,7 @@ from service.store.models import Search, Worker
 
 
 def register(session: Session, worker_id: str, manifest: WorkerManifest) -> None:
-    """Enter a worker, or what it is after a restart."""
+    """Add a worker, or replace its manifest."""
     worker = session.get(Worker, worker_id)
     if worker is None:
         worker = Worker(id=worker_id, created_at=now())
@@ -23,12 +23,12 @@ def register(session: Session, worker_id: str, manifest: WorkerManifest) -> None
 
 
 def remove(session: Session, worker_id: str) -> None:
-    """Forget a worker that has taken leave, or raise `NotFound`."""
+    """Delete a worker that has signed off, or raise `NotFound`."""
     session.delete(get(session, worker_id))
 
 
-def seen(session: Session, worker_id: str, boot_id: str) -> None:
-    """Note a life sign, or raise `NotFound`: then the worker sends its manifest again."""
+def record_heartbeat(session: Session, worker_id: str, boot_id: str) -> None:
+    """Store the time of a heartbeat, or raise `NotFound`: the worker then registers again."""
     known = session.scalars(
         update(Worker)
         .where(Worker.id == worker_id, Worker.boot_id == boot_id)
@@ -55,7 +55,7 @@ def newest(session: Session, *, limit: int = 1000) -> Sequence[Worker]:
 
 
 def alive(session: Session, *, seconds: float) -> Sequence[Worker]:
-    """Return the workers that gave a life sign within `seconds`."""
+    """Return the workers whose last heartbeat was at most `seconds` ago."""
     return session.scalars(select(Worker).where(Worker.seen_at > now() - seconds)).all()
 
 
@@ -64,20 +64,20 @@ def manifest_of(worker: Worker) -> WorkerManifest:
 
 
 def offers(session: Session, task: str | None = None) -> Sequence[TaskOffer]:
-    """Return the tasks that any worker ever offered, the newest offer of each worker first."""
+    """Return the tasks that workers offer, live or not, those of the latest heartbeat first."""
     found = (offer for worker in newest(session) for offer in manifest_of(worker).tasks)
     return [offer for offer in found if task is None or offer.name == task]
 
 
 def codes(manifest: WorkerManifest) -> dict[str, str | None]:
-    """Return the code of each task that a worker offers; None where it does not say."""
+    """Return the code version of each task that a worker offers; None if it is unknown."""
     return {offer.name: offer.code for offer in manifest.tasks}
 
 
 def has_its_code(search: Search, codes: Mapping[str, str | None]) -> bool:
-    """Whether a worker has the code that a search began with, as far as both are known.
+    """Whether a worker has the code that a search began with; unknown code counts as equal.
 
-    Numbers of different code must not be compared.
+    Results of different code must not be compared.
     """
     began, has = search.pinned.get("code"), codes[search.document["task"]["name"]]
     return search.plan is None or began is None or has is None or began == has

@@ -1,4 +1,4 @@
-"""What trials print: appended piece by piece, kept up to a bound, read while it grows."""
+"""Output of attempts: appended in chunks, kept up to a size limit, read while it grows."""
 
 import codecs
 
@@ -12,10 +12,12 @@ from service.store import attempts, logs, searches
 from service.store.models import Attempt, Trial
 
 MAX_PIECE_BYTES = 1024**2
-LOOK_ANYWAY_SECONDS = 1.0
-"""Who waits for output looks for himself this often, in case he missed the call."""
+POLL_SECONDS = 1.0
+"""A request that waits for output reads the store this often without a notification."""
 
 _LATE_SECONDS = 2.0
+"""The last output of an attempt may arrive so long after its outcome."""
+
 _PAGE_BYTES = 256 * 1024
 _TAIL_BYTES = 1024**2
 
@@ -23,7 +25,7 @@ _TAIL_BYTES = 1024**2
 def append(context: Context, lease: str, offset: int, data: bytes) -> int:
     """Store output of an attempt from byte `offset` on, and return where the next begins.
 
-    What is there already is left alone; nothing is stored that would leave a gap.
+    Bytes that are stored already are ignored, as is data that would leave a gap.
 
     Raises:
         LeaseLost: If there is no such attempt.
@@ -40,7 +42,7 @@ def append(context: Context, lease: str, offset: int, data: bytes) -> int:
         end += len(new)
         oldest = end - context.settings.max_log_bytes
         logs.drop(session, attempt.trial_id, attempt.number, before=oldest)
-    context.log_notifier.publish()
+    context.log_notifier.notify()
     return end
 
 
@@ -51,7 +53,7 @@ def read(
 
     Args:
         number: Of the attempt; None: the last.
-        tail: So many lines from the end, instead of those at `offset`.
+        tail: The number of last lines to return, instead of those from `offset`.
 
     Raises:
         NotFound: If the trial has no such attempt.
@@ -62,44 +64,44 @@ def read(
         raise NotFound(f"attempt of trial {trial.id}", str(number))
     end = logs.end(session, trial.id, number)
     if tail is not None:
-        offset = _start_of(session, trial, number, tail, end)
+        offset = _tail_offset(session, trial, number, tail, end)
     first, data = logs.slice_of(session, trial.id, number, offset=offset, size=_PAGE_BYTES)
-    text, used = _decoded(data)
+    text, used = _decode(data)
     return LogAnswer(
         attempt=number,
         attempts=max(1, trial.attempt),
         offset=first,
         next=first + used,
         text=text,
-        ended=first + used >= end and _is_silent(session, trial, attempt),
+        ended=first + used >= end and _is_complete(session, trial, attempt),
     )
 
 
-def _is_silent(session: Session, trial: Trial, attempt: Attempt | None) -> bool:
-    """Whether an attempt prints no more, and none will that follows it."""
+def _is_complete(session: Session, trial: Trial, attempt: Attempt | None) -> bool:
+    """Whether neither this attempt nor a later one of the trial will print any more."""
     if attempt is None or attempt.ended_at is None:
         return trial.state in FINISHED and attempt is None
     if attempt.number < trial.attempt:
         return True
-    # A process tells its outcome before the last of its output is sent.
+    # A worker sends the outcome before the last of the output.
     is_over = searches.clock(session) > attempt.ended_at + _LATE_SECONDS
     return trial.state in FINISHED and is_over
 
 
-def _start_of(session: Session, trial: Trial, number: int, lines: int, end: int) -> int:
-    """Return where the last lines begin."""
+def _tail_offset(session: Session, trial: Trial, number: int, lines: int, end: int) -> int:
+    """Return the offset at which the last lines begin."""
     back = max(0, end - _TAIL_BYTES)
     first, data = logs.slice_of(session, trial.id, number, offset=back, size=_TAIL_BYTES)
-    place = len(data) - 1 if data.endswith(b"\n") else len(data)
+    position = len(data) - 1 if data.endswith(b"\n") else len(data)
     for _ in range(lines):
-        place = data.rfind(b"\n", 0, max(place, 0))
-        if place < 0:
+        position = data.rfind(b"\n", 0, max(position, 0))
+        if position < 0:
             return first
-    return first + place + 1
+    return first + position + 1
 
 
-def _decoded(data: bytes) -> tuple[str, int]:
-    """Return the text of whole characters, and how many bytes they are."""
+def _decode(data: bytes) -> tuple[str, int]:
+    """Return the text of all complete characters, and how many bytes they take."""
     decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
     text = decoder.decode(data)
     return text, len(data) - len(decoder.getstate()[0])

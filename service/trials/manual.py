@@ -1,7 +1,7 @@
-"""Trials by hand: a candidate that a user names is trained like any other.
+"""Manual trials: candidates that a user names.
 
-It costs no budget and is never stopped early. The study is told of it where it lies in the
-space of the search.
+They cost no budget and are never stopped early. Those that lie in the space of the search are
+part of the study.
 """
 
 from collections.abc import Mapping
@@ -17,35 +17,38 @@ from service.errors import Fault, Invalid, NotReady, WrongState
 from service.runtime.unit_of_work import UnitOfWork
 from service.schemas.requests import CandidateByHand
 from service.schemas.states import ENDING, LIVE_STATES, SearchState
-from service.searches.lifecycle import described
+from service.searches.lifecycle import state_text
 from service.store.documents import space_of
 from service.store.models import Trial
 from service.trials.study_sync import study_of
 
 
-def add_by_hand(unit: UnitOfWork, wanted: CandidateByHand) -> Trial:
-    """Enter a user's candidate as a trial that waits.
+def add_manual_trial(unit: UnitOfWork, wanted: CandidateByHand) -> Trial:
+    """Add a user's candidate as a waiting trial.
 
     Raises:
-        WrongState: If the search has ended or is about to.
+        WrongState: If the search has ended or is ending.
         NotReady: If the network has not been inspected.
         Invalid: If an activation does not exist or does not fit its site.
     """
     search = unit.search
     allowed = (*LIVE_STATES, SearchState.PAUSED)
     if search.state not in allowed or search.wanted in ENDING:
-        raise WrongState("add a trial to", described(search), [state.value for state in allowed])
+        raise WrongState("add a trial to", state_text(search), [state.value for state in allowed])
     if search.plan is None:
         raise NotReady("site of this search", "its network has not been inspected")
     space = space_of(search)
     candidate = _candidate(wanted, space)
     params = space.params_of(candidate)
-    place = None
+    optuna_number = None
     if params is not None:
+        # In the study from now on, as a trial that runs.
         live = study_of(unit.context, unit.locked_study, search)
-        place = len(live)
+        optuna_number = len(live)
         live.add(params)
-    trial = unit.add_trial(space, TrialKind.MANUAL, candidate, params=params, optuna_number=place)
+    trial = unit.add_trial(
+        space, TrialKind.MANUAL, candidate, params=params, optuna_number=optuna_number
+    )
     unit.publish_trial(trial)
     return trial
 

@@ -1,4 +1,4 @@
-"""What candidates cost: what is asked for, taken in, and which of them are infeasible."""
+"""Measurements of candidates: what workers measure, and which candidates are infeasible."""
 
 from collections.abc import Iterator, Mapping
 
@@ -22,15 +22,15 @@ from service.store.models import Search, Trial
 from service.trials.outcomes import end_attempt
 
 
-def measuring(search: Search) -> Measuring:
-    """Return what a search wants measured: what it asks for, limits, or aims at."""
+def requested_measurements(search: Search) -> Measuring:
+    """Return what workers measure for a search: for `measure`, its constraints and objectives."""
     document = document_of(search)
-    aims = (objective.metric for objective in document.objectives)
-    named = {*document.constraints.limits, *aims}
+    objectives = (objective.metric for objective in document.objectives)
+    needed = {*document.constraints.limits, *objectives}
     asked = document.measure
     return Measuring(
-        latency=asked.latency or "latency_ratio" in named,
-        memory=asked.memory or "memory_ratio" in named,
+        latency=asked.latency or "latency_ratio" in needed,
+        memory=asked.memory or "memory_ratio" in needed,
         batch=asked.batch,
         dtype=asked.dtype,
         compiled=asked.compiled,
@@ -38,19 +38,19 @@ def measuring(search: Search) -> Measuring:
     )
 
 
-def known(session: Session, trial: Trial) -> list[Measurements]:
-    """Return what has been measured of a trial's candidate before."""
+def known_measurements(session: Session, trial: Trial) -> list[Measurements]:
+    """Return the measurements of a trial's candidate so far, which need not be repeated."""
     if trial.key is None:
         return []
     found = trials.measurements_of(session, trial.search_id, trial.key)
     return [Measurements.model_validate(one) for one in found]
 
 
-def measured(context: Context, lease: str, body: Measurements) -> MeasurementsReply:
-    """Take in what a candidate costs, and end the trial if that breaks a constraint.
+def record_measurements(context: Context, lease: str, body: Measurements) -> MeasurementsReply:
+    """Store the measurements of a trial, and end it if they violate a constraint.
 
-    The first measurements of a trial stand, so a repeat gets the same answer. The original and
-    confirmations are trained whatever they cost: everything else is compared with them.
+    Only the first measurements of a trial are stored, so a repeated request gets the same answer.
+    The original and confirmations are trained in any case: all others are compared with them.
 
     Raises:
         LeaseLost: If the attempt has ended or was superseded; then nothing changes.
@@ -60,28 +60,29 @@ def measured(context: Context, lease: str, body: Measurements) -> MeasurementsRe
         search_id = attempts.search_of(session, lease)
     with unit_of_work(context, search_id) as unit:
         attempt, trial = attempts.current(unit.session, lease)
-        attempts.spoke(unit.session, [lease], seconds=context.settings.lease_seconds)
+        attempts.record_activity(unit.session, [lease], seconds=context.settings.lease_seconds)
+        # A worker that got no answer sends the measurements again.
         if trial.measurements is None:
             _check(document_of(unit.search).constraints.limits, body)
             trial.measurements = body.model_dump(mode="json")
-        broken = list(violations(unit.search, trial))
-        if not broken or not _may_be_infeasible(trial):
+        violated = list(violation_texts(unit.search, trial))
+        if not violated or not _may_be_infeasible(trial):
             return MeasurementsReply(verdict="continue")
-        reason = "; ".join(broken)
+        reason = "; ".join(violated)
         failure = FailureClass.INFEASIBLE
         outcome = Outcome(outcome=OutcomeKind.FAILED, failure=failure, message=reason)
         end_attempt(unit, trial, attempt, outcome)
     return MeasurementsReply(verdict="infeasible", reason=reason)
 
 
-def violations(search: Search, trial: Trial) -> Iterator[str]:
-    """Yield a sentence for each constraint that a trial's measurements break for sure."""
+def violation_texts(search: Search, trial: Trial) -> Iterator[str]:
+    """Yield a text for each constraint that a trial's measurements violate beyond their error."""
     if trial.measurements is None:
         return
     ratios = Measurements.model_validate(trial.measurements).ratios
     for name, limit in document_of(search).constraints.limits.items():
         ratio = ratios.get(name)
-        # An interval that reaches below the limit leaves open on which side the truth is.
+        # If the interval contains the limit, the true ratio may be on either side.
         if ratio is not None and ratio.low > limit:
             span = f" ({ratio.low:.3g} to {ratio.high:.3g})" if ratio.low < ratio.high else ""
             yield f"{name} is {ratio.value:.3g}{span}, over the limit of {limit:g}"
@@ -90,8 +91,8 @@ def violations(search: Search, trial: Trial) -> Iterator[str]:
 def _check(limits: Mapping[str, float], body: Measurements) -> None:
     missing = [name for name in limits if name not in body.ratios]
     if missing:
-        there = ", ".join(body.ratios) or "none"
-        message = f"{', '.join(missing)} is limited and missing; there are {there}"
+        given = ", ".join(body.ratios) or "none"
+        message = f"{', '.join(missing)} is limited and missing; there are {given}"
         raise Invalid([Fault("ratios", message)])
 
 

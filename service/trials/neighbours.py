@@ -1,8 +1,8 @@
-"""What `per: auto` begins with: the best uniform network, changed in one group of sites.
+"""The first proposals of `per: auto`: the best uniform network, changed in one group of sites.
 
-Dozens of trials over many free groups are hardly better than chance, and a uniform network is
-most of what there is to win. So the first half of the proposals stays near the best of them, and
-the sampler goes on from there.
+Dozens of trials over many independent groups are hardly better than chance, while the best uniform
+network has most of the attainable gain. So the first half of the proposals are its neighbours, and
+the sampler continues from their results.
 """
 
 from typing import Any
@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 from search_space.contract import read_candidate
 from search_space.space.space import Space
 from service.results import ranking
-from service.store import trials
+from service.store import trial_counts, trials
 from service.store.models import Search
 from service.study.live import seed_of
 from service.study.random_draws import RandomSuggester
@@ -25,11 +25,11 @@ _DRAWS = 100
 def neighbour(session: Session, search: Search, space: Space, number: int) -> dict[str, Any] | None:
     """Return parameters of a new candidate next to the best uniform network, drawn at random.
 
-    None where the search does not begin so, or no longer, or has no neighbour left to try.
+    None if the search does not begin so, has spent that part of its budget, or no draw is new.
     """
     if not _begins_near_a_uniform(search, space):
         return None
-    if trials.proposed(session, search.id) >= SHARE * search.budget:
+    if trial_counts.proposed(session, search.id) >= SHARE * search.budget:
         return None
     best = ranking.best_uniform(session, search)
     params = None if best is None else space.params_of(read_candidate(best.trial.candidate))
@@ -47,6 +47,6 @@ def neighbour(session: Session, search: Search, space: Space, number: int) -> di
 
 
 def _begins_near_a_uniform(search: Search, space: Space) -> bool:
-    # Other samplers are there to be compared with, so they stay what they are.
+    # Other samplers serve as baselines for comparison, so they are not changed.
     is_tpe = search.pinned["sampler"]["name"] == "tpe"
     return search.document["sites"]["per"] == "auto" and is_tpe and len(space.groups) > 1

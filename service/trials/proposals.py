@@ -1,6 +1,7 @@
-"""New candidates: asked of the study, checked for repeats, entered as rows.
+"""Proposes candidates: asks the study, detects repeats, and stores a trial for each.
 
-Whoever calls holds the search's study. Every ask becomes a row before anything else happens.
+The caller holds the lock of the search's study. Every ask of the study is stored before the next
+one, so that the study can be rebuilt from the rows.
 """
 
 from collections.abc import Callable
@@ -18,16 +19,16 @@ from service.runtime.context import Context
 from service.runtime.unit_of_work import UnitOfWork, unit_of_work
 from service.schemas.states import Wanted
 from service.searches.lifecycle import is_exhausted
-from service.store import searches, trials
+from service.store import searches, trial_counts, trials
 from service.store.documents import space_of
 from service.store.models import Search, Trial
 from service.study.live import LiveStudy, LockedStudy, seed_of
 from service.study.random_draws import RandomSuggester
 from service.trials.neighbours import neighbour
-from service.trials.replicates import due, enter_replicate
+from service.trials.replicates import add_replicate, next_replicate
 from service.trials.study_sync import study_of, tell_repeat
 
-Given = TypeVar("Given")
+Result = TypeVar("Result")
 
 MAX_REPEATS_IN_A_ROW = 20
 RANDOM_DRAWS = 1000
@@ -35,19 +36,19 @@ RANDOM_DRAWS = 1000
 
 @dataclass(frozen=True, slots=True)
 class Proposal:
-    """Parameters that the study holds under `number` and that no row holds yet."""
+    """Parameters that the study has under `number` and that are not stored yet."""
 
     params: dict[str, Any]
     number: int
 
 
 def may_propose(session: Session, search: Search) -> bool:
-    """Whether the search wants another candidate now."""
+    """Whether the search may propose another candidate now."""
     return (
         search.wanted == Wanted.RUN
         and search.plan is not None
-        and trials.proposed(session, search.id) < search.budget
-        and trials.running(session, search.id) < search.parallel
+        and trial_counts.proposed(session, search.id) < search.budget
+        and trial_counts.running(session, search.id) < search.parallel
         and not is_exhausted(session, search)
         and budget.overrun(session, search, reserve=confirmation.reserve(search)) is None
     )
@@ -57,44 +58,50 @@ def propose(
     context: Context,
     locked_study: LockedStudy,
     search_id: str,
-    hand_out: Callable[[UnitOfWork, Trial], Given],
-) -> Given | None:
-    """Enter a new trial and hand it out in the same transaction, or return None.
+    hand_out: Callable[[UnitOfWork, Trial], Result],
+) -> Result | None:
+    """Store a new trial and hand it out in the same transaction, or return None.
 
-    Now and then it is a leader on a new seed. Otherwise the study is asked, outside any
-    transaction; repeats of earlier candidates are entered on the way, told, and cost no budget.
+    Either it is a replicate, or the study is asked for a candidate, outside any transaction. If the
+    study repeats a candidate, the repeat is stored and told its value, which costs no budget, and
+    the study is asked again.
     """
+    # The caller's lock on the study spans the ask and the transaction after it, so that no other
+    # proposal gets the same number.
     for repeats in range(MAX_REPEATS_IN_A_ROW + 1):
         with context.database.read() as session:
             search = searches.get(session, search_id)
+            # Checked for each repeat again: the search may have been paused meanwhile.
             if not may_propose(session, search):
                 return None
             space, live = space_of(search), study_of(context, locked_study, search)
-            leader = due(session, search)
+            leader = next_replicate(session, search)
             proposal = None if leader else _ask(session, search, space, live, repeats)
         with unit_of_work(context, search_id) as unit:
             if leader is not None:
-                return hand_out(unit, enter_replicate(unit, space, leader))
+                return hand_out(unit, add_replicate(unit, space, leader))
             assert proposal is not None
-            trial = _insert(unit, space, live, proposal)
+            trial = _add_trial(unit, space, live, proposal)
             if trial.repeat_of is None:
                 return hand_out(unit, trial)
             earlier = trials.get(unit.session, trial.repeat_of)
+            # If the earlier trial has not ended, its end tells its repeats as well.
             if earlier.told is not None and earlier.ended_at is not None:
                 tell_repeat(unit, live, trial, earlier)
     return None
 
 
-def unseen(session: Session, search: Search, space: Space, number: int) -> dict[str, Any]:
+def untried(session: Session, search: Search, space: Space, number: int) -> dict[str, Any]:
     """Return parameters of a candidate that has not been tried, drawn at random.
 
-    Where draws do not find one, the first of the enumeration is taken: the caller has made
-    sure that there is one.
+    If no draw finds one, return the first of the enumeration: the caller has checked that there is
+    one. In a space with continuous ranges, which cannot be enumerated, return the last draw.
     """
+    # The purpose "unseen" is part of the seed, so it must not change.
     rng = np.random.default_rng(seed_of(search.document["sampler"]["seed"], "unseen", number))
     for _ in range(RANDOM_DRAWS):
         params = space.suggest(RandomSuggester(rng))
-        if _is_new(session, search, space.key(space.candidate(params))):
+        if _is_untried(session, search, space.key(space.candidate(params))):
             return params
     if any(isinstance(values, Range) for values in space.hyperparameters.values()):
         return params
@@ -102,21 +109,21 @@ def unseen(session: Session, search: Search, space: Space, number: int) -> dict[
 
 
 def _next_of_grid(session: Session, search: Search, space: Space) -> dict[str, Any]:
-    """Return the first candidate of the enumeration that has not been tried."""
+    """Return parameters of the first candidate of the enumeration that has not been tried."""
     for params, candidate in space.enumerate():
-        if _is_new(session, search, space.key(candidate)):
+        if _is_untried(session, search, space.key(candidate)):
             return params
-    raise RuntimeError("every candidate has been tried, and the search was not ended for it")
+    raise RuntimeError("every candidate has been tried, but the search has not ended")
 
 
-def _is_new(session: Session, search: Search, key: str) -> bool:
+def _is_untried(session: Session, search: Search, key: str) -> bool:
     return trials.first_with_key(session, search.id, key) is None
 
 
 def _ask(session: Session, search: Search, space: Space, live: LiveStudy, repeats: int) -> Proposal:
-    """Ask the study, unless the search begins near a uniform network.
+    """Ask the study, unless the search begins with neighbours of the best uniform network.
 
-    After too many repeats in a row, take an unseen candidate at random.
+    After too many repeats in a row, draw an untried candidate at random.
     """
     number = len(live)
     is_grid = search.pinned["sampler"]["name"] == "grid"
@@ -125,17 +132,18 @@ def _ask(session: Session, search: Search, space: Space, live: LiveStudy, repeat
         live.add(near)
         return Proposal(near, number)
     if repeats < MAX_REPEATS_IN_A_ROW and not is_grid:
-        session.commit()  # No transaction stays open while the sampler works.
+        session.commit()  # The sampler may take seconds: no transaction stays open meanwhile.
         return Proposal(live.ask(), number)
     if is_grid:
         params = _next_of_grid(session, search, space)
     else:
-        params = unseen(session, search, space, number)
+        params = untried(session, search, space, number)
     live.add(params)
     return Proposal(params, number)
 
 
-def _insert(unit: UnitOfWork, space: Space, live: LiveStudy, proposal: Proposal) -> Trial:
+def _add_trial(unit: UnitOfWork, space: Space, live: LiveStudy, proposal: Proposal) -> Trial:
+    """Store a proposal; one whose candidate was tried before becomes a repeat."""
     candidate = space.candidate(proposal.params)
     key = space.key(candidate)
     unit.search.study_attributes = live.attributes

@@ -1,7 +1,7 @@
-"""Leaders on new seeds: part of the budget goes into knowing whether the best are lucky.
+"""Replicates: the best candidates trained on further seeds, to see whether they were lucky.
 
 The value of a candidate is the mean over its trainings, for the ranking and for the sampler. A
-replicate is no proposal, has no place in the study and is never stopped early.
+replicate is not asked of the study, is not part of it, and is never stopped early.
 """
 
 from sqlalchemy.orm import Session
@@ -11,31 +11,31 @@ from search_space.search import Replicates
 from search_space.space.space import Space
 from service.results import ranking
 from service.runtime.unit_of_work import UnitOfWork
-from service.store import trials
+from service.store import trial_counts
 from service.store.models import Search, Trial
 
 FIRST_PROPOSALS = 10
-"""Before so many trials there are no leaders worth the name."""
+"""No replicates before so many proposals: the ranking would be of too few candidates."""
 
 
-def due(session: Session, search: Search) -> Trial | None:
-    """Return the leader to be trained on another seed now, or None while none is due.
+def next_replicate(session: Session, search: Search) -> Trial | None:
+    """Return the trial whose candidate is to be trained on another seed now, or None.
 
-    It is the one of the leaders with the fewest trainings, of several the better.
+    It is that of the best candidates with the fewest trainings; of several the best.
     """
     wanted = Replicates.model_validate(search.document.get("replicates", {"share": 0}))
-    proposed = trials.proposed(session, search.id) if wanted.share else 0
+    proposed = trial_counts.proposed(session, search.id) if wanted.share else 0
     if proposed < FIRST_PROPOSALS:
         return None
-    if trials.replicates(session, search.id) >= int(wanted.share * proposed):
+    if trial_counts.replicates(session, search.id) >= int(wanted.share * proposed):
         return None
     leaders = [one.trial for one in ranking.ranked(session, search, limit=wanted.leaders)]
-    counts = [trials.trainings(session, search.id, leader.key or "") for leader in leaders]
+    counts = [trial_counts.trainings(session, search.id, leader.key or "") for leader in leaders]
     fewest = min(counts, default=wanted.seeds)
     return leaders[counts.index(fewest)] if fewest < wanted.seeds else None
 
 
-def enter_replicate(unit: UnitOfWork, space: Space, leader: Trial) -> Trial:
-    """Enter a training of a leader's candidate on the next seed."""
+def add_replicate(unit: UnitOfWork, space: Space, leader: Trial) -> Trial:
+    """Add a training of a trial's candidate on the next seed."""
     candidate = read_candidate(leader.candidate)
     return unit.add_trial(space, TrialKind.PROPOSED, candidate, replicate_of=leader.id)

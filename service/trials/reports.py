@@ -1,4 +1,4 @@
-"""What attempts report. Reports of a search that come together are one transaction."""
+"""Reports of attempts. Those of one search that arrive together are stored in one transaction."""
 
 from collections.abc import Sequence
 
@@ -10,7 +10,7 @@ from service.runtime.context import Context
 from service.runtime.report_batches import PendingReport
 from service.runtime.unit_of_work import UnitOfWork, unit_of_work
 from service.schemas.states import Wanted
-from service.store import attempts, events, searches, trials
+from service.store import attempts, events, searches, trial_reports
 from service.store.database import STORE_FAILS
 from service.store.documents import document_of
 from service.store.models import Attempt, Search, Trial
@@ -18,130 +18,136 @@ from service.store.models import Report as ReportRow
 from service.trials.outcomes import KILLED, end_attempt
 from service.trials.study_sync import study_of, tell_stop
 
-REMEMBERED = 10_000
-"""Leases whose search is not asked for again."""
+CACHED_LEASES = 10_000
+"""Leases whose search is kept in memory."""
 
 
 def report(context: Context, lease: str, reports: Sequence[Report]) -> Verdict:
-    """Take in a batch of reports and return the verdict on the last, or the first to stop.
+    """Store the reports of one request; return the verdict on the last, or the first stop.
 
     Raises:
         LeaseLost: If the attempt has ended or was superseded; then nothing changes.
         Invalid: If a report lacks the search's metric; then nothing changes.
     """
     search_id = _search_of(context, lease)
-    word = PendingReport(lease, reports)
-    with context.report_batches.put(search_id, word) as words:
-        if words:
-            _answer(context, search_id, words)
+    pending = PendingReport(lease, reports)
+    with context.report_batches.join(search_id, pending) as batch:
+        if batch:
+            _answer(context, search_id, batch)
     try:
-        return word.answer.result()
+        return pending.answer.result()
     except NotFound:  # The search was deleted.
         raise LeaseLost(lease) from None
 
 
 def _search_of(context: Context, lease: str) -> str:
-    found = context.searches.get(lease)
+    found = context.search_of_lease.get(lease)
     if found is None:
         with context.database.read() as session:
             found = attempts.search_of(session, lease)
-        if len(context.searches) >= REMEMBERED:
-            context.searches.clear()
-        context.searches[lease] = found
+        if len(context.search_of_lease) >= CACHED_LEASES:
+            context.search_of_lease.clear()
+        context.search_of_lease[lease] = found
     return found
 
 
-def _answer(context: Context, search_id: str, words: Sequence[PendingReport]) -> None:
-    """Answer every word; where one of them breaks the others, each by itself."""
+def _answer(context: Context, search_id: str, batch: Sequence[PendingReport]) -> None:
+    """Store a batch and answer each request; if one breaks the batch, store each by itself."""
     try:
-        answers: Sequence[Verdict | BaseException] = _take_in_all(context, search_id, words)
+        answers: Sequence[Verdict | BaseException] = _store(context, search_id, batch)
     except BaseException as error:
-        # What no word has caused answers all of them.
-        if len(words) > 1 and not isinstance(error, (ServiceError, *STORE_FAILS)):
-            for word in words:
-                _answer(context, search_id, [word])
+        # An error of the search or of the database would hit every request again; any other may
+        # come from one of them.
+        if len(batch) > 1 and not isinstance(error, (ServiceError, *STORE_FAILS)):
+            for pending in batch:
+                _answer(context, search_id, [pending])
             return
-        answers = [error] * len(words)
-    for word, answer in zip(words, answers, strict=True):
+        answers = [error] * len(batch)
+    for pending, answer in zip(batch, answers, strict=True):
         if isinstance(answer, Verdict):
-            word.answer.set_result(answer)
+            pending.answer.set_result(answer)
         else:
-            word.answer.set_exception(answer)
+            pending.answer.set_exception(answer)
 
 
-def _take_in_all(
-    context: Context, search_id: str, words: Sequence[PendingReport]
+def _store(
+    context: Context, search_id: str, batch: Sequence[PendingReport]
 ) -> Sequence[Verdict | ServiceError]:
-    """Take in words in one transaction; return an answer for each."""
+    """Store a batch in one transaction; return an answer for each request."""
     with unit_of_work(context, search_id, makes_work=False) as unit:
-        speakers = attempts.speakers(unit.session, [word.lease for word in words])
-        intake = _Intake(unit, words, speakers)
-        answers = [intake.take_in(word) for word in words]
-        heard = [w.lease for w, a in zip(words, answers, strict=True) if isinstance(a, Verdict)]
-        attempts.spoke(unit.session, heard, seconds=context.settings.lease_seconds)
+        open_attempts = attempts.open_with_trials(unit.session, [one.lease for one in batch])
+        writer = _ReportWriter(unit, batch, open_attempts)
+        answers = [writer.store(pending) for pending in batch]
+        stored = [p.lease for p, a in zip(batch, answers, strict=True) if isinstance(a, Verdict)]
+        attempts.record_activity(unit.session, stored, seconds=context.settings.lease_seconds)
     return answers
 
 
-class _Intake:
-    """Takes in words of attempts in one turn; what is wrong with one changes nothing."""
+class _ReportWriter:
+    """Stores a batch in one unit of work. A request that is refused changes nothing.
+
+    Args:
+        open_attempts: By lease, with their trials; a lease that is missing is lost.
+    """
 
     def __init__(
         self,
         unit: UnitOfWork,
-        words: Sequence[PendingReport],
-        speakers: dict[str, tuple[Attempt, Trial]],
+        batch: Sequence[PendingReport],
+        open_attempts: dict[str, tuple[Attempt, Trial]],
     ) -> None:
         self._unit = unit
-        self._speakers = speakers
+        self._open_attempts = open_attempts
         self._time = searches.clock(unit.session)
-        self._rows = trials.reports_of_steps(
+        self._rows = trial_reports.of_steps(
             unit.session,
             {
-                (speakers[word.lease][1].id, one.step)
-                for word in words
-                if word.lease in speakers
-                for one in word.reports
+                (open_attempts[pending.lease][1].id, one.step)
+                for pending in batch
+                if pending.lease in open_attempts
+                for one in pending.reports
             },
         )
         goals = document_of(unit.search).objectives
         self._metrics = [goal.metric for goal in goals if not goal.is_ratio]
 
-    def take_in(self, word: PendingReport) -> Verdict | ServiceError:
-        """Store what an attempt reports; return the verdict on the last, or the first to stop."""
-        if word.lease not in self._speakers:
-            return LeaseLost(word.lease)
-        attempt, trial = self._speakers[word.lease]
+    def store(self, pending: PendingReport) -> Verdict | ServiceError:
+        """Store the reports of one request; return the verdict on the last, or the first stop."""
+        if pending.lease not in self._open_attempts:
+            return LeaseLost(pending.lease)
+        attempt, trial = self._open_attempts[pending.lease]
         if self._unit.search.wanted == Wanted.KILL:
             end_attempt(self._unit, trial, attempt, KILLED)
-            del self._speakers[word.lease]
+            del self._open_attempts[pending.lease]
             return Verdict.CANCEL
-        if (faults := self._faults(trial, word.reports)) is not None:
-            return faults
-        for one in word.reports:
-            verdict = self._take_in(trial, one)
+        # All are checked before the first is stored, so that nothing changes if one is invalid.
+        if (invalid := self._check(trial, pending.reports)) is not None:
+            return invalid
+        for one in pending.reports:
+            verdict = self._store_one(trial, one)
             if verdict == Verdict.STOP:
-                # What it trained while it could not be told does not count.
+                # The worker trained on before it could learn of the stop: the rest does not count.
                 break
         return verdict
 
-    def _faults(self, trial: Trial, reports: Sequence[Report]) -> Invalid | None:
+    def _check(self, trial: Trial, reports: Sequence[Report]) -> Invalid | None:
         for one in reports:
             for metric in self._metrics:
-                if metric not in one.metrics and self._known(trial, one) is None:
-                    there = ", ".join(one.metrics)
-                    message = f"{metric!r} is missing; there are {there}"
+                if metric not in one.metrics and self._stored(trial, one) is None:
+                    given = ", ".join(one.metrics)
+                    message = f"{metric!r} is missing; there are {given}"
                     return Invalid([Fault("reports.metrics", message)])
         return None
 
-    def _known(self, trial: Trial, one: Report) -> ReportRow | None:
-        """Return what this attempt has reported of the same step before."""
+    def _stored(self, trial: Trial, one: Report) -> ReportRow | None:
+        """Return the row of a report that this attempt has sent before."""
         rows = self._rows.get((trial.id, one.step), [])
         return next((row for row in rows if row.attempt == trial.attempt), None)
 
-    def _take_in(self, trial: Trial, one: Report) -> Verdict:
-        """Store one report with its verdict, or repeat the verdict that is stored."""
-        if (known := self._known(trial, one)) is not None:
-            return known.verdict
+    def _store_one(self, trial: Trial, one: Report) -> Verdict:
+        """Store one report with its verdict, or return the stored verdict of a repeated one."""
+        if (stored := self._stored(trial, one)) is not None:
+            return stored.verdict
         search = self._unit.search
         row = ReportRow(
             trial_id=trial.id,
@@ -155,28 +161,29 @@ class _Intake:
         )
         rows = self._rows.setdefault((trial.id, one.step), [])
         if not rows:
-            self._show_the_study(trial, row)
-            self._show_followers(trial, row)
+            self._report_to_study(trial, row)
+            self._update_trial(trial, row)
         elif rows[0].verdict == Verdict.STOP:
-            # A resumed attempt says again what the sampler has seen; a stop stays a stop.
+            # An attempt that resumed from a checkpoint repeats steps that the sampler has seen;
+            # the verdict of the first attempt still holds.
             row.verdict = Verdict.STOP
-        if row.verdict == Verdict.CONTINUE and not _is_last(search, trial, row):
-            self._stop_when_hours_are_spent(trial, row)
+        if row.verdict == Verdict.CONTINUE and not _is_last_epoch(search, trial, row):
+            self._stop_if_hours_are_spent(trial, row)
         rows.append(row)
         self._unit.session.add(row)
         return row.verdict
 
-    def _show_the_study(self, trial: Trial, row: ReportRow) -> None:
-        """Enter a report that the sampler has not seen; the pruner may stop a proposed trial.
+    def _report_to_study(self, trial: Trial, row: ReportRow) -> None:
+        """Report a new step to the study, whose pruner may stop a proposed trial.
 
-        After the last epoch there is nothing left to save, and the pruner is not asked. What comes
-        after a stop that was not carried out is not shown: the sampler takes the trial for stopped.
+        After the last epoch stopping would save nothing, so the pruner is not asked. A trial that
+        runs on after its stop reports no more to the study, which has it as stopped.
         """
         unit, search = self._unit, self._unit.search
         live = study_of(unit.context, unit.locked_study, search)
         if trial.optuna_number is None or trial.told is not None or live.has_several_objectives:
             return
-        may_stop = not _is_last(search, trial, row)
+        may_stop = not _is_last_epoch(search, trial, row)
         prune = live.report(trial.optuna_number, row.step, row.value, may_stop=may_stop)
         search.tells += 1
         row.told = search.tells
@@ -189,28 +196,28 @@ class _Intake:
             row.verdict = Verdict.STOP
             trial.stopped_at = row.step
 
-    def _stop_when_hours_are_spent(self, trial: Trial, row: ReportRow) -> None:
-        """Stop what runs at its next report, so that no slot overruns the hours by more."""
+    def _stop_if_hours_are_spent(self, trial: Trial, row: ReportRow) -> None:
+        """Stop a trial at this report, so that it overruns the budget by one epoch at most."""
         is_confirmation = trial.kind == TrialKind.CONFIRMATION
-        kept = 0.0 if is_confirmation else confirmation.reserve(self._unit.search)
-        over = budget.overrun(self._unit.session, self._unit.search, reserve=kept)
-        if over is not None:
+        reserve = 0.0 if is_confirmation else confirmation.reserve(self._unit.search)
+        overrun = budget.overrun(self._unit.session, self._unit.search, reserve=reserve)
+        if overrun is not None:
             row.verdict = Verdict.STOP
-            trial.reason = over
+            trial.reason = overrun
 
-    def _show_followers(self, trial: Trial, row: ReportRow) -> None:
-        """Bring the trial up to its newest report, and say so."""
+    def _update_trial(self, trial: Trial, row: ReportRow) -> None:
+        """Set the trial's value and step by its newest report, and add an event."""
         trial.value = row.value
         trial.step = row.step
         times = [one for one in (trial.step_seconds, row.step_seconds) if one is not None]
-        # The fastest epoch: what else ran on the machine can only slow a step down.
+        # The fastest epoch: other load on the machine can only make one slower.
         trial.step_seconds = min(times, default=None)
         data = {"trial": trial.id, "number": trial.number, "step": row.step, "value": row.value}
         events.add(self._unit.session, self._unit.search, "report", data, at=self._time)
 
 
-def _is_last(search: Search, trial: Trial, row: ReportRow) -> bool:
-    """Whether a report is of the last epoch, where the number of epochs is known."""
+def _is_last_epoch(search: Search, trial: Trial, row: ReportRow) -> bool:
+    """Whether a report is of the last epoch, if the number of epochs is known."""
     epochs = search.pinned["epochs"]
     if trial.kind == TrialKind.CONFIRMATION:
         epochs = search.document["confirm"]["epochs"] or epochs

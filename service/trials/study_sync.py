@@ -1,4 +1,4 @@
-"""Keeps the live study and the rows of its search in step."""
+"""Synchronizes the live study of a search with the rows of its trials."""
 
 from optuna.trial import TrialState as StudyState
 from sqlalchemy.orm import Session
@@ -9,7 +9,7 @@ from service.results.objectives import means
 from service.runtime.context import Context
 from service.runtime.unit_of_work import UnitOfWork
 from service.schemas.states import TrialState
-from service.store import trials
+from service.store import trial_reports, trials
 from service.store.database import now
 from service.store.documents import document_of, space_of
 from service.store.models import Search, Trial
@@ -17,20 +17,20 @@ from service.study.live import LiveStudy, LockedStudy, StoredTrial, TrialResult
 
 
 def study_of(context: Context, locked_study: LockedStudy, search: Search) -> LiveStudy:
-    """Return a search's live study, rebuilt from the rows where there is none."""
+    """Return the live study of a search; if there is none, rebuild it from the rows."""
 
     def rebuild() -> LiveStudy:
         with context.database.read() as session:
-            remembered = stored_trials(session, search)
+            stored = stored_trials(session, search)
         document, space = document_of(search), space_of(search)
-        return LiveStudy(document, space, search.pinned, search.study_attributes, remembered)
+        return LiveStudy(document, space, search.pinned, search.study_attributes, stored)
 
     return locked_study.get(rebuild)
 
 
 def stored_trials(session: Session, search: Search) -> list[StoredTrial]:
-    """Return what the rows know of every trial of the study."""
-    reports = trials.told_reports(session, search.id)
+    """Return every trial of the study as its rows have it, for a rebuild."""
+    reports = trial_reports.told(session, search.id)
     results = trials.results_by_key(session, search.id)
     return [
         StoredTrial(
@@ -44,19 +44,19 @@ def stored_trials(session: Session, search: Search) -> list[StoredTrial]:
 
 
 def _is_told(trial: Trial) -> bool:
-    """Whether the study knows how a trial ended; what was cancelled unbegun is told by its row."""
+    """Whether a rebuilt study gets the result of a trial; cancelled trials are told as failed."""
     return trial.told is not None or trial.state == TrialState.CANCELLED
 
 
 def result_of(search: Search, trial: Trial, results: trials.Results) -> TrialResult:
-    """Return what the study is told of a trial that has ended.
+    """Return the result of an ended trial for the study.
 
-    A completed candidate's value is the mean over its trainings. What cannot be trained is told
-    as pruned with a violated constraint: from a failure the sampler would learn nothing. Every
-    constraint is set in every trial.
+    The value of a completed candidate is the mean over its trainings. A candidate that cannot be
+    trained is pruned with a violated constraint: samplers ignore failed trials, and would propose
+    it again. Every trial has all constraints of the search.
     """
     mean = means(results.get(trial.key or "", ()))
-    # The first seed of the original stands for all of them, also where it has failed itself.
+    # The first seed represents all seeds of the original, even if that one has failed.
     is_trained = bool(mean) and (
         trial.state == TrialState.COMPLETED or trial.label == trials.ORIGINAL
     )
@@ -71,15 +71,15 @@ def result_of(search: Search, trial: Trial, results: trials.Results) -> TrialRes
 
 
 def tell(unit: UnitOfWork, trial: Trial) -> None:
-    """Tell the study of a trial that has ended, and then of its repeats."""
+    """Tell the study the result of an ended trial, and that of its repeats."""
     if trial.kind == TrialKind.CONFIRMATION:
         return
     live = study_of(unit.context, unit.locked_study, unit.search)
     originals = trials.originals(unit.session, unit.search.id)
     if trial.label == trials.ORIGINAL:
-        # Its seeds are told as one trial, with their mean, when the last of them has ended.
+        # All seeds are one trial of the study, with their mean, told when the last has ended.
         trial = originals[0]
-        if any(one.ended_at is None for one in originals) or not _enter(unit, live, trial):
+        if any(one.ended_at is None for one in originals) or not _add_original(unit, live, trial):
             return
     if trial.optuna_number is not None and trial.told is None:
         _tell_end(unit, live, trial)
@@ -90,13 +90,13 @@ def tell(unit: UnitOfWork, trial: Trial) -> None:
 
 
 def tell_stop(unit: UnitOfWork, trial: Trial, step: int) -> None:
-    """Tell the study that a trial was stopped which runs on to its end."""
+    """Tell the study that a trial was stopped at an epoch, though it runs on to its end."""
     trial.stopped_at = step
     _tell_end(unit, study_of(unit.context, unit.locked_study, unit.search), trial)
 
 
 def tell_repeat(unit: UnitOfWork, live: LiveStudy, repeat: Trial, earlier: Trial) -> None:
-    """End a repeat with what the earlier trial of the same candidate came to."""
+    """End a repeat with the result of the earlier trial of the same candidate."""
     assert repeat.optuna_number is not None
     results = trials.results_by_key(unit.session, unit.search.id, earlier.key)
     told = result_of(unit.search, earlier, results)
@@ -111,12 +111,12 @@ def tell_repeat(unit: UnitOfWork, live: LiveStudy, repeat: Trial, earlier: Trial
     repeat.reason = f"the same network as trial {earlier.number}"
     repeat.ended_at = now()
     live.tell(repeat.optuna_number, told)
-    _note_told(unit, live, repeat)
+    _record_told(unit, live, repeat)
     unit.publish_trial(repeat)
 
 
-def _enter(unit: UnitOfWork, live: LiveStudy, original: Trial) -> bool:
-    """Give the original its place in the study, if it lies in the space."""
+def _add_original(unit: UnitOfWork, live: LiveStudy, original: Trial) -> bool:
+    """Add the original to the study if it lies in the space; return whether it was added."""
     space = space_of(unit.search)
     params = space.params_of(space.original)
     if params is None or original.optuna_number is not None:
@@ -131,11 +131,11 @@ def _tell_end(unit: UnitOfWork, live: LiveStudy, trial: Trial) -> None:
     assert trial.optuna_number is not None
     results = trials.results_by_key(unit.session, unit.search.id, trial.key)
     live.tell(trial.optuna_number, result_of(unit.search, trial, results))
-    _note_told(unit, live, trial)
+    _record_told(unit, live, trial)
 
 
 def _tell_mean(unit: UnitOfWork, live: LiveStudy, newest: Trial) -> None:
-    """Give a candidate that was trained again the mean over all of its trainings."""
+    """Set the values of a candidate with several trainings to their mean."""
     assert newest.key is not None
     results = trials.results_by_key(unit.session, unit.search.id, newest.key)
     if len(results[newest.key]) < 2:
@@ -146,7 +146,7 @@ def _tell_mean(unit: UnitOfWork, live: LiveStudy, newest: Trial) -> None:
             live.revalue(trial.optuna_number, told.values)
 
 
-def _note_told(unit: UnitOfWork, live: LiveStudy, trial: Trial) -> None:
+def _record_told(unit: UnitOfWork, live: LiveStudy, trial: Trial) -> None:
     assert trial.optuna_number is not None
     unit.search.tells += 1
     trial.told = unit.search.tells

@@ -94,6 +94,18 @@ def test_there_is_no_config_before_there_is_a_plan_or_a_candidate(player: Player
     assert (response.status_code, "no candidate" in response.json()["detail"]) == (409, True)
 
 
+def test_a_search_whose_sites_match_nothing_has_no_config_and_says_why(player: Player) -> None:
+    search = player.submit(sites={"per": "layer", "include": ["nothing/*"]})
+    player.inspect()
+    failed = player.search(search["id"])
+    assert (failed["state"], "nothing/*" in failed["reason"]) == ("failed", True)
+    for parameters in ({}, {"unconfirmed": True}):
+        response = player.http.get(f"/searches/{search['id']}/best/config", params=parameters)
+        assert response.status_code == 409
+        assert response.json()["type"].endswith("not-ready")
+        assert f"the search failed: {failed['reason']}" in response.json()["detail"]
+
+
 def test_the_history_figure_shows_what_was_found(player: Player) -> None:
     search_id = run(player, {5: 0.9}, **THREE_SEEDS)
     figure = player.http.get(f"/searches/{search_id}/plots/history").json()

@@ -289,7 +289,7 @@ def test_what_is_noise_is_said_to_be(player: Player, served: Served, tmp_path: P
     files = written(served, search, tmp_path, unconfirmed=False)
     assert json.loads(files["manifest.json"])["verdict"] == "noise"
     for name in ("report.html", "paper/methods.tex"):
-        assert "cannot be told from noise" in files[name].decode()
+        assert "not statistically significant" in files[name].decode()
 
 
 def told(served: Served, search: str) -> str:

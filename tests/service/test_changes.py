@@ -84,7 +84,7 @@ def test_a_completed_search_runs_on_with_a_greater_budget(player: Player) -> Non
     assert ended["progress"]["finished"] == ended["progress"]["total"] == 5
 
 
-def test_an_extended_search_confirms_anew(player: Player) -> None:
+def test_an_extended_search_confirms_its_winner_again(player: Player) -> None:
     search = player.submit(
         budget={"trials": 1}, baselines=NO_BASELINES, confirm={"shortlist": 1, "seeds": 2}
     )
@@ -145,7 +145,7 @@ def test_a_change_that_cannot_be_names_its_field(
     assert player.search(search["id"])["budget"] == search["budget"]
 
 
-def test_killed_trials_end_at_their_next_word(player: Player) -> None:
+def test_killed_trials_end_at_their_next_report_or_heartbeat(player: Player) -> None:
     search = player.submit()
     player.inspect()
     first, second, third = (player.work() for _ in range(3))
@@ -275,7 +275,9 @@ def test_what_was_marked_is_deleted_after_a_restart(player: Player, served: Serv
     assert player.http.get(f"/searches/{search['id']}/trials").status_code == 404
 
 
-def test_a_trial_by_hand_is_trained_told_and_costs_no_budget(player: Player) -> None:
+def test_a_manual_trial_is_trained_and_told_to_the_study_and_costs_no_budget(
+    player: Player,
+) -> None:
     search = player.submit(choices=["relu", "silu"], baselines=NO_BASELINES, budget={"trials": 4})
     url = f"/searches/{search['id']}/trials"
     early = player.http.post(url, json={"candidate": {"sites": {"block0.act": "silu"}}})
@@ -303,9 +305,7 @@ def test_a_trial_by_hand_is_trained_told_and_costs_no_budget(player: Player) -> 
     assert ended["progress"]["total"] == ended["progress"]["finished"] == 4
 
 
-def test_a_restarted_service_remembers_what_was_told_by_hand(
-    player: Player, served: Served
-) -> None:
+def test_a_rebuilt_study_has_the_manual_trials(player: Player, served: Served) -> None:
     search = player.submit(choices=["relu", "silu", "gelu"], sampler={"name": "tpe", "seed": 3})
     player.inspect()
     sites = {"block0.act": "gelu", "block1.act": {"name": "silu"}}

@@ -11,7 +11,7 @@ import pytest
 
 from service.client.client import Client, ClientError
 from service.schemas.states import SearchState, TrialState
-from service.store.artifacts import Received
+from service.store.artifacts import ReceivedFile
 from tests.support.player import SEARCH, Player
 from tests.support.serving import Served
 
@@ -350,7 +350,7 @@ def test_a_file_is_sent_in_pieces_and_what_arrives_is_compared(
 
     receive = served.context.artifacts.receive
 
-    async def cut(pieces: AsyncIterator[bytes], **limits: int) -> Received:
+    async def cut(pieces: AsyncIterator[bytes], **limits: int) -> ReceivedFile:
         async def fewer() -> AsyncIterator[bytes]:
             async for piece in pieces:
                 yield piece[1:]

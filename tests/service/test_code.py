@@ -56,4 +56,4 @@ def test_a_worker_with_other_code_cannot_take_over_where_an_environment_fails(
     first.end(first.work(), "failed", failure="environment", message="the disk is gone")
     paused = first.search(search["id"])
     assert paused["state"] == "paused"
-    assert paused["reason"] == "the disk is gone; mend it, then resume the search"
+    assert paused["reason"] == "the disk is gone; fix it, then resume the search"

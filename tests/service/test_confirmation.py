@@ -54,7 +54,7 @@ def noisy(level: Callable[[dict[str, Any]], float]) -> Callable[[dict[str, Any]]
     return lambda assignment: level(assignment) + NOISE[assignment["number"] % 4]
 
 
-def test_the_winner_and_its_rivals_are_trained_anew_on_fresh_seeds(player: Player) -> None:
+def test_the_winner_and_its_rivals_are_trained_again_on_fresh_seeds(player: Player) -> None:
     search = player.submit(**CONFIRM)
     player.inspect()
     assert player.search(search["id"])["progress"]["total"] == 5 + 3 + 2 + 4 * 4
@@ -149,7 +149,7 @@ def test_a_real_gain_is_confirmed_with_its_interval(player: Player) -> None:
     ("metric", "is_fraction"),
     [("validation_mean_iou", True), ("validation_psnr", False), ("my_score", False)],
 )
-def test_only_fractions_are_told_in_points(served: Served, metric: str, is_fraction: bool) -> None:
+def test_only_fractions_are_shown_in_points(served: Served, metric: str, is_fraction: bool) -> None:
     player = Player(served, TASK | {"metrics": {metric: "maximize"}})
     search = player.submit(**CONFIRM, objective={"metric": metric})
     player.inspect()
@@ -167,7 +167,7 @@ def test_luck_is_not_confirmed_and_the_config_stays_the_originals(player: Player
     run(player, search["id"], silu_is_better, noisy(lambda _: 0.5))
     best = player.http.get(f"/searches/{search['id']}/best").json()
     assert best["status"] == "noise"
-    assert best["claim"].startswith("cannot be told from noise: ")
+    assert best["claim"].startswith("not statistically significant: ")
     config = read_config(player.http.get(f"/searches/{search['id']}/best/config").json())
     assert {spec.name for spec in config.candidate.sites.values()} == {"relu"}
 
@@ -224,7 +224,7 @@ def test_a_confirmation_is_never_stopped_early(player: Player) -> None:
     assert player.search(search["id"])["reason"].endswith("; confirming")
 
 
-def test_a_script_that_reports_no_test_metric_is_told_what_to_call(player: Player) -> None:
+def test_the_error_of_a_confirmation_without_a_test_metric_names_the_call(player: Player) -> None:
     search = player.submit(**CONFIRM | {"budget": {"trials": 1, "failures": 1}})
     player.inspect()
     while True:

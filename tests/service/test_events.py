@@ -12,7 +12,7 @@ import httpx2
 import pytest
 
 from service.runtime import event_feed
-from service.runtime.event_feed import KEEP_LOOKING_SECONDS
+from service.runtime.event_feed import POLL_SECONDS
 from tests.support.player import Player, plan
 from tests.support.serving import Served
 
@@ -35,7 +35,9 @@ def follow(served: Served, search_id: str, after: int = 0) -> Iterator[dict[str,
                 event = {}
 
 
-def test_a_search_is_told_from_its_first_event_to_its_last(player: Player, served: Served) -> None:
+def test_the_events_of_a_search_are_sent_from_the_first_to_the_last(
+    player: Player, served: Served
+) -> None:
     search = player.submit(budget={"trials": 1})
     player.inspect()
     player.train(player.work(), 0.4, 0.5)
@@ -81,7 +83,7 @@ def test_events_come_while_they_happen(player: Player, served: Served) -> None:
     assert not seen.wait(0.3)
     player.report(assignment, 1, 0.5)
     # Long before a follower would look for itself.
-    assert seen.wait(KEEP_LOOKING_SECONDS / 2)
+    assert seen.wait(POLL_SECONDS / 2)
     thread.join()
 
 
@@ -128,7 +130,7 @@ def test_fifty_followers_and_waiting_slots_leave_room_for_reports(served: Served
 def test_a_follower_behind_what_is_kept_in_memory_misses_nothing(
     player: Player, served: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(event_feed, "KEPT", 5)
+    monkeypatch.setattr(event_feed, "BUFFER_SIZE", 5)
     monkeypatch.setattr(event_feed, "BATCH", 4)
     search = player.submit()
     player.inspect()
@@ -144,7 +146,7 @@ def test_a_follower_behind_what_is_kept_in_memory_misses_nothing(
 
 
 @pytest.mark.slow
-def test_every_follower_is_told_once_and_in_order_what_many_attempts_report(
+def test_every_follower_gets_each_report_of_many_attempts_once_and_in_order(
     served: Served,
 ) -> None:
     attempts, steps = 16, 20

@@ -60,19 +60,19 @@ def test_a_repeated_request_gets_the_same_attempt_and_a_restarted_worker_never_d
     assert restarted["lease"] != first["lease"]
 
 
-def test_a_silent_worker_loses_its_trial_and_is_told_so(served: Served) -> None:
+def test_a_worker_without_heartbeats_loses_its_trial_and_gets_409(served: Served) -> None:
     silent, other = Player(served), Player(served)
     search = silent.submit(budget={"trials": 1}, parallel=1)
     silent.inspect()
-    record_loss = silent.work()
-    silent.report(record_loss, 1, 0.4)
+    lost = silent.work()
+    silent.report(lost, 1, 0.4)
 
     taken = other.work()
-    assert (taken["trial"], taken["attempt"]) == (record_loss["trial"], 2)
+    assert (taken["trial"], taken["attempt"]) == (lost["trial"], 2)
     before = other.trials(search["id"])
-    assert silent.report(record_loss, 2, 0.9).status_code == 409
-    assert silent.end(record_loss).status_code == 409
-    assert silent.beat(record_loss) == {record_loss["lease"]: "cancel"}
+    assert silent.report(lost, 2, 0.9).status_code == 409
+    assert silent.end(lost).status_code == 409
+    assert silent.beat(lost) == {lost["lease"]: "cancel"}
     assert other.trials(search["id"]) == before
 
     other.train(taken, 0.4, 0.5)
@@ -166,7 +166,7 @@ def test_a_lost_or_preempted_trial_is_tried_again(served: Served, failure: str) 
     assert player.trials(search["id"])[0]["failure"] is None
 
 
-def test_a_trial_after_which_workers_are_silent_ends_as_lost(served: Served) -> None:
+def test_a_trial_whose_leases_expire_again_and_again_fails_as_lost(served: Served) -> None:
     player = Player(served)
     search = player.submit(budget={"trials": 1, "failures": 2}, baselines=NO_BASELINES)
     player.inspect()
@@ -260,7 +260,7 @@ def test_a_missing_data_set_pauses_the_search_when_no_other_worker_could_have_it
     player.end(assignment, "failed", failure="environment", message=message)
     paused = player.search(search["id"])
     assert paused["state"] == "paused"
-    assert paused["reason"] == f"{message}; mend it, then resume the search"
+    assert paused["reason"] == f"{message}; fix it, then resume the search"
 
     player.http.post(f"/searches/{search['id']}/resume")
     player.inspect()
@@ -294,7 +294,7 @@ def test_a_trial_that_says_nothing_is_ended_by_stall(served: Served) -> None:
     until(lambda: player.beat(assignment)[assignment["lease"]] == "cancel")
     ended = player.trials(search["id"])[0]
     assert (ended["state"], ended["failure"]) == ("failed", "timeout")
-    assert "said nothing for 0.5 s (stall)" in ended["reason"]
+    assert "reported nothing for 0.5 s (stall)" in ended["reason"]
 
 
 def test_the_time_of_a_trial_that_waits_for_a_place_has_not_begun(served: Served) -> None:
@@ -470,4 +470,4 @@ def test_a_search_that_breaks_keeps_no_other_from_its_work(
     for _ in range(5):
         player.train(player.work(), 0.5)
     assert player.search(sound["id"])["state"] == "completed"
-    assert f"could not ask search {broken['id']} for work" in caplog.text
+    assert f"could not assign work of search {broken['id']}" in caplog.text

@@ -1,4 +1,4 @@
-"""The life of searches under whatever is said in whatever order, against what must always hold."""
+"""Searches under random sequences of calls, against the invariants that must always hold."""
 
 import shutil
 import tempfile

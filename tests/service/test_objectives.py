@@ -161,8 +161,8 @@ def test_every_constraint_is_set_in_every_trial(served: Served) -> None:
     for told in slow:
         assert told.state is optuna.trial.TrialState.PRUNED
         assert told.constraints["infeasible"] == 0
-    record_loss = [m.told for m in remembered if m.told and m.told.constraints["infeasible"] > 0]
-    assert len(record_loss) == 1
+    infeasible = [m.told for m in remembered if m.told and m.told.constraints["infeasible"] > 0]
+    assert len(infeasible) == 1
 
 
 def test_the_constraints_stand_in_the_searchs_own_document(player: Player) -> None:

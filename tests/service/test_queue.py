@@ -141,7 +141,9 @@ def test_a_search_behind_another_is_outranked(player: Player) -> None:
 
 
 @pytest.mark.parametrize(("action", "reason"), [("pause", "paused"), ("cancel", "ending")])
-def test_what_is_held_up_says_so(player: Player, action: str, reason: str) -> None:
+def test_a_paused_or_ending_search_has_a_wait_reason(
+    player: Player, action: str, reason: str
+) -> None:
     search = player.submit()
     player.inspect()
     player.work()

@@ -1,4 +1,4 @@
-"""Reports of a search that come at once are taken in together, and answered each by itself."""
+"""Reports of a search that arrive together: one transaction, and an answer for each request."""
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -20,7 +20,7 @@ from tests.service.test_leases import until
 from tests.support.player import Player
 from tests.support.serving import Served
 
-Said = list[tuple[dict[str, Any], dict[str, float]]]
+Sent = list[tuple[dict[str, Any], dict[str, float]]]
 
 
 @pytest.fixture
@@ -35,26 +35,26 @@ def running(player: Player, trials: int, **changes: Any) -> list[dict[str, Any]]
     return [player.work() for _ in range(trials)]
 
 
-def say(player: Player, assignment: dict[str, Any], metrics: dict[str, float]) -> httpx2.Response:
+def send(player: Player, assignment: dict[str, Any], metrics: dict[str, float]) -> httpx2.Response:
     url = f"/leases/{assignment['lease']}/reports"
     return player.http.post(url, json={"reports": [{"step": 1, "metrics": metrics}]})
 
 
-def at_once(served: Served, player: Player, said: Said) -> list[httpx2.Response]:
-    """Say things while the search's turn is taken, so that they wait; return the answers."""
-    search = said[0][0]["search"]
-    with ThreadPoolExecutor(len(said)) as pool:
+def at_once(served: Served, player: Player, sent: Sent) -> list[httpx2.Response]:
+    """Send reports while the study is locked, so that they wait; return the answers."""
+    search = sent[0][0]["search"]
+    with ThreadPoolExecutor(len(sent)) as pool:
         answers: list[Future[httpx2.Response]] = []
         with served.context.studies.lock(search):
-            for number, (assignment, metrics) in enumerate(said):
-                answers.append(pool.submit(say, player, assignment, metrics))
-                # The first is on its way to take its turn; all others lie on the pile.
-                until(partial(lies, served.context.report_batches, number))
+            for number, (assignment, metrics) in enumerate(sent):
+                answers.append(pool.submit(send, player, assignment, metrics))
+                # The first waits for the lock; all others wait for the first.
+                until(partial(is_batch_of, served.context.report_batches, number))
         return [answer.result() for answer in answers]
 
 
-def lies(report_batches: ReportBatches, words: int) -> bool:
-    return report_batches.taken and report_batches.size == words
+def is_batch_of(report_batches: ReportBatches, count: int) -> bool:
+    return report_batches.is_storing and report_batches.size == count
 
 
 @contextmanager
@@ -79,11 +79,11 @@ def commits_of_reports(served: Served) -> Iterator[list[int]]:
     event.remove(engine, "commit", note)
 
 
-def test_what_waits_is_one_transaction(served: Served, player: Player) -> None:
+def test_reports_that_wait_are_stored_in_one_transaction(served: Served, player: Player) -> None:
     attempts = running(player, 6)
     with commits_of_reports(served) as commits:
-        said = [(attempt, {attempt["metric"]: 0.1 * i}) for i, attempt in enumerate(attempts)]
-        answers = at_once(served, player, said)
+        sent = [(attempt, {attempt["metric"]: 0.1 * i}) for i, attempt in enumerate(attempts)]
+        answers = at_once(served, player, sent)
     assert [answer.json()["verdict"] for answer in answers] == ["continue"] * 6
     assert commits == [1, 5]
     trials = {trial["id"]: trial for trial in player.trials(attempts[0]["search"])}
@@ -97,13 +97,13 @@ def test_what_waits_is_one_transaction(served: Served, player: Player) -> None:
         assert len(set(told)) == len({t["id"] for t in trials.values() if t["kind"] == "proposed"})
 
 
-def test_each_is_answered_by_itself(served: Served, player: Player) -> None:
+def test_each_request_gets_its_own_answer(served: Served, player: Player) -> None:
     attempts = running(player, 5)
     first, fine, twice, ended, blind = attempts
     assert player.end(ended, "failed", failure="preempted").status_code == 204
     value = {first["metric"]: 0.5}
-    said = [(first, value), (fine, value), (twice, value), (ended, value), (twice, value)]
-    answers = at_once(served, player, [*said, (blind, {"validation_loss": 1.0})])
+    sent = [(first, value), (fine, value), (twice, value), (ended, value), (twice, value)]
+    answers = at_once(served, player, [*sent, (blind, {"validation_loss": 1.0})])
     assert [answer.status_code for answer in answers] == [200, 200, 200, 409, 200, 422]
     assert answers[5].json()["errors"][0]["field"] == "reports.metrics"
     with served.context.database.read() as session:
@@ -111,7 +111,7 @@ def test_each_is_answered_by_itself(served: Served, player: Player) -> None:
     assert sorted(rows) == sorted(one["trial"] for one in (first, fine, twice))
 
 
-def test_one_that_breaks_takes_none_along(
+def test_a_request_that_raises_an_error_does_not_affect_the_others(
     served: Served, player: Player, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     attempts = running(player, 4, sampler={"name": "random"})
@@ -125,29 +125,29 @@ def test_one_that_breaks_takes_none_along(
     monkeypatch.setattr(LiveStudy, "report", breaks)
     metric = attempts[0]["metric"]
     values = [0.5, 0.5, 0.666, 0.5]
-    said = [(one, {metric: value}) for one, value in zip(attempts, values, strict=True)]
-    answers = at_once(served, player, said)
+    sent = [(one, {metric: value}) for one, value in zip(attempts, values, strict=True)]
+    answers = at_once(served, player, sent)
     assert [answer.status_code for answer in answers] == [200, 200, 500, 200]
-    # Said again, it is heard: nothing of it was left half-way.
-    assert say(player, attempts[2], {metric: 0.6}).status_code == 200
+    # Nothing of it was stored, so it can be sent again.
+    assert send(player, attempts[2], {metric: 0.6}).status_code == 200
     shown = {trial["id"]: trial["value"] for trial in player.trials(attempts[0]["search"])}
     assert [shown[one["trial"]] for one in attempts] == [0.5, 0.5, 0.6, 0.5]
 
 
-def test_a_stale_word_does_not_cost_the_study(served: Served, player: Player) -> None:
+def test_a_stale_report_does_not_drop_the_live_study(served: Served, player: Player) -> None:
     fresh, stale = running(player, 2)
     value = {fresh["metric"]: 0.5}
-    assert say(player, fresh, value).status_code == 200
+    assert send(player, fresh, value).status_code == 200
     assert player.end(stale, "failed", failure="preempted").status_code == 204
     with served.context.studies.lock(fresh["search"]) as locked_study:
         before = locked_study.live
-    assert say(player, stale, value).status_code == 409
+    assert send(player, stale, value).status_code == 409
     assert player.end(stale).status_code == 409
     with served.context.studies.lock(fresh["search"]) as locked_study:
         assert locked_study.live is before is not None
 
 
-def test_a_store_that_is_away_answers_all_at_once(
+def test_an_error_of_the_database_answers_the_whole_batch(
     served: Served, player: Player, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     attempts = running(player, 5)
@@ -157,22 +157,22 @@ def test_a_store_that_is_away_answers_all_at_once(
         calls.append(1)
         raise OperationalError("UPDATE", {}, Exception("the store is away"))
 
-    said = [(one, {one["metric"]: 0.5}) for one in attempts]
+    sent = [(one, {one["metric"]: 0.5}) for one in attempts]
     with monkeypatch.context() as patch:
-        patch.setattr(reports.attempts, "spoke", away)
-        answers = at_once(served, player, said)
+        patch.setattr(reports.attempts, "record_activity", away)
+        answers = at_once(served, player, sent)
     assert [answer.status_code for answer in answers] == [503] * 5
     assert len(calls) == 2, "once for the first, once for all others"
-    assert {one.status_code for one in at_once(served, player, said)} == {200}
+    assert {one.status_code for one in at_once(served, player, sent)} == {200}
 
 
-def test_of_a_killed_search_each_attempt_ends_once(served: Served, player: Player) -> None:
+def test_each_attempt_of_a_killed_search_ends_once(served: Served, player: Player) -> None:
     attempts = running(player, 3)
     search = attempts[0]["search"]
     with served.context.database.write() as session:
         session.execute(text("UPDATE searches SET wanted = 'kill'"))
-    said = [(one, {one["metric"]: 0.5}) for one in (*attempts, attempts[2])]
-    answers = at_once(served, player, said)
+    sent = [(one, {one["metric"]: 0.5}) for one in (*attempts, attempts[2])]
+    answers = at_once(served, player, sent)
     assert [answer.status_code for answer in answers] == [200, 200, 200, 409]
     assert {answer.json().get("verdict") for answer in answers[:3]} == {"cancel"}
     assert player.search(search)["state"] == "cancelled"
@@ -180,23 +180,23 @@ def test_of_a_killed_search_each_attempt_ends_once(served: Served, player: Playe
 
 @settings(max_examples=50, deadline=None)
 @given(st.lists(st.sampled_from("abc"), min_size=1, max_size=30))
-def test_every_word_is_taken_by_one_only(searches: list[str]) -> None:
+def test_every_request_is_in_one_batch(searches: list[str]) -> None:
     report_batches, batches = ReportBatches(), []
 
-    def put(search: str) -> PendingReport:
-        word = PendingReport("lease", [])
-        with report_batches.put(search, word) as words:
-            assert not words or word in words
-            if words:
-                batches.append((search, words))
-            for one in words:
+    def join(search: str) -> PendingReport:
+        pending = PendingReport("lease", [])
+        with report_batches.join(search, pending) as batch:
+            assert not batch or pending in batch
+            if batch:
+                batches.append((search, batch))
+            for one in batch:
                 one.answer.set_exception(KeyError(search))  # Raises if it was answered before.
-        return word
+        return pending
 
     with ThreadPoolExecutor(8) as pool:
-        words = list(zip(searches, pool.map(put, searches), strict=True))
-    for search, word in words:
-        assert word.answer.exception(timeout=0).args == (search,)
-    assert sum(len(words) for _, words in batches) == len(searches)
+        requests = list(zip(searches, pool.map(join, searches), strict=True))
+    for search, pending in requests:
+        assert pending.answer.exception(timeout=0).args == (search,)
+    assert sum(len(batch) for _, batch in batches) == len(searches)
     assert report_batches.size == 0
-    assert not report_batches.taken
+    assert not report_batches.is_storing

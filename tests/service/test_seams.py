@@ -142,7 +142,7 @@ def test_what_spent_hours_cancelled_is_trained_when_there_are_more(
     assert broken(served.context.database.engine, search["id"]) == {}
 
 
-def test_a_search_that_is_extended_while_it_is_paused_confirms_anew(player: Player) -> None:
+def test_a_search_that_is_extended_while_it_is_paused_confirms_again(player: Player) -> None:
     search = player.submit(
         **CONFIRMED | {"hyperparameters": {"learning_rate_factor": [0.25, 0.5, 1, 2]}}
     )
@@ -193,7 +193,7 @@ def test_seeds_that_spent_hours_have_stopped_are_missed(player: Player, served: 
     assert found["claim"].endswith("the level is 2.5 % instead of 5 %")
 
 
-def test_seeds_of_the_winner_that_failed_are_told_of(player: Player) -> None:
+def test_the_claim_counts_seeds_of_the_winner_that_failed(player: Player) -> None:
     search = player.submit(**CONFIRMED)
     player.inspect()
     diverged = until_confirming(player, 0)

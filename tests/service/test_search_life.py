@@ -36,7 +36,7 @@ def test_a_search_runs_from_inspection_to_its_end(player: Player) -> None:
     assert ended["progress"]["finished"] == ended["progress"]["total"] == 5
 
 
-def test_what_a_worker_remarks_on_a_training_stands_with_the_trial(player: Player) -> None:
+def test_the_message_of_a_completed_outcome_is_the_reason_of_its_trial(player: Player) -> None:
     search = player.submit()
     player.inspect()
     assignment = player.work()
@@ -80,7 +80,7 @@ def test_uniform_networks_run_before_proposals_and_the_original_once(player: Pla
     assert set(labels[4:]) == {None}
 
 
-def test_a_search_of_an_exhausted_space_completes_and_says_so(player: Player) -> None:
+def test_a_search_of_an_exhausted_space_completes_with_that_reason(player: Player) -> None:
     search = player.submit(choices=["relu", "silu"], budget={"trials": 50})
     player.inspect()
     run_all(player)
@@ -265,7 +265,7 @@ LONG = {
 }
 
 
-def test_a_grid_is_walked_in_order_and_without_a_repeat(player: Player) -> None:
+def test_a_grid_is_searched_in_order_and_without_a_repeat(player: Player) -> None:
     search = player.submit(
         sampler={"name": "grid"},
         choices=["silu", {"name": "pwlu", "segments": [4, 8]}],
@@ -286,7 +286,7 @@ def test_a_grid_is_walked_in_order_and_without_a_repeat(player: Player) -> None:
     assert "every candidate of the space" in player.search(search["id"])["reason"]
 
 
-def test_a_repeat_that_was_cancelled_stays_so_when_what_it_repeats_ends(
+def test_a_cancelled_repeat_stays_cancelled_when_the_trial_it_repeats_ends(
     served: Served, player: Player
 ) -> None:
     space = {"choices": ["relu", "silu"], "sites": {"per": "layer"}}

@@ -63,7 +63,7 @@ def test_the_gain_is_over_the_better_of_the_originals() -> None:
 
 
 def confirmed_share(gain: float, rng: np.random.Generator) -> float:
-    """Return how often a winner with a true gain over both rivals is told from noise."""
+    """Return how often a winner with a true gain over both rivals is confirmed."""
     confirmed = 0
     for _ in range(DRAWS):
         winner = sample("winner", *rng.normal(gain, 1, 8))

@@ -42,7 +42,7 @@ def first(player: Player) -> dict[str, Any]:
     return search
 
 
-def test_what_was_found_is_ranked_and_told_and_costs_no_budget(
+def test_earlier_trials_are_ranked_and_told_to_the_study_and_cost_no_budget(
     served: Served, player: Player, first: dict[str, Any]
 ) -> None:
     warm = player.submit(warm_start={"search": first["id"]}, budget={"trials": 3})
@@ -200,7 +200,9 @@ def test_a_fork_begins_with_what_lies_in_its_edited_space(
     assert again > {str(candidate) for candidate in kept}
 
 
-def test_a_fork_that_is_told_so_begins_anew(player: Player, first: dict[str, Any]) -> None:
+def test_a_fork_with_warm_start_null_begins_without_earlier_trials(
+    player: Player, first: dict[str, Any]
+) -> None:
     forked = fork(player, first["id"], warm_start=None)
     assert (forked["document"]["warm_start"], forked["warm_start"]) == (None, None)
     player.inspect()
@@ -217,7 +219,7 @@ def test_a_fork_that_is_told_so_begins_anew(player: Player, first: dict[str, Any
         ),
     ],
 )
-def test_a_fork_that_cannot_be_compared_says_why_it_begins_anew(
+def test_a_fork_that_cannot_be_compared_names_the_reason(
     player: Player, first: dict[str, Any], edits: dict[str, Any], reason: str
 ) -> None:
     forked = fork(player, first["id"], **edits)
@@ -231,7 +233,7 @@ def test_a_fork_that_cannot_be_compared_says_why_it_begins_anew(
     assert response.status_code == 422, "who asks for it is told that it cannot be"
 
 
-def test_a_fork_whose_network_has_changed_meanwhile_begins_anew(
+def test_a_fork_whose_network_has_changed_begins_without_earlier_trials(
     player: Player, first: dict[str, Any]
 ) -> None:
     forked = fork(player, first["id"])

@@ -61,7 +61,7 @@ def test_a_worker_whose_disk_fills_up_says_so_and_its_trial_goes_on_when_there_i
     machine.wait(search, "paused")
     reason = machine.read(f"/searches/{search}")["reason"]
     assert "No space left on device" in reason
-    assert reason.endswith("mend it, then resume the search")
+    assert reason.endswith("fix it, then resume the search")
 
     filler.unlink()
     machine.client.resume(search)
