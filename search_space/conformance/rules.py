@@ -200,8 +200,8 @@ def bookkeeping(case: Case) -> None:
     assert bool(own) == isinstance(module, LearnedActivation) == entry.learned
     assert isinstance(module, PhasedActivation) == entry.phases
     count = sum(p.numel() for p in own)
-    said = entry.parameter_count(case.spec, CHANNELS)
-    assert count == said, f"it has {count} parameters, the entry says {said}"
+    stated = entry.parameter_count(case.spec, CHANNELS)
+    assert count == stated, f"it has {count} parameters, the entry states {stated}"
     around = nn.Sequential(nn.Linear(2, 2), module)
     assert {id(p) for p in learned_parameters(around)} == {id(p) for p in own}
     assert list(phased_modules(around)) == ([module] if entry.phases else [])

@@ -1,6 +1,6 @@
 """Trains the network of `network.py` with the standalone file beside it, and writes its losses.
 
-Run in a folder of its own, by a Python that is told to find nothing of ours.
+Run in a separate folder, in a Python process that cannot import our packages.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""`check`: a user's file is put to the contract, and what is wrong with it is told."""
+"""`check`: a user's file is checked, and each violation is reported."""
 
 import io
 import json

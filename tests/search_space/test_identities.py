@@ -1,4 +1,4 @@
-"""What the formulas are, said another way: closed identities and definitions in numpy."""
+"""The formulas in other forms: closed identities and definitions in numpy."""
 
 import math
 from collections.abc import Callable
