@@ -1,4 +1,4 @@
-"""`python -m search_space sites|check|curve`, started by the commands of these names."""
+"""`python -m search_space sites|check|curve`, which the commands of these names start."""
 
 import argparse
 import json
@@ -13,9 +13,10 @@ from search_space.spec import SitePlan
 from search_space.user_module import UnusableFile, import_file
 
 NETWORKS = "activation_search.networks"
-"""Entry points of sources of networks: objects with `build(name, channels, classes, size)`, which
-returns (network, example batch) or raises a `LookupError` that says what there is. Networks of
-the source `built-in` go by their names, those of any other by `SOURCE:NAME`."""
+"""Group of entry points for sources of networks: objects with
+`build(name, channels, classes, size)`, which returns (network, example batch), or raises a
+`LookupError` that lists the known names. A network of the source `built-in` has its plain name;
+others are written `SOURCE:NAME`."""
 BUILT_IN = "built-in"
 
 _COLUMNS = ("id", "rank", "channels", "channel_dim", "original", "stage", "block")
@@ -23,13 +24,14 @@ _REFUSED = 2
 
 
 class _Unusable(Exception):
-    """What was named gives no network; the text says why and what would be right."""
+    """The argument names no network; the text says why and what is expected."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Print the sites of a network or what becomes of checks, and return the exit code."""
+    """Run a command and return the exit code."""
     options = _parser().parse_args(arguments)
     if options.command == "check":
+        # Torch takes seconds to load, so `--help` does without.
         from search_space.conformance.check import run
 
         return run(options.file, as_json=options.json)

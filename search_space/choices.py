@@ -1,4 +1,4 @@
-"""Choices: activations with the values of their parameters, as a user writes them."""
+"""Choices: activations with the values of their parameters that a user offers to a search."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -7,14 +7,14 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, WithJsonSchema
 
-from search_space.catalog.lookup import CATALOG, Entry, check, lookup
+from search_space.catalog.lookup import CATALOG, Entry, get_entry, validate
 from search_space.errors import BadParameter
 from search_space.spec import ActivationSpec, Scalar, Share
 
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """An activation with the values of its parameters; more than one value is searched."""
+    """An activation and values of its parameters; a parameter with several values is searched."""
 
     name: str
     values: Mapping[str, tuple[Scalar, ...]] = field(default_factory=dict)
@@ -23,11 +23,11 @@ class Choice:
 
     @property
     def entry(self) -> Entry:
-        return lookup(self.name)
+        return get_entry(self.name)
 
     @property
     def has_phases(self) -> bool:
-        """Whether some values of its parameters let it collect statistics."""
+        """Whether it collects statistics with some values of its parameters."""
         entry = self.entry
         return entry.phases and (
             entry.unphased_by is None or None in self.values.get(entry.unphased_by, (None,))
@@ -35,7 +35,7 @@ class Choice:
 
     @property
     def options(self) -> dict[str, tuple[Scalar, ...]]:
-        """The values of everything that the choice leaves open or fixes."""
+        """The values of every parameter, of the share and of the start, searched or fixed."""
         options: dict[str, tuple[Scalar, ...]] = {
             parameter.name: self.values.get(parameter.name, (parameter.default,))
             for parameter in self.entry.parameters
@@ -47,11 +47,11 @@ class Choice:
         return options
 
     @property
-    def open(self) -> dict[str, tuple[Scalar, ...]]:
+    def searched(self) -> dict[str, tuple[Scalar, ...]]:
         """The options with more than one value."""
         return {name: values for name, values in self.options.items() if len(values) > 1}
 
-    def narrowed(self, options: Mapping[str, Scalar]) -> "Choice":
+    def with_fixed(self, options: Mapping[str, Scalar]) -> "Choice":
         """Return the choice with some of its options fixed."""
         values: dict[str, Any] = {name: (value,) for name, value in options.items()}
         shares = values.pop("share", self.shares)
@@ -60,22 +60,22 @@ class Choice:
 
     @property
     def variants(self) -> "Mapping[str, Choice]":
-        """The choices that fix each of its options, by labels such as `pwlu-8`.
+        """The choices that fix each of the options, by labels such as `pwlu-8`.
 
-        What is tied over a network stays open: single sites cannot choose it.
+        A tied activation has one variant, itself: single sites cannot choose its values.
         """
         if self.entry.tied:
             return {self.name: self}
         return {
-            "-".join([self.name, *map(str, values)]): self.narrowed(
-                dict(zip(self.open, values, strict=True))
+            "-".join([self.name, *map(str, values)]): self.with_fixed(
+                dict(zip(self.searched, values, strict=True))
             )
-            for values in product(*self.open.values())
+            for values in product(*self.searched.values())
         }
 
 
 def _parse_choice(given: Any) -> Choice:
-    """Read `relu` or `{name: pwlu, segments: [4, 8], share: layer}`, checked by the catalogue."""
+    """Read `relu` or `{name: pwlu, segments: [4, 8], share: layer}`; the catalogue checks it."""
     if isinstance(given, Choice):
         return given
     if isinstance(given, str):
@@ -85,13 +85,13 @@ def _parse_choice(given: Any) -> Choice:
     fields = {key: _as_values(given["name"], key, value) for key, value in given.items()}
     (name,) = fields.pop("name")
     share, initial = fields.pop("share", ()), fields.pop("initial", ())
-    entry = lookup(name)
+    entry = get_entry(name)
     for parameter, values in fields.items():
         for value in values:
             entry.parameter(parameter).check(name, value)
     _check_share(entry, share)
     for start in initial:
-        check(ActivationSpec(name, initial=start))
+        validate(ActivationSpec(name, initial=start))
     return Choice(name, fields, share, initial)
 
 

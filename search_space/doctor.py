@@ -1,4 +1,4 @@
-"""What `actsearch doctor` has found: the service's part and the workers' part say it alike."""
+"""One result of `actsearch doctor`, in the form that the service and the workers share."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -13,12 +13,12 @@ class Health(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing that was looked at.
+class HealthCheck:
+    """The result of one check.
 
     Attributes:
         detail: What was found.
-        mend: What to do about it; empty where nothing need be done.
+        mend: How to fix it; empty if nothing needs to be fixed. `doctor --json` has this name.
     """
 
     name: str
@@ -27,9 +27,10 @@ class Finding:
     mend: str = ""
 
     def as_data(self) -> dict[str, str]:
+        """Return the result as plain JSON data."""
         return asdict(self)
 
 
-def read_finding(data: Mapping[str, Any]) -> Finding:
-    """Return a finding from its data."""
-    return Finding(data["name"], Health(data["health"]), data["detail"], data["mend"])
+def read_health_check(data: Mapping[str, Any]) -> HealthCheck:
+    """Read a result from plain JSON data."""
+    return HealthCheck(data["name"], Health(data["health"]), data["detail"], data["mend"])

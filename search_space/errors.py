@@ -1,6 +1,6 @@
-"""Errors of the search space, each carrying its facts as fields.
+"""Errors of the search space, each with its facts as fields.
 
-Every class passes its fields to `Exception.__init__`, so that it survives pickling between
+Every class passes its fields to `Exception.__init__`, so that it can be pickled between
 processes, and builds its message in `__str__`.
 """
 
@@ -67,7 +67,7 @@ class NoSuchSite(SearchSpaceError, ValueError):
 
 
 class ChoicesClash(SearchSpaceError, ValueError):
-    """What sites are offered by their patterns contradicts itself."""
+    """The choices that patterns give to sites contradict each other."""
 
     field = "sites.choices"
 
@@ -80,7 +80,7 @@ class ChoicesClash(SearchSpaceError, ValueError):
 
 
 class SitesDiffer(SearchSpaceError, ValueError):
-    """A config was made for a network whose sites are not those of the network at hand."""
+    """A config was made for a network with other sites than the given network."""
 
     def __init__(
         self, missing: Sequence[str], extra: Sequence[str], mis_sized: Sequence[str]
@@ -96,7 +96,7 @@ class SitesDiffer(SearchSpaceError, ValueError):
             for label, sites in (
                 ("missing from the network", self.missing),
                 ("in the network but not in the config", self.extra),
-                ("of another size", self.mis_sized),
+                ("of another size or original", self.mis_sized),
             )
             if sites
         ]
@@ -104,22 +104,22 @@ class SitesDiffer(SearchSpaceError, ValueError):
 
 
 class CannotTransfer(SearchSpaceError, ValueError):
-    """The sites of a config cannot be paired with those of a network in the way asked for."""
+    """The sites of a config cannot be paired with those of a network by the given match."""
 
 
 class ApplyFails(SearchSpaceError, ArithmeticError):
-    """A network with other activations does not compute what it should."""
+    """A network fails the check after its activations were replaced."""
 
     def __init__(self, what: str) -> None:
         super().__init__(what)
         self.what = what
 
     def __str__(self) -> str:
-        return f"the network does not bear the swap of its activations: {self.what}"
+        return f"the network fails the check of its new activations: {self.what}"
 
 
 class FoldDiffers(SearchSpaceError, ArithmeticError):
-    """A folded network computes something else than the network that was folded."""
+    """A folded network does not compute what the network computed before."""
 
     def __init__(self, difference: float, allowed: float) -> None:
         super().__init__(difference, allowed)

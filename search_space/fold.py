@@ -1,4 +1,4 @@
-"""Making a trained network's activations as cheap as they can be, for inference alone."""
+"""Replaces a trained network's activations by shorter forms, for inference alone."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_linear_bn_weights
 
-from search_space.activations.acon import AconC, MetaAcon
+from search_space.activations.acon import AconC, MetaAcon, switched
 from search_space.activations.learned import LearnedActivation
 from search_space.activations.network import mean_over_positions
 from search_space.activations.pwlu import PWLU
@@ -23,18 +23,20 @@ def fold(model: nn.Module, example_batch: Any) -> nn.Module:
     """Fold the learned activations of `model` into constants, in place, and return it.
 
     PWLU becomes a table of slopes and offsets; ACON and Swish keep two products and a sigmoid;
-    the batch norms of Meta-ACON's small network go into its layers. What has no shorter form
-    stays. The model is in evaluation mode afterwards, and its activations train no more.
+    the batch norms of Meta-ACON's small network are folded into its layers. An activation without
+    a shorter form stays. The model is in evaluation mode afterwards, and its activations do not
+    train any more.
 
     Args:
         example_batch: As for `find_sites`; the outputs on it are compared before and after.
 
     Raises:
-        FoldDiffers: If an output changes by more than rounding; the model is then unfolded.
+        FoldDiffers: If an output changes by more than rounding. The model is then as before.
     """
     model.eval()
     before = outputs(model, example_batch)
     paths = dict(model.named_modules(remove_duplicate=False))
+    # By module, so that one that is shared stays shared; then by path, to be put back.
     forms = {module: _form(module) for module in paths.values()}
     folded = {path: form for path, module in paths.items() if (form := forms[module])}
     _set(model, folded)
@@ -57,22 +59,16 @@ def _form(module: nn.Module) -> nn.Module | None:
     """Return what `module` is folded into; None where it has no shorter form."""
     match module:
         case FreePWLU():
+            # Its intervals differ, so no product finds the row.
             return None
         case PWLU():
             return None if module.collecting else FoldedPWLU(module).eval()
         case MetaAcon():
-            # A layer norm looks at its input, and other switches have no small network.
+            # A layer norm depends on its input; other switches have no small network.
             constant = module.each == "channel" and not isinstance(module.bn1, nn.LayerNorm)
             return FoldedMetaAcon(module).eval() if constant else None
-        case AconA():
-            beta = module.beta.detach()
-            one, zero = torch.ones_like(beta), torch.zeros_like(beta)
-            return FoldedAcon(one, zero, beta, module.channel_dim).eval()
-        case AconB():
-            p, beta = module.p.detach(), module.beta.detach()
-            return FoldedAcon(torch.ones_like(p), p, beta, module.channel_dim).eval()
-        case AconC():
-            p1, p2, beta = (p.detach() for p in (module.p1, module.p2, module.beta))
+        case AconA() | AconB() | AconC():
+            p1, p2, beta = (p.detach() for p in module.acon_c_parameters())
             return FoldedAcon(p1, p2, beta, module.channel_dim).eval()
     return None
 
@@ -99,9 +95,10 @@ class FoldedPWLU(nn.Module):
         wide = x.to(working_dtype(x))
         scale, shift = (along_channels(t, x, self.channel_dim) for t in (self.scale, self.shift))
         last = self.slope.shape[1] - 1
+        # Clamped twice: a large position fits no integer, and NaN becomes an arbitrary one.
         row = (wide * scale + shift).clamp(0, last).to(torch.int64).clamp(0, last)
         if len(self.slope) > 1:
-            # One flat table: the rows of channel c begin at c times their number.
+            # One flat table for a plain look-up: channel c begins at c times the number of rows.
             first = torch.arange(len(self.slope), device=x.device) * (last + 1)
             row = row + along_channels(first, x, self.channel_dim)
         slope, offset = (t.flatten()[row] for t in (self.slope, self.offset))
@@ -146,12 +143,11 @@ class FoldedMetaAcon(nn.Module):
         mean = mean_over_positions(x).to(self.fc1.weight.dtype)
         beta = along_channels(torch.sigmoid(self.fc2(self.fc1(mean))), x, 1)
         p1, p2 = (along_channels(p, x, 1) for p in (self.p1, self.p2))
-        z = (p1 - p2) * wide
-        return (z * torch.sigmoid(beta * z) + p2 * wide).to(x.dtype)
+        return switched(wide, p1, p2, beta).to(x.dtype)
 
 
 def _folded(layer: nn.Linear, norm: nn.Module) -> nn.Linear:
-    """Return one layer for a layer and the batch norm after it, with their running statistics."""
+    """Return a layer that computes `layer` and the batch norm after it, in evaluation."""
     new = nn.Linear(layer.in_features, layer.out_features).to(layer.weight)
     weight, bias = layer.weight, layer.bias
     if isinstance(norm, nn.BatchNorm1d):

@@ -1,4 +1,4 @@
-"""When activations with phases stop watching their input and begin to learn."""
+"""Ends the statistics phase of activations that have one."""
 
 import math
 from typing import Any
@@ -8,7 +8,7 @@ from torch.optim import Optimizer
 
 from search_space.activations.learned import phased_modules
 
-# What the statistics need; and the parameters need the rest of the training but this part.
+# The statistics need this many steps, and may take at most one part in five of the training.
 LEAST_STEPS = 50
 LARGEST_PART = 5
 
@@ -16,28 +16,28 @@ LARGEST_PART = 5
 def switch_step(share: float, total: int) -> int:
     """Return the optimizer step after which the phase ends.
 
-    It lasts `share` of all steps, raised to 50, which the statistics need, but never above a
-    fifth of the training, which the parameters need.
+    It lasts `share` of all steps, and at least the 50 that the statistics need, but at most a
+    fifth of the training: the parameters need the rest.
     """
     return max(1, min(max(math.ceil(share * total), LEAST_STEPS), total // LARGEST_PART))
 
 
 def switch(model: nn.Module, optimizer: Optimizer) -> None:
-    """Let everything in `model` that still collects statistics fit itself to them, and learn."""
+    """Realign every activation in `model` that still collects statistics; then it learns."""
     for module in phased_modules(model):
         if module.collecting and not module.frozen:
             module.realign()
-            # Momentum gathered for the old values would push the new ones astray.
+            # Momentum of the old values would move the new ones in a wrong direction.
             for parameter in module.parameters():
                 optimizer.state.pop(parameter, None)
 
 
 class Phases:
-    """Ends the phases in a training loop of one's own: `step()` after each optimizer step.
+    """Ends the phases in your own training loop: call `step()` after each optimizer step.
 
     Args:
-        steps: Optimizer steps of the whole training; None: unknown, and the phases end after 50.
-        share: The share of them that the statistics take.
+        steps: Optimizer steps of the whole training; None: unknown, the phases end after 50.
+        share: Share of these steps for the statistics.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class Phases:
         self.taken = 0
 
     def step(self) -> None:
-        """Count one optimizer step, and end the phases if it was their last."""
+        """Count one optimizer step; end the phases after their last."""
         self.taken += 1
         if self.taken == self._last:
             switch(self._model, self._optimizer)

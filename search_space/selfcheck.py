@@ -1,4 +1,4 @@
-"""Whether a network computes what it did before something in it was put in place of another."""
+"""Checks that replacing activations in a network changes nothing else."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -11,17 +11,19 @@ from torch.utils._pytree import tree_leaves
 from search_space.errors import ApplyFails
 from search_space.sites import arguments
 from search_space.spec import Site
-from search_space.surgery.placing import standing
+from search_space.surgery.placing import module_of_call
 
 
 class SelfCheck:
-    """Shows that swapping activations changes nothing else. Made before, called after.
+    """Compares a network before and after its activations are replaced.
+
+    Make it before the replacement, which runs the network once, and call `verify` after it.
 
     Args:
-        modules: What will be put into `model`, by the id of its site.
+        modules: The replacements, by the id of their site.
         sites: All sites of the network, with their places.
-        original: Makes the function that a site calls, where no module of the network does.
-        run: Runs the network, and returns what it gives.
+        original: Makes a module of the function that a site calls, for functional calls.
+        run: Runs the network and returns its outputs.
     """
 
     def __init__(
@@ -33,26 +35,27 @@ class SelfCheck:
         run: Callable[[], list[Tensor]],
     ) -> None:
         places = {site.id: site.place for site in sites}
-        there = {id: standing(model, places[id]) for id in modules}
-        made = {id: original(id) if module is None else module for id, module in there.items()}
-        self._pairs = [(module, made[id]) for id, module in modules.items()]
+        present = {id: module_of_call(model, places[id]) for id in modules}
+        originals = {id: original(id) if m is None else m for id, m in present.items()}
+        self._pairs = [(module, originals[id]) for id, module in modules.items()]
         self._run = run
+        # Now, because the replacement changes the model itself.
         self._before = run()
 
-    def __call__(self) -> None:
-        """Run the network with its originals at their new places, then as it is.
+    def verify(self) -> None:
+        """Run the network with its originals at their new places, then with its replacements.
 
         Raises:
-            ApplyFails: If the first gives other numbers than before, or the second numbers of
-                another shape, or such as are not finite where all were.
+            ApplyFails: If the first run gives other numbers than before; or if the second gives
+                other shapes, or numbers that are not finite where all were.
         """
         with ExitStack() as stack:
             for module, original in self._pairs:
-                stack.enter_context(_computing(module, original))
+                stack.enter_context(_computing_as(module, original))
             off, allowed = difference(self._before, self._run())
         if off > allowed:
             raise ApplyFails(
-                "with its own activations at their new places it gives numbers that are off by "
+                "with its own activations at their new places its numbers are off by "
                 f"{off:.3g} of the largest, more than {allowed:.3g}: something besides the calls "
                 "depends on what is called"
             )
@@ -64,13 +67,14 @@ class SelfCheck:
 
 
 def outputs(model: nn.Module, example_batch: Any) -> list[Tensor]:
-    """Return what `model` gives in evaluation: its floating tensors. It draws equal numbers."""
+    """Return the floating tensors that `model` gives in evaluation, with torch seeded with 0."""
     args, kwargs = arguments(example_batch)
     modes = [(module, module.training) for module in model.modules()]
     devices = {p.device.index for p in model.parameters() if p.device.type == "cuda"}
     model.eval()
     try:
         with torch.no_grad(), torch.random.fork_rng(devices=sorted(devices)):
+            # Equal draws in every run, in case the network draws in evaluation.
             torch.manual_seed(0)
             leaves = tree_leaves(model(*args, **kwargs))
     finally:
@@ -82,7 +86,8 @@ def outputs(model: nn.Module, example_batch: Any) -> list[Tensor]:
 def difference(before: list[Tensor], after: list[Tensor]) -> tuple[float, float]:
     """Return by how much of the largest number two runs differ, and what rounding allows.
 
-    That is half the digits of the dtype. Infinite where shapes differ; NaN is equal to NaN.
+    Rounding is allowed half the digits of the dtype. The difference is infinite where shapes
+    differ; NaN is equal to NaN.
     """
     if _shapes(before) != _shapes(after):
         return float("inf"), 0.0
@@ -93,7 +98,7 @@ def difference(before: list[Tensor], after: list[Tensor]) -> tuple[float, float]
         largest = one.abs().masked_fill(~one.isfinite(), 0).flatten()
         apart = (other - one).abs().masked_fill(same, 0).flatten()
         if apart.numel():
-            # What turned into NaN is no rounding.
+            # A number that became NaN is not rounding.
             share = (apart.max() / largest.max().clamp_min(1e-12)).nan_to_num(nan=float("inf"))
             off = max(off, float(share))
             allowed = max(allowed, torch.finfo(old.dtype).eps ** 0.5)
@@ -109,16 +114,17 @@ def _all_finite(tensors: list[Tensor]) -> bool:
 
 
 @contextmanager
-def _computing(module: nn.Module, original: nn.Module) -> Iterator[None]:
-    """Let `module` compute what `original` does in evaluation, for a while."""
+def _computing_as(module: nn.Module, original: nn.Module) -> Iterator[None]:
+    """Let `module` compute what `original` computes in evaluation."""
 
     def forward(x: Tensor) -> Tensor:
-        # The function that an original calls is no call of the network's own.
+        # The owner must not count the function that an original calls as its own.
         with torch._C.DisableTorchFunction():
             y: Tensor = original.forward(x)
         return y
 
-    covering, training = module.__dict__.get("forward"), original.training
+    # Only `forward` is replaced, so that hooks and the type of the module stay as they are.
+    instance_forward, training = module.__dict__.get("forward"), original.training
     module.forward = forward
     original.eval()
     try:
@@ -126,5 +132,5 @@ def _computing(module: nn.Module, original: nn.Module) -> Iterator[None]:
     finally:
         original.train(training)
         del module.forward
-        if covering is not None:
-            module.forward = covering
+        if instance_forward is not None:
+            module.forward = instance_forward

@@ -1,8 +1,7 @@
-"""The documents that describe a network's activations: data only, so they travel anywhere.
+"""The documents that describe a network's activations: data only, without torch.
 
-They are plain frozen dataclasses, because what trains on a bare GPU machine may have torch and
-numpy and nothing else; pydantic validates them where it is at hand (`TypeAdapter`), with
-unknown keys forbidden.
+They are plain frozen dataclasses, because a bare GPU machine may have torch and numpy alone.
+Where pydantic is installed it validates them (`TypeAdapter`), with unknown keys forbidden.
 """
 
 import hashlib

@@ -1,10 +1,10 @@
-"""Carrying a config over to a network with other sites than those it was found on. No torch."""
+"""Transfers a config to a network with other sites than those it was found on. No torch."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Literal
 
-from search_space.catalog.lookup import changes
+from search_space.catalog.lookup import replaces
 from search_space.errors import CannotTransfer
 from search_space.spec import ActivationConfig, Site, SitePlan
 
@@ -12,19 +12,19 @@ Match = Literal["name", "order", "depth"]
 
 
 def transfer(config: ActivationConfig, plan: SitePlan, match: Match) -> ActivationConfig:
-    """Return `config` for the network that `plan` is of. What was measured does not go along.
+    """Return `config` for the network of `plan`, without the measurements of the first network.
 
     Args:
-        match: Which site of the config each site of the network takes its activation from.
-            `name`: the one with its id; a site without one stays as it is. `order`: the one
-            with its number, so there must be as many. `depth`: the nearest by relative depth,
-            within the stage of the same number where the networks have as many stages.
+        match: From which site of the config each site of the network takes its activation.
+            `name`: the site with its id; a site without one stays as it is. `order`: the site
+            with its number, so both need equal numbers of sites. `depth`: the nearest site by
+            relative depth, within the stage of the same number if both have as many stages.
 
-    An activation at a gate goes to the gate of its name, and only by `name`.
+    An activation at a gate goes to the gate of the same id, and only by `name`.
 
     Raises:
-        CannotTransfer: If no site, or not every site that must, finds one; or if an activation
-            at a gate finds none.
+        CannotTransfer: If no sites can be paired, if `order` cannot pair all of them, or if an
+            activation at a gate has no gate to go to.
     """
     pairs = _PAIRINGS[match](config.plan.sites, plan.sites)
     if not pairs:
@@ -66,6 +66,7 @@ def _by_order(old: Sequence[Site], new: Sequence[Site]) -> Mapping[str, str]:
 
 def _by_depth(old: Sequence[Site], new: Sequence[Site]) -> Mapping[str, str]:
     from_stages, to_stages = _stages(old), _stages(new)
+    # Stages of different numbers do not correspond: the whole networks are paired instead.
     if len(from_stages) != len(to_stages):
         from_stages, to_stages = [list(old)], [list(new)]
     return {
@@ -77,21 +78,21 @@ def _by_depth(old: Sequence[Site], new: Sequence[Site]) -> Mapping[str, str]:
 
 
 def _gates(config: ActivationConfig, plan: SitePlan, match: Match) -> Mapping[str, str]:
-    """Return each gate that the config changes, with itself."""
+    """Return each gate whose activation the config replaces, paired with itself."""
     specs = config.candidate.sites
-    changed = [g.id for g in config.plan.gates if g.id in specs and changes(specs[g.id], g)]
+    changed = [g.id for g in config.plan.gates if g.id in specs and replaces(specs[g.id], g)]
     if changed and match != "name":
         raise CannotTransfer(
-            f"what is at gates is carried over by name alone: {', '.join(changed)}"
+            f"activations at gates are transferred by name alone: {', '.join(changed)}"
         )
     missing = [id for id in changed if id not in {gate.id for gate in plan.gates}]
     if missing:
-        raise CannotTransfer(f"the network has no gate of the name: {', '.join(missing)}")
+        raise CannotTransfer(f"the network has no gate with the id: {', '.join(missing)}")
     return {id: id for id in changed}
 
 
 def _stages(sites: Sequence[Site]) -> list[list[Site]]:
-    """Return the sites by stage, in the order in which the stages come."""
+    """Return the sites by stage, in the order of the stages."""
     stages: dict[str, list[Site]] = {}
     for site in sites:
         stages.setdefault(site.stage, []).append(site)
@@ -99,7 +100,7 @@ def _stages(sites: Sequence[Site]) -> list[list[Site]]:
 
 
 def _nearest(index: int, count: int, among: int) -> int:
-    """Return which of `among` sites is as deep as number `index` of `count`; ends meet ends."""
+    """Return which of `among` sites is as deep as number `index` of `count`; ends pair up."""
     return round(index * (among - 1) / (count - 1)) if count > 1 else (among - 1) // 2
 
 

@@ -1,4 +1,4 @@
-"""Settings, each an environment variable `ACTSEARCH_` + its name, or an option of the command."""
+"""Settings of the service: environment variables `ACTSEARCH_` + name, or options of the command."""
 
 from ipaddress import ip_address
 from pathlib import Path
@@ -14,29 +14,30 @@ LOOPBACK_NAMES = ("localhost", "127.0.0.1", "[::1]", "::1")
 
 
 class Settings(BaseSettings):
-    """How a service runs.
+    """The settings of one service process.
 
     Attributes:
-        home: Folder of the SQLite store and of the artifacts.
+        home: Folder of the SQLite database and of the artifacts.
         database_url: SQLAlchemy URL; None means SQLite under `home`.
-        lease_seconds: How long a silent worker keeps its trial.
-        owner_seconds: How long a silent service remains the owner of a PostgreSQL; then one
-            that stands by takes over.
-        admin_token_file: File that holds the token every request must carry; None: no token,
-            which is refused off loopback.
-        worker_token_file: File that holds a token with the scope work, for workers that are
-            deployed together with the service.
-        allowed_hosts: Further names by which clients may address the service.
-        log_format: Lines for people, or `json`.
-        log_level: The least that is logged. At info: what changes something; at debug: all.
-        artifacts_url: Folder or URL of fsspec where trials' files are kept; None: in the home.
-        artifact_grace_seconds: How old a file is that is deleted because nothing names it, or
-            because it is none of those that are kept.
-        keep_weights: Of so many of the best trials of a search weights are kept; 0: of all.
+        lease_seconds: How long a worker keeps its trial without a heartbeat.
+        owner_seconds: How long a service remains the leader on PostgreSQL without renewing its
+            claim; then a standby service takes over.
+        admin_token_file: File with the admin token. None: requests need no token, which is
+            allowed on loopback only.
+        worker_token_file: File with a token of the scope work, for workers that are deployed
+            together with the service.
+        allowed_hosts: Further host names that clients may use for the service.
+        log_format: `text` for people, or `json`.
+        log_level: Lowest level that is logged. Requests that change something are logged at
+            info, all others at debug.
+        artifacts_url: Folder or fsspec URL for the files of trials; None: under `home`.
+        artifact_grace_seconds: Age at which a file is deleted that no row names, or that is
+            beyond its retention.
+        keep_weights: Number of the best trials of a search whose weights are kept; 0: all.
         max_artifact_bytes: Largest file that a trial may store.
-        max_log_bytes: So much of the output of an attempt is kept, the newest.
-        rate_limit: Calls per second of one client (a token, or an address without one),
-            averaged over ten seconds; 0: any number.
+        max_log_bytes: Bytes of output that are kept of an attempt, the newest ones.
+        rate_limit: Requests per second of one client (a token, or an address without one),
+            averaged over ten seconds; 0: no limit.
     """
 
     model_config = SettingsConfigDict(env_prefix="ACTSEARCH_", frozen=True)
@@ -61,7 +62,7 @@ class Settings(BaseSettings):
 
     @property
     def exposure(self) -> str | None:
-        """What lets others than this machine's users call, in words, or None."""
+        """What makes the service reachable from other machines, in words; None: nothing does."""
         if not _is_loopback(self.host):
             return f"listen on {self.host}"
         outside = [name for name in self.allowed_hosts if not _is_loopback(name)]
@@ -69,12 +70,12 @@ class Settings(BaseSettings):
 
     @property
     def artifacts(self) -> str:
-        """Where trials' files are kept."""
+        """Folder or URL of the files of trials."""
         return self.artifacts_url or str(self.home.resolve() / "artifacts")
 
     @property
     def hosts(self) -> frozenset[str]:
-        """Names that the `Host` header may carry."""
+        """Names that the `Host` header may have."""
         return frozenset({*LOOPBACK_NAMES, self.host, *self.allowed_hosts})
 
 

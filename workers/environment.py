@@ -1,4 +1,4 @@
-"""Names of the environment variables of workers and of the processes of trials."""
+"""The environment variables of workers and of the processes of trials."""
 
 import os
 from pathlib import Path
@@ -28,5 +28,5 @@ _DEFAULTS = {
 
 
 def setting(name: str) -> str | None:
-    """Return what the environment says of an option, else its default."""
+    """Return the value of `ACTSEARCH_{name}`; if it is unset or empty, the default."""
     return os.environ.get(f"ACTSEARCH_{name}") or _DEFAULTS.get(name)

@@ -1,36 +1,64 @@
-"""Errors of a worker, each carrying its facts as fields and building its message in `__str__`."""
+"""Errors of a worker. Each carries its facts as fields and builds its message from them."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
+from typing import ClassVar
 
 
 class WorkerError(Exception):
-    """Base of every error this package raises on purpose."""
+    """Base of every error this package raises on purpose. A subclass is a dataclass of facts.
+
+    Attributes:
+        template: The message, with the names of fields in braces.
+    """
+
+    template: ClassVar[str]
+
+    def __post_init__(self) -> None:
+        # `pickle` builds an error again from its `args`; Ray pickles the errors of its tasks.
+        super().__init__(*vars(self).values())
+
+    def __str__(self) -> str:
+        return self.template.format_map(vars(self))
 
 
+@dataclass(eq=False)
+class _FileError(WorkerError):
+    path: Path
+    reason: str
+
+    template = "{path}: {reason}"
+
+
+@dataclass(eq=False)
+class _ReasonError(WorkerError):
+    reason: str
+
+    template = "{reason}"
+
+
+@dataclass(eq=False)
 class Diverged(WorkerError):
     """Training produced a number that is not finite."""
 
-    def __init__(self, epoch: int, metric: str, value: float, where: str | None = None) -> None:
-        super().__init__(epoch, metric, value, where)
-        self.epoch = epoch
-        self.metric = metric
-        self.value = value
-        self.where = where
+    epoch: int
+    metric: str
+    value: float
+    where: str | None = None
 
     def __str__(self) -> str:
         place = f" ({self.where})" if self.where else ""
         return f"diverged: {self.metric} is {self.value} after epoch {self.epoch}{place}"
 
 
+@dataclass(eq=False)
 class DataMissing(WorkerError):
     """The files of a data set are not where this worker looks for them."""
 
-    def __init__(self, dataset: str, looked_for: Sequence[Path]) -> None:
-        super().__init__(dataset, tuple(looked_for))
-        self.dataset = dataset
-        self.looked_for = tuple(looked_for)
+    dataset: str
+    looked_for: Sequence[Path]
 
     def __str__(self) -> str:
         paths = ", ".join(str(path) for path in self.looked_for)
@@ -40,52 +68,40 @@ class DataMissing(WorkerError):
         )
 
 
-class BadData(WorkerError):
-    """A file of a data set exists and is not what its name says."""
-
-    def __init__(self, path: Path, reason: str) -> None:
-        super().__init__(path, reason)
-        self.path = path
-        self.reason = reason
-
-    def __str__(self) -> str:
-        return f"{self.path}: {self.reason}"
+class BadData(_FileError):
+    """A file of a data set exists, but its content is not that of the data set."""
 
 
+@dataclass(eq=False)
 class TooFewSamples(WorkerError):
-    """More training samples were asked for than the training split has."""
+    """More training samples were requested than the training split has."""
 
-    def __init__(self, asked: int, available: int) -> None:
-        super().__init__(asked, available)
-        self.asked = asked
-        self.available = available
+    asked: int
+    available: int
 
-    def __str__(self) -> str:
-        return f"train_samples: the training split has {self.available}, not {self.asked}"
+    template = "train_samples: the training split has {available}, not {asked}"
 
 
+@dataclass(eq=False)
 class UnknownNetwork(WorkerError, LookupError):
-    """A source of networks has none of that name."""
+    """A source of networks has no network of that name."""
 
-    def __init__(self, source: str, name: str, known: Sequence[str]) -> None:
-        super().__init__(source, name, tuple(known))
-        self.source = source
-        self.name = name
-        self.known = tuple(known)
+    source: str
+    name: str
+    known: Sequence[str]
 
     def __str__(self) -> str:
         near = get_close_matches(self.name, self.known, n=5) or self.known[:5]
         return f"{self.source} has no network {self.name!r}; it has {', '.join(near)} and others"
 
 
+@dataclass(eq=False)
 class NetworkChanged(WorkerError):
-    """The sites found now are not those that the candidate was made for."""
+    """The sites found now differ from those that the candidate was made for."""
 
-    def __init__(self, expected: str | None, found: str, sites: Sequence[str]) -> None:
-        super().__init__(expected, found, tuple(sites))
-        self.expected = expected
-        self.found = found
-        self.sites = tuple(sites)
+    expected: str | None
+    found: str
+    sites: Sequence[str]
 
     def __str__(self) -> str:
         return (
@@ -95,177 +111,130 @@ class NetworkChanged(WorkerError):
         )
 
 
+@dataclass(eq=False)
 class UnreadableCheckpoint(WorkerError):
-    """A checkpoint was written by a version that this worker does not know."""
+    """A checkpoint has a version that this worker cannot read."""
 
-    def __init__(self, version: str | None, known: str) -> None:
-        super().__init__(version, known)
-        self.version = version
-        self.known = known
+    version: str | None
+    known: str
 
-    def __str__(self) -> str:
-        return f"the checkpoint has version {self.version!r}; this worker reads {self.known!r}"
+    template = "the checkpoint has version {version!r}; this worker reads {known!r}"
 
 
+@dataclass(eq=False)
 class NotCheckpointable(WorkerError):
-    """A state to be saved holds an object that has no safe form in a file."""
+    """A state to be saved holds an object that a checkpoint cannot store safely."""
 
-    def __init__(self, where: str, kind: str) -> None:
-        super().__init__(where, kind)
-        self.where = where
-        self.kind = kind
+    where: str
+    kind: str
 
-    def __str__(self) -> str:
-        return (
-            f"{self.where}: a checkpoint holds tensors, numbers, text, lists and dicts, "
-            f"not a {self.kind}"
-        )
+    template = "{where}: a checkpoint holds tensors, numbers, text, lists and dicts, not a {kind}"
 
 
+@dataclass(eq=False)
 class BadArtifact(WorkerError):
-    """A download is not what its digest promised."""
+    """A download does not match its digest."""
 
-    def __init__(self, name: str, expected: str, found: str) -> None:
-        super().__init__(name, expected, found)
-        self.name = name
-        self.expected = expected
-        self.found = found
+    name: str
+    expected: str
+    found: str
 
-    def __str__(self) -> str:
-        return f"{self.name}: sha256 is {self.found}, expected {self.expected}"
+    template = "{name}: sha256 is {found}, expected {expected}"
 
 
-class NoDiskSpace(WorkerError):
+class NoDiskSpace(_FileError):
     """A file could not be written."""
 
-    def __init__(self, path: Path, reason: str) -> None:
-        super().__init__(path, reason)
-        self.path = path
-        self.reason = reason
-
-    def __str__(self) -> str:
-        return f"cannot write {self.path}: {self.reason}"
+    template = "cannot write {path}: {reason}"
 
 
+@dataclass(eq=False)
 class NoGpuMemory(WorkerError):
-    """Something else holds the memory of a GPU that a trial's share is of."""
+    """Another program uses the GPU memory that a trial's share needs. Amounts in GiB."""
 
-    def __init__(self, gpu: str, free: float, wanted: float) -> None:
-        super().__init__(gpu, free, wanted)
-        self.gpu = gpu
-        self.free = free
-        self.wanted = wanted
+    gpu: str
+    free: float
+    wanted: float
 
-    def __str__(self) -> str:
-        return (
-            f"{self.gpu}: {self.free:.2f} GiB are free, less than {self.wanted:.2f} GiB, half of a "
-            "trial's share; `nvidia-smi` lists what else runs there"
-        )
+    template = (
+        "{gpu}: {free:.2f} GiB are free, less than {wanted:.2f} GiB, half of a "
+        "trial's share; `nvidia-smi` lists what else runs there"
+    )
 
 
-class MisusedHandle(WorkerError):
+class MisusedHandle(_ReasonError):
     """A training script called the handle in an order that cannot work."""
 
-    def __init__(self, reason: str) -> None:
-        super().__init__(reason)
-        self.reason = reason
 
-    def __str__(self) -> str:
-        return self.reason
+class NotMeasurable(_ReasonError):
+    """A network cannot be measured in the form that a search requests."""
 
-
-class NotMeasurable(WorkerError):
-    """A network cannot be measured in the form that a search asks for."""
-
-    def __init__(self, reason: str) -> None:
-        super().__init__(reason)
-        self.reason = reason
-
-    def __str__(self) -> str:
-        return f"cannot be measured: {self.reason}"
+    template = "cannot be measured: {reason}"
 
 
+@dataclass(eq=False)
 class NotRepeatable(WorkerError):
-    """A trial cannot be trained again here."""
+    """A trial cannot be trained again on this machine."""
 
-    def __init__(self, trial: str, reason: str) -> None:
-        super().__init__(trial, reason)
-        self.trial = trial
-        self.reason = reason
+    trial: str
+    reason: str
 
-    def __str__(self) -> str:
-        return f"trial {self.trial} cannot be trained again: {self.reason}"
+    template = "trial {trial} cannot be trained again: {reason}"
 
 
+@dataclass(eq=False)
 class CannotRetrain(WorkerError):
-    """What was given to a retraining is not of use."""
+    """An input of a retraining cannot be used."""
 
-    def __init__(self, what: str, reason: str) -> None:
-        super().__init__(what, reason)
-        self.what = what
-        self.reason = reason
+    what: str
+    reason: str
 
-    def __str__(self) -> str:
-        return f"{self.what}: {self.reason}"
+    template = "{what}: {reason}"
 
 
-class BadTaskFile(WorkerError):
-    """A file of tasks says something that this worker does not understand."""
-
-    def __init__(self, path: Path, reason: str) -> None:
-        super().__init__(path, reason)
-        self.path = path
-        self.reason = reason
-
-    def __str__(self) -> str:
-        return f"{self.path}: {self.reason}"
+class BadTaskFile(_FileError):
+    """A file of tasks is not valid."""
 
 
+@dataclass(eq=False)
 class BadSetting(WorkerError):
-    """A setting of the worker's command has no meaning here."""
+    """An option of a worker's command has a value that is not valid."""
 
-    def __init__(self, setting: str, given: str, expected: str) -> None:
-        super().__init__(setting, given, expected)
-        self.setting = setting
-        self.given = given
-        self.expected = expected
+    setting: str
+    given: str
+    expected: str
 
-    def __str__(self) -> str:
-        return f"{self.setting}: expected {self.expected}, got {self.given!r}"
+    template = "{setting}: expected {expected}, got {given!r}"
 
 
 class ServiceError(WorkerError):
-    """Base of what may go wrong between a worker and the service."""
+    """Base of the errors in the communication with the service."""
 
 
+@dataclass(eq=False)
 class ServiceAway(ServiceError):
-    """The service did not answer for as long as the caller was willing to wait."""
+    """The service did not answer within the time that the caller allows."""
 
-    def __init__(self, url: str, seconds: float, reason: str) -> None:
-        super().__init__(url, seconds, reason)
-        self.url = url
-        self.seconds = seconds
-        self.reason = reason
+    url: str
+    seconds: float
+    reason: str
 
-    def __str__(self) -> str:
-        return f"{self.url} has not answered for {self.seconds:.0f} s: {self.reason}"
+    template = "{url} has not answered for {seconds:.0f} s: {reason}"
 
 
+@dataclass(eq=False)
 class Refused(ServiceError):
-    """The service understood a request and refuses it; asking again would not help."""
+    """The service understood a request and refuses it; repeating it would not help."""
 
-    def __init__(self, status: int, request: str, detail: str) -> None:
-        super().__init__(status, request, detail)
-        self.status = status
-        self.request = request
-        self.detail = detail
+    status: int
+    request: str
+    detail: str
 
-    def __str__(self) -> str:
-        return f"{self.request}: the service answers {self.status}: {self.detail}"
+    template = "{request}: the service answers {status}: {detail}"
 
 
 class LeaseLost(Refused):
-    """The attempt was superseded or has ended; nothing it says counts any more."""
+    """The attempt was superseded or has ended; the service ignores what it sends."""
 
 
 class NotKnown(Refused):
@@ -273,50 +242,30 @@ class NotKnown(Refused):
 
 
 class NotWelcome(Refused):
-    """The token is missing, wrong or not allowed to do this, or the protocols differ."""
+    """The token is missing, wrong or has no right to do this, or the protocols differ."""
 
 
-class BadWeights(WorkerError):
-    """The weights that a search starts from cannot be loaded into its network."""
+class BadWeights(_ReasonError):
+    """The start weights of a search cannot be loaded into its network."""
 
-    def __init__(self, reason: str) -> None:
-        super().__init__(reason)
-        self.reason = reason
-
-    def __str__(self) -> str:
-        return f"the weights to start from do not fit the network: {self.reason}"
+    template = "the weights to start from do not fit the network: {reason}"
 
 
-class NotExportable(WorkerError):
-    """A trained network cannot be had as ONNX."""
-
-    def __init__(self, reason: str) -> None:
-        super().__init__(reason)
-        self.reason = reason
-
-    def __str__(self) -> str:
-        return self.reason
+class NotExportable(_ReasonError):
+    """A trained network cannot be exported as ONNX."""
 
 
-class BadTable(WorkerError):
-    """A file is no table of trainings."""
+class BadTable(_FileError):
+    """A file is not a table of trainings."""
 
-    def __init__(self, path: Path, reason: str) -> None:
-        super().__init__(path, reason)
-        self.path = path
-        self.reason = reason
-
-    def __str__(self) -> str:
-        return f"{self.path} is no table of trainings: {self.reason}"
+    template = "{path} is no table of trainings: {reason}"
 
 
+@dataclass(eq=False)
 class NotInTable(WorkerError):
-    """A candidate was asked for that the table does not have."""
+    """The table has no training of the candidate that was requested."""
 
-    def __init__(self, asked: str, known: str) -> None:
-        super().__init__(asked, known)
-        self.asked = asked
-        self.known = known
+    asked: str
+    known: str
 
-    def __str__(self) -> str:
-        return f"the table has no {self.asked}; it has {self.known}"
+    template = "the table has no {asked}; it has {known}"

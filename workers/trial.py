@@ -1,11 +1,10 @@
-"""The handle in a training loop, where no trial has to be served; and the choice between both."""
+"""`trial()`: the handle of a training loop, and the handle without a worker."""
 
 import logging
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from types import TracebackType
 from typing import Any, Self
 
 import torch
@@ -15,7 +14,7 @@ from torch.optim import Optimizer
 from search_space.apply import parameter_groups
 from search_space.spec import Training
 from workers.environment import GPU_SHARE, LEASE_FILE
-from workers.handle.phases import Course
+from workers.handle.phases import PhaseScheduler
 from workers.handle.protocol import Model, Stateful, Trial
 
 logger = logging.getLogger(__name__)
@@ -24,31 +23,32 @@ logger = logging.getLogger(__name__)
 def trial() -> Trial:
     """Return the handle of the trial that this process was started for.
 
-    Outside a worker it leaves the network as it is and reports nothing, so that a script runs
-    alone as it did before. Seeds are set on entering: a model that is built inside the `with`
-    block starts from weights that derive from the trial's seed.
+    Without a worker, the handle leaves the network as it is and reports nothing, so that a script
+    runs as it did before. On entering the `with` block, random numbers are seeded: a model that
+    is built inside has initial weights that follow from the trial's seed.
     """
     path = os.environ.get(LEASE_FILE)
     if path is None:
-        return Outside()
-    _keep_to_gpu_share()
-    # Talking to the service needs more than torch and numpy; running alone does not.
+        return StandaloneTrial()
+    _limit_gpu_memory()
+    # Imported here: a standalone script needs only torch and numpy, and no HTTP client.
     from workers.handle.distributed import open_attempt
-    from workers.handle.served import Inside
+    from workers.handle.served import ServedTrial
 
-    return Inside(open_attempt(Path(path)))
+    return ServedTrial(open_attempt(Path(path)))
 
 
-def _keep_to_gpu_share() -> None:
-    """Run out of memory when this trial's share is used up, not when that of others is."""
+def _limit_gpu_memory() -> None:
+    """Limit this process to the trial's share of the GPU's memory."""
+    # So that a trial that needs too much fails itself, and not another one on the same GPU.
     share = os.environ.get(GPU_SHARE)
     if share is not None and torch.cuda.is_available():
         rank = int(os.environ.get("LOCAL_RANK", 0))
         torch.cuda.set_per_process_memory_fraction(float(share), rank)
 
 
-class Outside:
-    """No trial: the original network, and nobody to report to."""
+class StandaloneTrial:
+    """The handle without a worker: the original network, and no reports."""
 
     def __init__(self) -> None:
         self._folder: TemporaryDirectory[str] | None = None
@@ -56,13 +56,7 @@ class Outside:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-        /,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         if self._folder is not None:
             self._folder.cleanup()
 
@@ -90,13 +84,15 @@ class Outside:
         steps_per_epoch: int | None = None,
         evaluated: nn.Module | None = None,  # noqa: ARG002
     ) -> Iterator[int]:
-        # A network with a config applied by hand may have activations with phases.
-        course = Course(model, optimizer, others, share=Training().realign_after, epochs=n)
-        course.steps_per_epoch = steps_per_epoch
+        # The script may have applied a config itself, whose activations may have phases.
+        phase_scheduler = PhaseScheduler(
+            model, optimizer, others, share=Training().realign_after, epochs=n
+        )
+        phase_scheduler.steps_per_epoch = steps_per_epoch
         for epoch in range(n):
             yield epoch
-            course.end_epoch()
-        course.close()
+            phase_scheduler.end_epoch()
+        phase_scheduler.close()
 
     def report(self, epoch: int, *, step_seconds: float | None = None, **metrics: float) -> None:
         pass

@@ -11,7 +11,7 @@ from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 from typer.core import TyperGroup
 
-from service.cli.main import _make_app
+from service.cli.main import make_app
 
 # Typer brings a click of its own, whose types are private.
 Command: TypeAlias = Any
@@ -27,7 +27,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def _page() -> Iterator[str]:
-    app = typer.main.get_command(_make_app())
+    app = typer.main.get_command(make_app())
     context = _context(app, "actsearch", None)
     yield "# The command line\n"
     yield f"```text\n{app.get_help(context)}\n```\n"

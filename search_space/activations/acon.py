@@ -19,32 +19,40 @@ from search_space.spec import Share
 Initial = Literal["silu", "paper"]
 Nearest = Literal["silu", "relu", "gelu", "paper"]
 
-# The switch at which ACON-C with slopes 1 and 0 is nearest to a function; sharper ones than that
-# of ReLU, which is off by 0.03 at most, hardly learn any more.
+# The switch at which ACON-C with slopes 1 and 0 is nearest to a function. For ReLU the error is at
+# most 0.03; a sharper switch hardly learns.
 _SWITCHES = {"silu": 1.0, "relu": 10.0, "gelu": 1.702, "paper": 1.0}
 
 
 def acon_a(x: Tensor, beta: Tensor, channel_dim: int = 1) -> Tensor:
-    r"""ACON-A, which is Swish: `x * sigmoid(beta * x)`.
-
-    Shapes as for `acon_c`, of which it is the case `p1 = 1, p2 = 0`.
-    """
-    return acon_c(x, torch.ones_like(beta), torch.zeros_like(beta), beta, channel_dim)
+    r"""ACON-A, which is Swish: `x * sigmoid(beta * x)`. Shapes as for `acon_c`."""
+    return acon_c(x, *acon_a_parameters(beta), channel_dim)
 
 
 def acon_b(x: Tensor, p: Tensor, beta: Tensor, channel_dim: int = 1) -> Tensor:
     r"""ACON-B, a smooth PReLU: `(1 - p) x * sigmoid(beta (1 - p) x) + p x`.
 
-    Shapes as for `acon_c`, of which it is the case `p1 = 1, p2 = p`.
+    Shapes as for `acon_c`.
     """
-    return acon_c(x, torch.ones_like(p), p, beta, channel_dim)
+    return acon_c(x, *acon_b_parameters(p, beta), channel_dim)
+
+
+def acon_a_parameters(beta: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return `p1`, `p2` and `beta` with which ACON-C is ACON-A."""
+    return torch.ones_like(beta), torch.zeros_like(beta), beta
+
+
+def acon_b_parameters(p: Tensor, beta: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return `p1`, `p2` and `beta` with which ACON-C is ACON-B."""
+    return torch.ones_like(p), p, beta
 
 
 def acon_c(x: Tensor, p1: Tensor, p2: Tensor, beta: Tensor, channel_dim: int = 1) -> Tensor:
     r"""ACON-C: `(p1 - p2) x * sigmoid(beta (p1 - p2) x) + p2 x`.
 
-    The slope tends to `p1` on one side and to `p2` on the other; `beta` says how sharply
-    it switches. `beta = 0` gives the line `(p1 + p2) x / 2`, a negative one a smooth minimum.
+    The slope tends to `p1` on one side and to `p2` on the other; `beta` is the sharpness of the
+    switch between them. `beta = 0` gives the line `(p1 + p2) x / 2`, a negative `beta` a smooth
+    minimum.
 
     Args:
         x: `(N, C, *)` for `channel_dim=1`, `(*, C)` for `channel_dim=-1`.
@@ -81,6 +89,7 @@ class _AconC(torch.autograd.Function):
         ctx.save_for_backward(x, p1, p2, beta)
         wide = x.to(working_dtype(x))
         difference = p1 - p2
+        # One temporary tensor: every step after the first product is in place.
         y = (wide * (beta * difference)).sigmoid_().mul_(difference).add_(p2).mul_(wide)
         return y.to(x.dtype)
 
@@ -92,11 +101,14 @@ class _AconC(torch.autograd.Function):
         difference = p1 - p2
         scaled = wide * (beta * difference)
         gq = torch.ops.aten.silu_backward(g, scaled)
+        # A needless gradient of the parameters would cost a pass over the input.
         dx = dp1 = dp2 = dbeta = None
         if ctx.needs_input_grad[0]:
             dx = (gq * difference).addcmul_(g, p2).to(x.dtype)
         if ctx.needs_input_grad[3]:
             slope = torch.ops.aten.sigmoid_backward(g, scaled.sigmoid_()).mul_(wide)
+            # A switch may be `(N, C)` where the slopes are `(C,)`: sum to what both broadcast to,
+            # multiply there, and only then sum over samples.
             joint = (beta * difference).shape
             dbeta = (_total(slope, wide, joint) * difference.square()).sum_to_size(beta.shape)
         if ctx.needs_input_grad[1] or ctx.needs_input_grad[2]:
@@ -150,7 +162,11 @@ class AconC(LearnedActivation):
         self.beta = nn.Parameter(torch.full((width,), _SWITCHES[initial]))
 
     def forward(self, x: Tensor) -> Tensor:
-        return acon_c(x, self.p1, self.p2, self.beta, self.channel_dim)
+        return acon_c(x, *self.acon_c_parameters(), self.channel_dim)
+
+    def acon_c_parameters(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Return `p1`, `p2` and `beta`."""
+        return self.p1, self.p2, self.beta
 
     def extra_repr(self) -> str:
         return f"{self.p1.numel()}, channel_dim={self.channel_dim}"
@@ -163,22 +179,22 @@ class MetaAcon(LearnedActivation):
         f(x) = (p_1 - p_2) x \, \sigma(\beta (p_1 - p_2) x) + p_2 x, \quad
         \beta = \sigma(BN_2(W_2 \, BN_1(W_1 \, \operatorname{mean}_{h,w} x + b_1) + b_2))
 
-    That is the switch of each channel. There is no nonlinearity between the two layers; that
-    is how the paper's authors have it. The switch of the layer is the sigmoid of the sum over
-    channels and positions, the switch of each pixel the sigmoid of the input there; neither
-    has a network.
+    That is the switch of each channel. There is no nonlinearity between the two layers, as in
+    the paper's authors' code. The switch of the layer is the sigmoid of the sum over channels
+    and positions; the switch of each pixel is the sigmoid of the input there. Neither has a
+    small network.
 
     Args:
         channels: Size of dimension 1 of the input.
         channel_dim: 1. The mean over positions would leak the future where positions are
             tokens, so channels last is refused.
         reduction: Channels per hidden unit of the small network.
-        switch: `channel`, `layer` or `pixel`: what has a switch of its own in each sample.
-        norm: `batch`, `layer` or `none` after either layer of the network. The latter two
-            look at one sample alone.
+        switch: `channel`, `layer` or `pixel`: what has its own switch in each sample.
+        norm: `batch`, `layer` or `none`, after each of the two layers of the small network.
+            `layer` and `none` depend on one sample alone.
         rule: `at_least_4` for a hidden width of `max(C // r, 4)`, `official` for the
             authors' `max(C // r, r)`, which widens a narrow network as the reduction rises.
-        initial: The slopes start as in `AconC`. The switch lies around 1/2 then, not at 1.
+        initial: The slopes start as in `AconC`. The switch then is around 1/2, not at 1.
 
     Shape:
         - Input: `(N, C, *)`, any floating dtype, any strides.
@@ -221,11 +237,10 @@ class MetaAcon(LearnedActivation):
 
     def forward(self, x: Tensor) -> Tensor:
         if self.each == "pixel":
-            # Each element has a switch, which broadcasting of `acon_c` does not know.
+            # Each element has a switch, and `acon_c` broadcasts only over channels and samples.
             wide = x.to(working_dtype(x))
             p1, p2 = (along_channels(p.to(wide.dtype), x, 1) for p in (self.p1, self.p2))
-            z = (p1 - p2) * wide
-            return (z * torch.sigmoid(torch.sigmoid(wide) * z) + p2 * wide).to(x.dtype)
+            return switched(wide, p1, p2, torch.sigmoid(wide)).to(x.dtype)
         return acon_c(x, self.p1, self.p2, self.switch(x))
 
     def switch(self, x: Tensor) -> Tensor:
@@ -234,7 +249,7 @@ class MetaAcon(LearnedActivation):
             return torch.sigmoid(x)
         if self.each == "layer":
             return torch.sigmoid(x.to(working_dtype(x)).flatten(1).sum(1, keepdim=True))
-        # Sigmoids of means are where half precision hurts, and they cost nothing in float32.
+        # Half precision loses most in sigmoids of means, and they cost nothing in float32.
         with torch.autocast(x.device.type, enabled=False):
             hidden = self.fc1(mean_over_positions(x).to(self.fc1.weight.dtype))
             return torch.sigmoid(normalise(self.bn2, self.fc2(normalise(self.bn1, hidden))))
@@ -242,8 +257,14 @@ class MetaAcon(LearnedActivation):
     def curve(self, x: Tensor, inputs: Tensor | None) -> Tensor:
         if inputs is None or self.each == "pixel":
             return self(x)  # type: ignore[no-any-return]
-        # It differs between samples; this is the one of the mean switch.
+        # The function differs between samples; this is the one of the mean switch.
         return acon_c(x, self.p1, self.p2, self.switch(inputs).mean(0))
+
+
+def switched(wide: Tensor, p1: Tensor, p2: Tensor, beta: Tensor) -> Tensor:
+    """Return ACON-C of parameters that broadcast over `wide`, with torch's own gradients."""
+    z = (p1 - p2) * wide
+    return z * torch.sigmoid(beta * z) + p2 * wide
 
 
 def _slopes(width: int, initial: Nearest) -> tuple[nn.Parameter, nn.Parameter]:

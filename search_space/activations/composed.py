@@ -1,18 +1,18 @@
-"""The core unit of the search for Swish: two functions of the input, and one of those two."""
+"""The core unit of the search for Swish: a binary function of two unary functions."""
 
 from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor, nn
 
-from search_space.activations.learned import LearnedActivation, held
+from search_space.activations.learned import LearnedActivation, keep_in_graph
 from search_space.activations.shape import along_channels, working_dtype
 from search_space.spec import Share
 
-# Added under roots and logarithms, and the least size of a divisor.
+# Added under roots and logarithms; a divisor is moved away from 0 by it.
 EPSILON = 1e-3
 
-# Exponents are at most this, so that products of what they give stay finite.
+# Exponents are at most this, so that products of two exponentials stay finite.
 MAX_EXPONENT = 20.0
 
 Unary = Callable[[Tensor, Tensor], Tensor]
@@ -23,8 +23,8 @@ def _bounded(x: Tensor) -> Tensor:
     return x.clamp(-MAX_EXPONENT, MAX_EXPONENT)
 
 
-def _apart(x: Tensor) -> Tensor:
-    """Return `x` moved away from 0 by `EPSILON`, to the side on which it is."""
+def _away_from_zero(x: Tensor) -> Tensor:
+    """Return `x` moved away from 0 by `EPSILON`, without changing its sign."""
     return x + torch.where(x < 0, -EPSILON, EPSILON)
 
 
@@ -53,7 +53,7 @@ UNARY: Mapping[str, Unary] = {
     "softplus": lambda x, _: nn.functional.softplus(x),
     "gaussian": lambda x, _: torch.exp(-x.square()),
     "erf": lambda x, _: x.erf(),
-    # With the input in the graph, and NaN as NaN.
+    # `where` keeps the input in the graph, and NaN as NaN.
     "constant": lambda x, beta: torch.where(x.isnan(), x, beta),
 }
 """The 25 functions of one input and a learned beta, by name."""
@@ -62,7 +62,7 @@ BINARY: Mapping[str, Binary] = {
     "add": lambda a, b, _: a + b,
     "multiply": lambda a, b, _: a * b,
     "subtract": lambda a, b, _: a - b,
-    "divide": lambda a, b, _: a / _apart(b),
+    "divide": lambda a, b, _: a / _away_from_zero(b),
     "maximum": lambda a, b, _: torch.maximum(a, b),
     "minimum": lambda a, b, _: torch.minimum(a, b),
     "gate": lambda a, b, _: a.sigmoid() * b,
@@ -101,7 +101,7 @@ class Composed(LearnedActivation):
     Source:
         Ramachandran, Zoph and Le, *Searching for Activation Functions*, 2017, section 2.
         https://arxiv.org/abs/1710.05941
-        How its functions are guarded is our own choice.
+        The guards of its functions are our own choice.
     """
 
     def __init__(
@@ -129,7 +129,8 @@ class Composed(LearnedActivation):
         binary, first, second = self.names
         one, other = UNARY[first](wide, betas[1]), UNARY[second](wide, betas[2])
         y = BINARY[binary](one, other, betas[0])
-        return held(y.to(x.dtype), *parameters)
+        # Not all three functions use their beta.
+        return keep_in_graph(y.to(x.dtype), *parameters)
 
     def extra_repr(self) -> str:
         binary, first, second = self.names

@@ -1,4 +1,4 @@
-"""Activations whose coefficients a small network computes from the whole input."""
+"""Activations whose coefficients are computed by a small network from the whole input."""
 
 import torch
 from torch import Tensor, nn
@@ -8,7 +8,7 @@ from search_space.activations.network import mean_over_positions, require_channe
 from search_space.activations.shape import along_channels, working_dtype
 from search_space.catalog.entry import hidden_width
 
-# How far the network may move slopes and offsets.
+# The largest change that the small network makes to slopes and to offsets.
 _SLOPE_REACH = 1.0
 _OFFSET_REACH = 0.5
 
@@ -24,7 +24,7 @@ class _Squeeze(LearnedActivation):
 
     def excite(self, x: Tensor) -> Tensor:
         """Return the sigmoids of the outputs, `(N, outputs)`."""
-        # Sigmoids of means are where half precision hurts, and they cost nothing in float32.
+        # Half precision loses most in sigmoids of means, and they cost nothing in float32.
         with torch.autocast(x.device.type, enabled=False):
             mean = mean_over_positions(x).to(self.fc1.weight.dtype)
             return torch.sigmoid(self.fc2(self.fc1(mean).relu()))
@@ -42,7 +42,7 @@ class _DyReLU(_Squeeze):
         outputs = self.excite(x)
         lines = outputs.shape[1] // (2 * self.pieces)
         moved = (2 * outputs - 1).view(-1, lines, 2, self.pieces)
-        # The first line starts as the identity, all others as 0: together they are ReLU.
+        # The first line starts as the identity, all others as 0: their maximum is ReLU.
         start = torch.zeros_like(moved[0:1, 0:1, 0])
         start[..., 0] = 1
         return start + _SLOPE_REACH * moved[:, :, 0], _OFFSET_REACH * moved[:, :, 1]
@@ -75,11 +75,11 @@ class DyReLUA(_DyReLU):
         f(x) = \max_k (a^k x + b^k), \quad
         a^k = \alpha^k + (2 \sigma(\cdot) - 1), \; b^k = (2 \sigma(\cdot) - 1) / 2
 
-    It is around ReLU: the start of the slopes is (1, 0, ...).
+    It starts near ReLU: the slopes vary around (1, 0, ...).
 
     Args:
         channels: Size of dimension 1 of the input.
-        channel_dim: 1; anything else is refused, as the mean over tokens leaks the future.
+        channel_dim: 1; any other value is refused, because a mean over tokens leaks the future.
         reduction: Channels per hidden unit, of which there are at least 4.
         pieces: Number K of lines.
 
@@ -102,17 +102,17 @@ class DyReLUA(_DyReLU):
 
 
 class DyReLUB(_DyReLU):
-    r"""Dynamic ReLU B: the largest of K lines, others for every channel of every sample.
+    r"""Dynamic ReLU B: the largest of K lines, different for every channel of every sample.
 
     .. math::
         f(x)_c = \max_k (a^k_c x_c + b^k_c), \quad
         a^k_c = \alpha^k + (2 \sigma(\cdot) - 1), \; b^k_c = (2 \sigma(\cdot) - 1) / 2
 
-    It is around ReLU: the start of the slopes is (1, 0, ...).
+    It starts near ReLU: the slopes vary around (1, 0, ...).
 
     Args:
         channels: Size of dimension 1 of the input.
-        channel_dim: 1; anything else is refused, as the mean over tokens leaks the future.
+        channel_dim: 1; any other value is refused, because a mean over tokens leaks the future.
         reduction: Channels per hidden unit, of which there are at least 4.
         pieces: Number K of lines.
 
@@ -142,7 +142,7 @@ class SEReLU(_Squeeze):
 
     Args:
         channels: Size of dimension 1 of the input.
-        channel_dim: 1; anything else is refused, as the mean over tokens leaks the future.
+        channel_dim: 1; any other value is refused, because a mean over tokens leaks the future.
         reduction: Channels per hidden unit, of which there are at least 4.
 
     Shape:

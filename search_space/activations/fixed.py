@@ -1,6 +1,6 @@
-"""The activations without parameters: torch's own, under the names of the catalogue.
+"""The activations without parameters: torch's own, by the names of the catalogue.
 
-They are subclasses, so that whoever looks for `nn.ReLU` in a network still finds it.
+They are subclasses, so that code which looks for `nn.ReLU` in a network still finds it.
 """
 
 from torch import nn

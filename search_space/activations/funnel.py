@@ -1,4 +1,4 @@
-"""Activations that compare a number with what surrounds it in the image."""
+"""Activations that compare a pixel with its surroundings in the image."""
 
 import torch
 from torch import Tensor, nn
@@ -10,7 +10,7 @@ from search_space.activations.shape import working_dtype
 
 
 class _Funnel(LearnedActivation):
-    """Holds the condition: a normalised depthwise convolution of 3x3."""
+    """Base with the condition: a normalised depthwise convolution of 3x3."""
 
     def __init__(self, activation: str, channels: int, channel_dim: int) -> None:
         require_channels_first(activation, channel_dim)
@@ -21,7 +21,7 @@ class _Funnel(LearnedActivation):
         nn.init.zeros_(self.conv.bias)  # type: ignore[arg-type]
 
     def condition(self, x: Tensor) -> Tensor:
-        """Return what the input is compared with, in its shape and in float32 at least."""
+        """Return what to compare the input with, in its shape, at least in float32."""
         if x.dim() != 4 or x.shape[1] != self.conv.in_channels:
             raise ValueError(
                 f"it needs images of {self.conv.in_channels} channels, (N, C, H, W), "
@@ -33,7 +33,7 @@ class _Funnel(LearnedActivation):
             return normalise(self.norm, y)
 
     def curve(self, x: Tensor, inputs: Tensor | None) -> Tensor:  # noqa: ARG002
-        # The response to images of one value, in their middle.
+        # The middle of constant images: padding affects only their border.
         y: Tensor = self(x[:, :, None, None].expand(-1, -1, 3, 3))
         return y[:, :, 1, 1]
 
@@ -58,8 +58,8 @@ class FReLU(_Funnel):
     Source:
         Ma, Zhang and Sun, *Funnel Activation for Visual Recognition*, 2020.
         https://arxiv.org/abs/2007.11824
-        Differs from the authors' code where there is one value of each channel in training,
-        which is normalised by the running statistics.
+        Differs from the authors' code if each channel has one value in training: it is then
+        normalised by the running statistics.
     """
 
     def __init__(self, channels: int, *, channel_dim: int = 1) -> None:

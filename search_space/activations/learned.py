@@ -1,4 +1,4 @@
-"""What the rest of the system may ask of an activation that learns."""
+"""Base classes of learned activations, and how to find them in a network."""
 
 from collections.abc import Iterator
 from typing import Any, Self
@@ -9,22 +9,22 @@ from torch.autograd.function import FunctionCtx, once_differentiable
 
 
 class LearnedActivation(nn.Module):
-    """An activation with parameters of its own; being of this type is what finds them.
+    """An activation with parameters of its own, which are found by this type.
 
-    Everything a subclass registers counts, a small network inside it included: none of it
-    is decayed, and all of it has the activations' learning rate.
+    All parameters that a subclass registers count, also those of a small network inside it:
+    they have no weight decay, and the activations' learning rate.
 
     Attributes:
-        frozen: Whether it stays the function that it is, see `freeze`.
+        frozen: Whether it keeps its function, see `freeze`.
     """
 
     frozen = False
 
     def freeze(self) -> None:
-        """Stay the function that it is, also while the network around it trains.
+        """Keep the current function, also while the network around it trains.
 
-        Its parameters get no gradients, and what it has of statistics follows no batch: it
-        is in evaluation mode for good.
+        Its parameters get no gradients, and its statistics do not follow batches: it stays in
+        evaluation mode.
         """
         self.frozen = True
         self.requires_grad_(False).eval()
@@ -33,12 +33,12 @@ class LearnedActivation(nn.Module):
         return super().train(mode and not self.frozen)
 
     def curve(self, x: Tensor, inputs: Tensor | None) -> Tensor:  # noqa: ARG002
-        """Return the function of one number that this activation is, on a grid.
+        """Return the values of this activation, as a function of one number, on a grid.
 
         Args:
             x: `(P, C)`, the points for every channel.
-            inputs: What the activation got from a batch, for one that looks at more than
-                the number it is applied to; None where that is not known.
+            inputs: The activation's input on a batch, for one that depends on more than the
+                number it is applied to; None if not known.
         """
         y: Tensor = self(x)
         return y
@@ -47,19 +47,19 @@ class LearnedActivation(nn.Module):
         self, state_dict: dict[str, Any], prefix: str, *args: Any, **kwargs: Any
     ) -> None:
         # Published modules keep a parameter of the channels as (1, C, 1, 1), and the layers of
-        # a small network as convolutions of 1x1.
+        # a small network as convolutions of 1x1: their weights load here.
         for name, own in self.named_parameters():
             given = state_dict.get(prefix + name)
-            if isinstance(given, Tensor) and _same_but_for_ones(given, own):
+            if isinstance(given, Tensor) and _differ_in_unit_dims(given, own):
                 state_dict[prefix + name] = given.reshape(own.shape)
         super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
 
 
 class PhasedActivation(LearnedActivation):
-    """A learned activation that first watches its input, and learns only after `realign`.
+    """A learned activation that first collects statistics of its input, and learns after `realign`.
 
-    Until then it computes the function it starts as, and its parameters take part in the
-    graph with zero gradients: optimizers, schedulers and DDP see every parameter all along.
+    Until then it computes its start function, and its parameters are in the graph with zero
+    gradients: optimizers, schedulers and DDP have every parameter from the first step.
     """
 
     @property
@@ -71,18 +71,18 @@ class PhasedActivation(LearnedActivation):
         """Fit the parameters to the collected statistics, in place, and let them train.
 
         Args:
-            alone: Of several ranks only this one does so, for a network of its own.
+            alone: Do not average over ranks, because only this one realigns, its own network.
         """
         raise NotImplementedError
 
     def gather_parts(self) -> None:
-        """Let the passes from one `end_batch` to the next count as parts of one batch.
+        """Count the passes until each `end_batch` as parts of one batch.
 
         Statistics that do not depend on how a batch is divided need neither method.
         """
 
     def end_batch(self) -> None:
-        """Take in the batch whose parts have been seen."""
+        """Add the batch of the parts since the last call to the statistics."""
 
 
 def learned_parameters(model: nn.Module) -> list[nn.Parameter]:
@@ -95,20 +95,20 @@ def learned_parameters(model: nn.Module) -> list[nn.Parameter]:
 
 
 def phased_modules(model: nn.Module) -> Iterator[PhasedActivation]:
-    """Yield every activation in `model` that has phases, whatever phase it is in."""
+    """Yield every activation in `model` that has phases, in any phase."""
     for module in model.modules():
         if isinstance(module, PhasedActivation):
             yield module
 
 
-def held(y: Tensor, *parameters: Tensor) -> Tensor:
-    """Return `y`, with the parameters in its graph: they get gradients of zero, not none."""
-    held: Tensor = _Held.apply(y, *parameters)  # type: ignore[no-untyped-call]
-    return held
+def keep_in_graph(y: Tensor, *parameters: Tensor) -> Tensor:
+    """Return `y` with the parameters in its graph: their gradients are zeros, not None."""
+    kept: Tensor = _KeepInGraph.apply(y, *parameters)  # type: ignore[no-untyped-call]
+    return kept
 
 
-class _Held(torch.autograd.Function):
-    """The identity of its first argument; the others get gradients of zero."""
+class _KeepInGraph(torch.autograd.Function):
+    """The identity of its first argument; the other arguments get gradients of zero."""
 
     @staticmethod
     def forward(ctx: FunctionCtx, y: Tensor, *parameters: Tensor) -> Tensor:
@@ -121,7 +121,7 @@ class _Held(torch.autograd.Function):
         return grad, *(torch.zeros_like(p) for p in ctx.saved_tensors)
 
 
-def _same_but_for_ones(one: Tensor, other: Tensor) -> bool:
-    """Whether two shapes are the same without their dimensions of size 1, but not with them."""
+def _differ_in_unit_dims(one: Tensor, other: Tensor) -> bool:
+    """Whether two shapes differ, but are equal without their dimensions of size 1."""
     sizes = ([size for size in t.shape if size != 1] for t in (one, other))
     return one.shape != other.shape and next(sizes) == next(sizes)

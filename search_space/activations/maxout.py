@@ -1,4 +1,4 @@
-"""Maxout, which divides the number of channels and so can stand at no site of a network."""
+"""Maxout, which divides the number of channels, so that no site of a network can have it."""
 
 from torch import Tensor, nn
 
@@ -6,15 +6,15 @@ from search_space.errors import BadParameter
 
 
 class Maxout(nn.Module):
-    r"""The largest of every `pieces` channels; for a layer that is built with so many more.
+    r"""The largest of every `pieces` channels, after a layer with `pieces` times the channels.
 
     .. math:: f(x)_c = \max_{j < k} x_{c k + j}
 
     Any continuous function is the difference of two such units over enough linear pieces. It
-    is not in the catalogue, because what follows gets a k-th of the channels.
+    is not in the catalogue, because the next layer would get a k-th of the channels.
 
     Args:
-        pieces: Number k of channels that become one, at least 1.
+        pieces: Number k of channels that are merged into one, at least 1.
         channel_dim: 1 for `(N, C, *)`, -1 for channels last.
 
     Shape:
@@ -41,8 +41,8 @@ class Maxout(nn.Module):
         channels = x.shape[self.channel_dim]
         if channels % self.pieces:
             raise ValueError(
-                f"{self.pieces} channels become one, but dimension {self.channel_dim} of the "
-                f"input of shape {tuple(x.shape)} has {channels}"
+                f"{self.pieces} channels are merged into one, but dimension {self.channel_dim} of "
+                f"the input of shape {tuple(x.shape)} has {channels}"
             )
         dim = self.channel_dim % x.dim()
         shape = (*x.shape[:dim], channels // self.pieces, self.pieces, *x.shape[dim + 1 :])

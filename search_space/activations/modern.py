@@ -1,4 +1,4 @@
-"""Fixed functions that torch does not have. All take any shape and strides, keep the dtype.
+"""Fixed functions that torch lacks. All take any shape and strides, and keep the dtype.
 
 Half precisions are computed in float32.
 """
@@ -56,7 +56,7 @@ class TeLU(nn.Module):
 
 
 class GoLU(nn.Module):
-    r"""A gate that is Gompertz's curve, steeper below its middle than above.
+    r"""The input times a gate: Gompertz's curve, steeper below its middle than above.
 
     .. math:: f(x) = x \alpha e^{-\beta e^{-\gamma x}}
 

@@ -1,4 +1,4 @@
-"""The small networks that activations hold: how they average, normalise and stay in float32."""
+"""Helpers for the small networks inside activations: means, norms and their dtype."""
 
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -17,15 +17,15 @@ def require_channels_first(activation: str, channel_dim: int) -> None:
 
 
 def mean_over_positions(x: Tensor) -> Tensor:
-    """Return the `(N, C)` mean of `(N, C, *)`, in float32 at least."""
+    """Return the `(N, C)` mean of `(N, C, *)`, at least in float32."""
     x = x.to(working_dtype(x))
     return x.mean(tuple(range(2, x.dim()))) if x.dim() > 2 else x
 
 
 def normalise(norm: nn.Module, x: Tensor) -> Tensor:
-    """Return `norm(x)`; too little for a variance is normalised by the running statistics.
+    """Return `norm(x)`; with less than two values a channel, by the running statistics.
 
-    A batch norm that trains refuses a single value of each channel, and no value at all.
+    In training a batch norm refuses such an input, because it has no variance.
     """
     few = x.numel() < 2 * x.shape[1]
     if few and isinstance(norm, nn.BatchNorm1d | nn.BatchNorm2d) and norm.training:

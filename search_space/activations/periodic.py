@@ -13,8 +13,8 @@ class Sine(nn.Module):
 
     .. math:: f(x) = \sin(\omega x)
 
-    The paper pairs it with first weights of its own, U(-sqrt(6 / n) / omega, +) after the first
-    layer; with weights for ReLU and omega = 30 the layers above see noise.
+    The paper uses it with its own initial weights, U(-sqrt(6 / n) / omega, +) after the first
+    layer; with weights for ReLU and omega = 30 the input of later layers is noise.
 
     Args:
         omega: Frequency, above 0.
@@ -40,9 +40,9 @@ class Sine(nn.Module):
 
 
 def snake(x: Tensor, a: Tensor, channel_dim: int = 1) -> Tensor:
-    r"""Snake: the identity with a wave on it, `x + sin(a x)^2 / a`.
+    r"""Snake: the identity plus a wave, `x + sin(a x)^2 / a`.
 
-    At `a = 0` it is its limit there, the identity.
+    At `a = 0` it is the limit, the identity.
 
     Args:
         x: `(N, C, *)` for `channel_dim=1`, `(*, C)` for `channel_dim=-1`.
@@ -60,7 +60,7 @@ def snake(x: Tensor, a: Tensor, channel_dim: int = 1) -> Tensor:
     """
     wide = x.to(working_dtype(x))
     angle = wide * along_channels(a.to(wide.dtype), x, channel_dim)
-    # sin(u) / a = x sin(u) / u, which has no division by a.
+    # sin(u) / a = x sin(u) / u, which does not divide by a.
     return (wide + wide * torch.sin(angle) * torch.sinc(angle / torch.pi)).to(x.dtype)
 
 

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from search_space.activations.pwlu import PWLU
-from search_space.activations.pwlu_table import MIN_WIDTH
-from search_space.activations.shape import working_dtype
+from search_space.activations.pwlu_table import MIN_WIDTH, line_offsets
+from search_space.activations.shape import require_channels, working_dtype
 
 
 class FreePWLU(PWLU):
@@ -17,8 +17,8 @@ class FreePWLU(PWLU):
         f(x) = Y_i + (x - B_i) \frac{Y_{i+1} - Y_i}{B_{i+1} - B_i} \text{ for }
         B_i \le x < B_{i+1}, \quad B_{i+1} - B_i = (B_N - B_0) \operatorname{softmax}(w)_i
 
-    Outside the bounds it goes on with outer slopes of its own. Phases, start and arguments
-    are those of `PWLU`, which it equals until the widths `w`, which start at 0, have moved.
+    Outside the bounds it has outer slopes of its own. Phases, start and arguments are those of
+    `PWLU`; it computes the same until the widths `w`, which start at 0, change.
 
     Args:
         channels: Size of the input's dimension `channel_dim`.
@@ -34,7 +34,7 @@ class FreePWLU(PWLU):
 
     Source:
         Our own reading of non-uniform intervals, after the title and abstract of Zhu and Dong,
-        *N-PWLU*, 2022, doi 10.1109/ICPR56361.2022.9956345, whose formula was not to be had.
+        *N-PWLU*, 2022, doi 10.1109/ICPR56361.2022.9956345, whose formula was not available to us.
     """
 
     def __init__(self, channels: int, *, segments: int = 16, **options: Any) -> None:
@@ -50,20 +50,16 @@ class FreePWLU(PWLU):
 
     def _compute(self, x: Tensor) -> Tensor:
         dtype = working_dtype(x)
-        width, channels = self.values.shape[0], x.shape[self.channel_dim]
-        if width not in (1, channels):
-            raise ValueError(
-                f"the table is for {width} channels, but dimension {self.channel_dim} of the "
-                f"input of shape {tuple(x.shape)} has {channels}"
-            )
+        require_channels(self.values.shape[0], x, self.channel_dim)
+        channels = x.shape[self.channel_dim]
         knots, values = self.knots().to(dtype), self.values.to(dtype)
         outer = [slope.to(dtype).unsqueeze(1) for slope in (self.left_slope, self.right_slope)]
         slopes = torch.cat([outer[0], values.diff(dim=1) / knots.diff(dim=1), outer[1]], 1)
-        # Row 0 and row 1 meet in the first knot; every other row starts in its own.
-        origin, start = (torch.cat([t[:, :1], t], 1) for t in (knots, values))
-        offsets = start - slopes * origin
+        offsets = line_offsets(slopes, knots, values)
         moved = x.to(dtype).movedim(self.channel_dim, -1)
         flat = moved.reshape(-1, channels)
+        # Intervals differ, so the row is the number of knots at or left of the input. Detached:
+        # a row is an index, and the gradient of the knots comes through the slopes.
         row = torch.zeros_like(flat, dtype=torch.int64)
         for knot in knots.detach().unbind(1):
             row += flat >= knot

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-# Bounds may cross while they train; the intervals stay this wide in total.
+# Bounds may cross in training; then the intervals are this wide in total.
 MIN_WIDTH = 1e-3
 
 
@@ -30,11 +30,22 @@ def tabulate(
     step = (width / segments).unsqueeze(1)
     inner = values.diff(dim=1) / step
     slope = torch.cat([left_slope.unsqueeze(1), inner, right_slope.unsqueeze(1)], dim=1)
-    knot = torch.arange(segments + 1, device=values.device) * step + left.unsqueeze(1)
-    # Row 0 and row 1 meet in the first knot; every other row starts in its own.
-    origin = torch.cat([knot[:, :1], knot], dim=1)
-    start = torch.cat([values[:, :1], values], dim=1)
-    return Table(slope, start - slope * origin, 1 / step, 1 - left.unsqueeze(1) / step)
+    knots = torch.arange(segments + 1, device=values.device) * step + left.unsqueeze(1)
+    offset = line_offsets(slope, knots, values)
+    return Table(slope, offset, 1 / step, 1 - left.unsqueeze(1) / step)
+
+
+def line_offsets(slope: Tensor, knots: Tensor, values: Tensor) -> Tensor:
+    """Return the offsets `(C, N+2)` of the rows of lines through the knots.
+
+    Args:
+        slope: `(C, N+2)`.
+        knots: `(C, N+1)`.
+        values: The function's values at the knots, `(C, N+1)`.
+    """
+    # Rows 0 and 1 meet in the first knot; every other row starts in its own.
+    origin, start = (torch.cat([t[:, :1], t], dim=1) for t in (knots, values))
+    return start - slope * origin
 
 
 def parameter_gradients(
@@ -46,18 +57,18 @@ def parameter_gradients(
         total: Sum of the output's gradient `g`, `(C, N+2)`.
         moment: Sum of `g` times the position counted from the row's index, `(C, N+2)`.
 
-    With `t` the place within the interval, from its start, `y = Y_i + t (Y_{i+1} - Y_i)`
-    inside, and a bound moves `t`: the formulas need the sums of `g` and `g t` alone.
+    With `t` the place within the interval, from 0 to 1, `y = Y_i + t (Y_{i+1} - Y_i)`. Bounds
+    change `y` through `t` alone, so the formulas need only the sums of `g` and `g t`.
     """
     segments = values.shape[1] - 1
     index = torch.arange(segments, device=values.device, dtype=values.dtype)
-    # Left of the knots `x` is measured from the first of them, which is at position 1.
+    # Left of the knots `x` counts from the first knot, which is at position 1.
     before = moment[:, 0] - total[:, 0]
     inside, inside_part = total[:, 1:-1], moment[:, 1:-1]
     d_values = torch.cat([total[:, :1], inside_part], dim=1)
     d_values += torch.cat([inside - inside_part, total[:, -1:]], dim=1)
     step = 1 / table.scale[:, 0]
-    # (x - left) / (right - left), weighted by g times the slope, over the inner rows.
+    # Sum of (x - left) / (right - left), weighted by g times the slope, over the inner rows.
     far = ((index * inside + inside_part) / segments * table.slope[:, 1:-1]).sum(1)
     near = (inside * table.slope[:, 1:-1]).sum(1) - far
     d_left = -table.slope[:, 0] * total[:, 0] - near

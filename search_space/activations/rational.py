@@ -10,7 +10,7 @@ from search_space.activations.shape import along_channels, working_dtype
 from search_space.activations.starts import scalar_function
 from search_space.spec import Share
 
-# Where a start is fitted, and how often its weights are put right.
+# A start is fitted on [-3, 3], and its weights are corrected ten times.
 _REACH = 3.0
 _ROUNDS = 10
 
@@ -19,7 +19,7 @@ _LEAST = 1e-3
 
 
 def rational(x: Tensor, numerator: Tensor, denominator: Tensor, channel_dim: int = 1) -> Tensor:
-    r"""A quotient of polynomials that has no pole.
+    r"""A quotient of polynomials without poles.
 
     .. math:: f(x) = \frac{\sum_{i=0}^m a_i x^i}{1 + \sum_{k=1}^n |b_k| |x|^k}
 
@@ -115,15 +115,16 @@ class Rational(LearnedActivation):
 @cache
 @torch.no_grad()
 def _fitted(initial: str, m: int, n: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Return the coefficients that come nearest to a function, by repeated least squares.
+    """Return the coefficients that are nearest to a function, by repeated least squares.
 
-    What is linear in the coefficients is the error times the denominator, so each round
-    divides it by the denominator of the last one.
+    The error is not linear in the coefficients, but the error times the denominator is. So each
+    round fits that product, weighted by the inverse denominator of the round before.
     """
     x = torch.linspace(-_REACH, _REACH, 301, dtype=torch.float64)
     y = scalar_function(initial)(x)
     above = torch.stack([x**i for i in range(m + 1)], 1)
     below = torch.stack([x.abs() ** k for k in range(1, n + 1)], 1)
+    # The rounds need not converge, so the best one counts.
     best, weight = (torch.inf, above[0], below[0]), torch.ones_like(x)
     for _ in range(_ROUNDS):
         both = torch.cat([above, -y[:, None] * below], 1) * weight[:, None]

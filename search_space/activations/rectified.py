@@ -98,7 +98,7 @@ class StarReLU(LearnedActivation):
 
 
 class XIELU(LearnedActivation):
-    r"""The integral of a line above 0 and of a shifted ELU below it, with learned slopes.
+    r"""The integral of a line above 0 and of a shifted ELU below 0, with learned slopes.
 
     .. math::
         f(x) = \tfrac{x}{2} + a_p \max(x, 0)^2 + a_n (e^{\min(x, 0)} - 1 - \min(x, 0)), \quad
@@ -121,15 +121,15 @@ class XIELU(LearnedActivation):
     Source:
         Huang and Schlag, *Deriving Activation Functions Using Integration*, 2024.
         https://arxiv.org/abs/2411.13010
-        Differs from the authors' code in what is below 0 by less than a millionth: theirs
-        keeps the exponent that far from 0.
+        Differs from the authors' code below 0 by less than a millionth: theirs bounds the
+        exponent by -1e-6.
     """
 
     def __init__(self, channels: int, *, channel_dim: int = 1, share: Share = "layer") -> None:
         super().__init__()
         width = channels if share == "channel" else 1
         self.channel_dim = channel_dim
-        # log(e^a - 1) is where softplus is a.
+        # log(e^a - 1) is the inverse of softplus at a.
         self.alpha_p = nn.Parameter(torch.full((width,), math.log(math.expm1(0.8))))
         self.alpha_n = nn.Parameter(torch.full((width,), math.log(math.expm1(0.3))))
 

@@ -1,4 +1,4 @@
-"""How parameters of a channel or a layer meet an input of any rank."""
+"""How parameters of a channel or a layer broadcast over an input of any rank."""
 
 import torch
 from torch import Tensor
@@ -14,17 +14,23 @@ def along_channels(parameter: Tensor, x: Tensor, channel_dim: int) -> Tensor:
     Raises:
         ValueError: If `x` has another number of channels, which broadcasting would hide.
     """
-    channels = x.shape[channel_dim]
-    if parameter.dim() and parameter.shape[-1] not in (1, channels):
-        raise ValueError(
-            f"the parameters are for {parameter.shape[-1]} channels, but dimension "
-            f"{channel_dim} of the input of shape {tuple(x.shape)} has {channels}"
-        )
+    if parameter.dim():
+        require_channels(parameter.shape[-1], x, channel_dim)
     shape = [1] * x.dim()
     shape[channel_dim] = parameter.shape[-1] if parameter.dim() else 1
     if parameter.dim() == 2:
         shape[0] = parameter.shape[0]
     return parameter.view(shape)
+
+
+def require_channels(width: int, x: Tensor, channel_dim: int) -> None:
+    """Raise `ValueError` unless parameters of this width fit `x`: one, or one for each channel."""
+    channels = x.shape[channel_dim]
+    if width not in (1, channels):
+        raise ValueError(
+            f"the parameters are for {width} channels, but dimension {channel_dim} of the "
+            f"input of shape {tuple(x.shape)} has {channels}"
+        )
 
 
 def working_dtype(x: Tensor) -> torch.dtype:

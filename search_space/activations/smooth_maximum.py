@@ -9,12 +9,12 @@ from search_space.spec import Share
 
 
 def smooth_maximum(z: Tensor, beta: Tensor) -> Tensor:
-    r"""Mean of values that are weighted by their own exponentials.
+    r"""Mean of values, weighted by their exponentials.
 
     .. math:: S_\beta(z) = \sum_i z_i e^{\beta z_i} / \sum_i e^{\beta z_i}
 
-    It tends to the maximum for a large beta, to the minimum for a large negative one, and is
-    the mean at 0.
+    It tends to the maximum for a large beta and to the minimum for a large negative beta; at 0
+    it is the mean.
 
     Args:
         z: `(n, *)`, the n values at every place.

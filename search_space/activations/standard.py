@@ -1,6 +1,6 @@
-"""Torch's own activations beyond those of `fixed`, under the names of the catalogue.
+"""Torch's own activations other than those of `fixed`, by the names of the catalogue.
 
-They are subclasses, so that whoever looks for `nn.ELU` in a network still finds it, and are
+They are subclasses, so that code which looks for `nn.ELU` in a network still finds it, and are
 never in place. All keep the shape and dtype of an input of any shape and strides.
 """
 
@@ -8,13 +8,13 @@ from torch import Tensor, nn
 
 
 class Identity(nn.Identity):
-    r"""No activation at all.
+    r"""The identity: no activation.
 
     .. math:: f(x) = x
     """
 
     def forward(self, x: Tensor) -> Tensor:
-        # A view: the result is another tensor than the input, as it is of any activation.
+        # A view, because the result of an activation is never the input tensor itself.
         return x.view_as(x)
 
 
@@ -53,7 +53,7 @@ class ELU(nn.ELU):
 
 
 class SELU(nn.SELU):
-    r"""Scaled exponential linear unit, of which mean 0 and variance 1 are a fixed point.
+    r"""Scaled exponential linear unit: mean 0 and variance 1 are a fixed point.
 
     .. math:: f(x) = \lambda (x \text{ if } x > 0 \text{ else } \alpha (e^x - 1))
 

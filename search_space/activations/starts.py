@@ -1,19 +1,19 @@
-"""The functions of one number that a learned activation may start as."""
+"""The functions of one number that a learned activation may start as, and their slopes."""
 
 from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
-from search_space.catalog.lookup import lookup
+from search_space.catalog.lookup import get_entry
 
 
 def scalar_function(name: str) -> Callable[[Tensor], Tensor]:
-    """Return the function of a catalogue entry that nothing is learned of, at its defaults.
+    """Return the function of a catalogue entry without learned parameters, at its defaults.
 
-    It belongs to a module, but is none itself: whoever holds it gets no submodule by it.
+    It is a bound method, not a module, so an activation that keeps it gets no submodule.
     """
-    forward: Callable[[Tensor], Tensor] = lookup(name).load()().forward
+    forward: Callable[[Tensor], Tensor] = get_entry(name).load()().forward
     return forward
 
 

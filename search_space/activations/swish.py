@@ -5,7 +5,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from search_space.activations.acon import acon_a, acon_b
+from search_space.activations.acon import acon_a_parameters, acon_b_parameters, acon_c
 from search_space.activations.learned import LearnedActivation
 from search_space.spec import Share
 
@@ -40,7 +40,11 @@ class AconA(LearnedActivation):
         self.beta = nn.Parameter(torch.ones(channels if share == "channel" else 1))
 
     def forward(self, x: Tensor) -> Tensor:
-        return acon_a(x, self.beta, self.channel_dim)
+        return acon_c(x, *self.acon_c_parameters(), self.channel_dim)
+
+    def acon_c_parameters(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Return `p1`, `p2` and `beta` with which ACON-C is this activation."""
+        return acon_a_parameters(self.beta)
 
     def extra_repr(self) -> str:
         return f"{self.beta.numel()}, channel_dim={self.channel_dim}"
@@ -107,7 +111,11 @@ class AconB(LearnedActivation):
         self.beta = nn.Parameter(torch.ones(width))
 
     def forward(self, x: Tensor) -> Tensor:
-        return acon_b(x, self.p, self.beta, self.channel_dim)
+        return acon_c(x, *self.acon_c_parameters(), self.channel_dim)
+
+    def acon_c_parameters(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Return `p1`, `p2` and `beta` with which ACON-C is this activation."""
+        return acon_b_parameters(self.p, self.beta)
 
     def extra_repr(self) -> str:
         return f"{self.p.numel()}, channel_dim={self.channel_dim}"

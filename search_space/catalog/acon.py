@@ -50,7 +50,7 @@ ENTRIES = (
             Parameter(
                 "switch",
                 "channel",
-                meaning="what has a switch of its own",
+                meaning="what has its own switch",
                 choices=("channel", "layer", "pixel"),
             ),
             Parameter(
@@ -101,8 +101,8 @@ ENTRIES = (
         paper_initial="paper",
         flops=14,
         size=lambda c, _: 2 * c,
-        interpretation="What p starts at in the paper is not known to us: 0.25 is that of PReLU, "
-        "of which the paper calls it the smooth form.",
+        interpretation="The start of p in the paper is not known to us: 0.25 is that of PReLU, "
+        "whose smooth form the paper calls it.",
     ),
     Entry(
         "swish",

@@ -1,4 +1,4 @@
-"""Activations that see more of their input than the number they are applied to."""
+"""Activations that depend on more of their input than the number they are applied to."""
 
 from search_space.catalog.entry import Entry, Parameter, Values, hidden_width
 

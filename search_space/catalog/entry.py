@@ -1,4 +1,4 @@
-"""What an entry of the catalogue says of an activation: data only, without torch."""
+"""The entries of the catalogue: what is known of an activation, as data without torch."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -16,9 +16,10 @@ class Parameter:
     """A parameter of an activation: a keyword argument of its module's constructor.
 
     Attributes:
-        low: The least number allowed; None where there is no limit, and for texts.
-        choices: What is allowed, where it is a few values and no range.
-        nullable: None is allowed as well. A default of None stands for a number, left out.
+        low: The lowest number allowed; None for no limit, and for texts.
+        high: The highest number allowed.
+        choices: The values allowed, if not a range.
+        nullable: None is allowed as well. With a default of None, other values are numbers.
     """
 
     name: str
@@ -31,14 +32,15 @@ class Parameter:
 
     @property
     def kind(self) -> type:
-        """The type of every value but None."""
+        """The type of every value except None."""
         return float if self.default is None else type(self.default)
 
     def check(self, activation: str, value: Any) -> None:
-        """Raise `BadParameter` unless `value` has the right type and is one of those allowed."""
+        """Raise `BadParameter` unless `value` has the right type and is allowed."""
         if value is None and self.nullable:
             return
         kind = self.kind
+        # In Python True is an int, but a parameter that takes numbers must refuse it.
         fits = isinstance(value, int | float if kind is float else kind)
         if not fits or isinstance(value, bool) is not (kind is bool):
             expected = f"of type {kind.__name__}" + (" or null" if self.nullable else "")
@@ -52,7 +54,7 @@ class Parameter:
 
     def _contains(self, value: float) -> bool:
         low, high = self.low, self.high
-        # Written so that NaN lies in no range.
+        # `value == value` is false for NaN, which lies in no range.
         return (low is None or value >= low) and (high is None or value <= high) and value == value
 
     def _span(self) -> str:
@@ -67,39 +69,39 @@ def _nothing(channels: int, values: Values) -> int:  # noqa: ARG001
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One choice: what it computes, where its module lives, what may be tuned, where it is from.
+    """One activation: its formula, its module, its parameters and its source.
 
     Attributes:
         target: `module:Class` of the module that `build` constructs.
         formula: In LaTeX.
-        year: Of the source; 0 where there is none.
-        learned: It has parameters of its own, trained with the network.
+        year: Year of the source; 0 if there is none.
+        learned: It has parameters, which are trained with the network.
         phases: It collects statistics of its input before its parameters train.
-        unphased_by: The parameter that does away with the phases, where it is not None.
-        shares: What its learned parameters may belong to, the usual first; empty where there
+        unphased_by: The parameter that removes the phases if it is not None.
+        shares: What its learned parameters may belong to, the default first; empty if there
             are none.
-        starts: For each function it may replace, the `initial` it starts as: itself where the
-            activation can represent the function, else the nearest start.
-        nearest: Likewise where trained weights are tuned, of those whose start is another one
-            then: a start near to what is replaced matters more there than one that learns well.
-        default_initial: The start used where none is asked for.
+        starts: For each function it may replace, the `initial` it starts as: the function
+            itself if the activation can represent it, else the nearest start.
+        nearest: The same for tuning trained weights, if the start differs then: there a start
+            near the replaced function matters more than one that learns well.
+        default_initial: The start if none is given.
         paper_initial: The start of the entry's own paper.
-        channels_first_only: It averages over positions, which leaks the future where
-            positions are tokens.
-        pointwise: An output depends on no other position than its own, so it is causal.
-        rank: The number of dimensions that its input must have, where only one will do.
+        channels_first_only: It averages over positions, which leaks the future if positions
+            are tokens.
+        pointwise: An output depends on its own position alone, so it is causal.
+        rank: The number of dimensions that its input must have; None for any.
         flops: Operations per element in the forward pass: arithmetic, comparisons and
             selections count 1, elementary functions (exp, tanh, sin, erf, ...) 10. Work that
             does not grow with the positions is not counted.
         kept: Bytes per element of a float32 input that the plain module keeps for backward.
-        limits: What the formula tends to at minus and plus infinity, with the default
-            parameters; NaN where it tends to nothing.
-        size: Number of learned parameters, from the number of channels (1 where the layer
-            shares them) and the values of the parameters.
-        tied: All sites of a network that have it have it with the same parameter values.
-        gate: Found as an original, it is more often a gate than an activation.
-        standard: Offered by a search that names no choices.
-        interpretation: What of its source is unknown, and how it was read; None if nothing.
+        limits: The limits of the formula at minus and plus infinity, with the default
+            parameters; NaN for none.
+        size: Computes the number of learned parameters from the number of channels (1 if the
+            layer shares them) and the values of the parameters.
+        tied: All sites of a network with this activation have the same parameter values.
+        gate: As an original in a network, it is more often a gate than an activation.
+        standard: A search that names no choices offers it.
+        interpretation: What is unknown of its source and how it was read; None if nothing.
     """
 
     name: str
@@ -129,7 +131,7 @@ class Entry:
     interpretation: str | None = None
 
     def load(self) -> Any:
-        """Import the module class. This is the only step that needs torch."""
+        """Import and return the module class. This is the only step that needs torch."""
         module, _, attribute = self.target.partition(":")
         return getattr(import_module(module), attribute)
 
@@ -141,7 +143,7 @@ class Entry:
 
     @property
     def initials(self) -> tuple[str, ...]:
-        """Every start this activation has."""
+        """Every start of this activation."""
         known = [
             *self.starts.values(),
             *self.nearest.values(),
@@ -170,10 +172,10 @@ class Entry:
     def arguments(
         self, spec: ActivationSpec, *, channels: int, channel_dim: int
     ) -> dict[str, Scalar]:
-        """Return what the module's constructor is given for `spec`, all of it by keyword.
+        """Return the keyword arguments of the module's constructor for `spec`.
 
-        That is the channels if it learns; the parameters; `share` if there is a choice; and
-        `initial` if it has a start.
+        These are the channels if it learns, the parameters, `share` if there is a choice, and
+        `initial` if it has starts.
         """
         arguments: dict[str, Scalar] = {}
         if self.learned:
@@ -186,7 +188,7 @@ class Entry:
         return arguments
 
     def parameter_count(self, spec: ActivationSpec, channels: int) -> int:
-        """Return the number of learned parameters of `spec` at a site of so many channels."""
+        """Return the number of learned parameters of `spec` at a site of `channels` channels."""
         width = 1 if spec.share == "layer" and len(self.shares) > 1 else channels
         return self.size(width, self.values(spec))
 

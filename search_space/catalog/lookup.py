@@ -1,4 +1,4 @@
-"""Every activation a search may choose, as data. Names torch modules without importing them."""
+"""Every activation that a search may choose, as data. No torch module is imported."""
 
 from collections.abc import Mapping
 
@@ -11,12 +11,12 @@ __all__ = [
     "CATALOG",
     "Entry",
     "Parameter",
-    "changes",
-    "check",
     "check_fit",
+    "get_entry",
     "hidden_width",
     "initial_for",
-    "lookup",
+    "replaces",
+    "validate",
 ]
 
 CATALOG: Mapping[str, Entry] = {
@@ -26,9 +26,14 @@ CATALOG: Mapping[str, Entry] = {
 }
 
 
-def check(spec: ActivationSpec) -> Entry:
-    """Return the entry of `spec`, or raise what is wrong with it."""
-    entry = lookup(spec.name)
+def validate(spec: ActivationSpec) -> Entry:
+    """Return the entry of a valid `spec`.
+
+    Raises:
+        UnknownActivation: If the catalogue does not hold the name.
+        BadParameter: If a parameter, the share or the start is not one of the entry's.
+    """
+    entry = get_entry(spec.name)
     for name, value in spec.params.items():
         entry.parameter(name).check(spec.name, value)
     if entry.shares and spec.share not in entry.shares:
@@ -42,15 +47,16 @@ def check(spec: ActivationSpec) -> Entry:
 def check_fit(entry: Entry, site: Site) -> None:
     """Raise `UnfitActivation` unless the activation can stand at `site`."""
     if entry.rank is not None and site.rank != entry.rank:
-        needs = f"an input of {entry.rank} dimensions, which has {site.rank} there"
+        needs = f"an input of {entry.rank} dimensions, and the site's has {site.rank}"
         raise UnfitActivation(entry.name, site.id, needs)
     if entry.channels_first_only and site.channel_dim != 1:
         raise UnfitActivation(entry.name, site.id, "channels in dimension 1")
 
 
-def changes(spec: ActivationSpec, site: Site) -> bool:
-    """Whether `spec` is anything but the site's own activation."""
-    entry = lookup(spec.name)
+def replaces(spec: ActivationSpec, site: Site) -> bool:
+    """Whether `spec` replaces the site's own activation."""
+    # A learned activation always does: it gets new parameters.
+    entry = get_entry(spec.name)
     same = spec.name == site.original and entry.values(spec) == entry.values(site.original_spec)
     return entry.learned or not same
 
@@ -59,8 +65,8 @@ def initial_for(entry: Entry, *, original: str, policy: str) -> str | None:
     """Return the concrete start of an activation that replaces `original`.
 
     Args:
-        policy: `original` (start as what is replaced), `nearest` (the same, for trained weights)
-            or `paper` (the paper's own start).
+        policy: `original` (start as the activation that is replaced), `nearest` (the same,
+            but as near to it as possible, for trained weights) or `paper` (the paper's start).
     """
     if policy == "paper":
         return entry.paper_initial
@@ -69,7 +75,7 @@ def initial_for(entry: Entry, *, original: str, policy: str) -> str | None:
     return entry.starts.get(original, entry.default_initial)
 
 
-def lookup(name: str) -> Entry:
+def get_entry(name: str) -> Entry:
     """Return the entry called `name`, or raise `UnknownActivation`."""
     try:
         return CATALOG[name]

@@ -55,8 +55,8 @@ ENTRIES = (
         flops=40,
         kept=16,
         size=lambda c, p: c * (2 * p["segments"] + 5),
-        interpretation="The formula of the non-uniform PWLU was not to be had: that its widths "
-        "are a softmax of learned numbers is our reading, as is that the values are learned "
+        interpretation="The formula of the non-uniform PWLU was not available to us. That its "
+        "widths are a softmax of learned numbers is our reading, as is that the values are learned "
         "as in PWLU and not by sums of the slopes.",
     ),
 )

@@ -1,4 +1,4 @@
-"""Functions of one number that nothing is learned of."""
+"""Functions of one number without learned parameters."""
 
 from math import inf, nan
 
@@ -231,5 +231,5 @@ ENTRIES = (
 )
 
 STARTS = {entry.name: entry.name for entry in ENTRIES if entry.name != "sine"}
-"""What a learned function of any shape can start as: no table of a few intervals follows the
-sine, whose period is a fifth of a unit."""
+"""The starts of learned functions of any shape. Not the sine: its period is a fifth of a unit, and
+no table of a few intervals can represent that."""

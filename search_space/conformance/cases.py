@@ -1,4 +1,4 @@
-"""An activation as it is put to the checks: with its defaults, and with what is unusual."""
+"""Cases for the conformance checks: an activation with its defaults and with unusual values."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -22,11 +22,11 @@ _LAST = ((4, 5, CHANNELS), (2, 4, 5, CHANNELS))
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """An activation as it is put to the checks.
+    """An activation with one set of parameters, to be checked.
 
     Attributes:
-        realigned: Its statistics are collected, and it trains.
-        usual: It has the entry's own defaults; the slower checks are for such cases alone.
+        realigned: Its statistics phase has ended, and it trains.
+        usual: It has the entry's defaults; the slower checks run on such cases alone.
     """
 
     entry: Entry
@@ -42,7 +42,7 @@ class Case:
         return "-".join(part for part in parts if part)
 
     def layouts(self) -> Iterator[tuple[tuple[int, ...], int]]:
-        """Yield every shape that fits, with the channel dimension."""
+        """Yield every input shape that fits, with the channel dimension."""
         dims = ((_FIRST, 1),) if self.entry.channels_first_only else ((_FIRST, 1), (_LAST, -1))
         for shapes, channel_dim in dims:
             for shape in shapes:
@@ -50,12 +50,12 @@ class Case:
                     yield shape, channel_dim
 
     def shape(self, *sizes: int) -> tuple[int, ...]:
-        """Return `(N, C, *)` with one position more than asked for where an image is needed."""
+        """Return a shape of these sizes, extended by twos to the rank that the entry needs."""
         missing = 0 if self.entry.rank is None else self.entry.rank - len(sizes)
         return (*sizes, *([2] * missing))
 
     def make(self, channel_dim: int = 1) -> nn.Module:
-        """Return a new module, always the same one."""
+        """Return a new module, with equal parameters in every call."""
         torch.manual_seed(0)
         make = partial(construct, self.entry, self.spec, channels=CHANNELS)
         module = make(channel_dim=channel_dim)
@@ -68,7 +68,7 @@ class Case:
 
 
 def cases(entry: Entry) -> Iterator[Case]:
-    """Yield an entry with its defaults, each share, usual start and unusual value, by phase."""
+    """Yield an entry's cases: defaults, shares, usual starts, unusual values, in each phase."""
     usual = ActivationSpec(entry.name, initial=entry.default_initial)
     starts = dict.fromkeys([entry.default_initial, entry.paper_initial, *entry.initials[:2]])
     specs = [
@@ -95,6 +95,9 @@ def _unusual(parameter: Parameter) -> Iterator[Any]:
 
 
 def inputs(shape: tuple[int, ...], dtype: torch.dtype = torch.float32) -> Tensor:
-    """Both signs and several magnitudes, off 0 where ReLU has its kink; always the same."""
+    """Return inputs of both signs and several magnitudes, equal in every call.
+
+    None is 0, where the derivative of ReLU does not exist.
+    """
     generator = torch.Generator().manual_seed(1)
     return (2 * torch.randn(shape, generator=generator, dtype=torch.float64) + 0.01).to(dtype)

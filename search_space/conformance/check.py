@@ -1,9 +1,9 @@
-"""`python -m search_space check MY_ACTIVATION.py`: puts a file's activations to the contract.
+"""`python -m search_space check MY_ACTIVATION.py`: runs the conformance checks on a file.
 
-The file states its activations as `ENTRY` or `ENTRIES`, as in `search_space/entries/`, with a
-target of `my_activation:MyClass`, the file's own name in front. Without them every public module
-class that it defines is checked with what can be told from the class: that it learns if it is a
-`LearnedActivation`, and that its parameters may be the layer's if it takes `share`.
+The file states its activations as `ENTRY` or `ENTRIES`, as in `search_space/catalog/`, with the
+target `my_activation:MyClass`, where `my_activation` is the name of the file. Without them every
+public module class that it defines is checked as far as its class tells: it learns if it is a
+`LearnedActivation`, and its parameters may be the layer's if it takes `share`.
 """
 
 import inspect
@@ -30,14 +30,14 @@ from search_space.spec import Share
 from search_space.user_module import UnusableFile, import_file
 
 REFUSED = 2
-"""The exit code for a file that has nothing to check; 1 is for one that fails."""
+"""Exit code for a file with nothing to check; 1 is for a file that fails a check."""
 
 _ANY_NUMBER = sys.maxsize
 
 
 @dataclass(slots=True)
 class Result:
-    """What became of one check of one activation: its cases, and the first that failed."""
+    """The result of one check of one activation: its cases, and the first failure."""
 
     activation: str
     check: str
@@ -48,10 +48,10 @@ class Result:
 
 
 def run(path: str | Path, *, as_json: bool = False, out: TextIO | None = None) -> int:
-    """Check the activations of a file and print a table; return the exit code.
+    """Check the activations of a file, print a table or JSON, and return the exit code.
 
     Args:
-        out: Where to print; the standard output if left out.
+        out: Where to print; None for the standard output.
     """
     out = out or sys.stdout
     try:
@@ -65,7 +65,7 @@ def run(path: str | Path, *, as_json: bool = False, out: TextIO | None = None) -
 
 
 def check_entry(entry: Entry) -> list[Result]:
-    """Put one entry, in the catalogue or not, to every check."""
+    """Run every check on one entry, which need not be in the catalogue."""
     results: dict[str, Result] = {}
     for name, check, case in suite(entry):
         meaning = (check.__doc__ or "").partition("\n")[0]
@@ -79,13 +79,13 @@ def check_entry(entry: Entry) -> list[Result]:
 
 
 def _problem(check: Check, case: Case) -> str | None:
-    """Return what is wrong, in a line; None if nothing is."""
+    """Return what is wrong, in one line; None if the check passes."""
     try:
         with warnings.catch_warnings():
-            # Compilers warn of themselves.
+            # Compilers warn about their own code.
             warnings.simplefilter("ignore")
             check(case)
-    except Exception as error:  # It is the user's code that runs here, so anything may come.
+    except Exception as error:  # The user's code runs here, and may raise anything.
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
         return ": ".join([type(error).__name__, *lines[:1]])
     finally:
@@ -94,10 +94,10 @@ def _problem(check: Check, case: Case) -> str | None:
 
 
 def load_entries(path: Path) -> list[Entry]:
-    """Return what a file states, or what can be told from its classes.
+    """Return the entries that a file states, or else those inferred from its classes.
 
     Raises:
-        UnusableFile: If there is no such file, or nothing to check in it.
+        UnusableFile: If there is no such file, or it has nothing to check.
     """
     module = import_file(path)
     stated = getattr(module, "ENTRIES", getattr(module, "ENTRY", None))
@@ -116,7 +116,7 @@ def load_entries(path: Path) -> list[Entry]:
             entry.load()
         except (ImportError, AttributeError) as error:
             raise UnusableFile(
-                f"{path}: the target {entry.target!r} of {entry.name!r} cannot be had "
+                f"{path}: the target {entry.target!r} of {entry.name!r} cannot be loaded "
                 f"({error}); for a class of this file it is '{path.stem}:Class'"
             ) from error
     return entries
@@ -130,14 +130,14 @@ def _classes(module: ModuleType) -> Iterator[type[nn.Module]]:
 
 
 def _inferred(kind: type[nn.Module]) -> Entry:
-    """Return an entry that claims nothing which cannot be told from the class."""
+    """Return an entry that claims only what the class tells."""
     learned = issubclass(kind, LearnedActivation)
     shares: tuple[Share, ...] = ("channel",) if learned else ()
     if learned and "share" in inspect.signature(kind).parameters:
         shares = ("channel", "layer")
 
     def size(channels: int, _: object) -> int:
-        # What `share` is by default, a layer's width of 1 comes to as well.
+        # With a width of 1 both shares have the same number of parameters.
         options = {"share": "channel"} if len(shares) > 1 else {}
         return sum(p.numel() for p in kind(channels, **options).parameters()) if learned else 0
 

@@ -1,4 +1,4 @@
-"""Pictures of activations: the curve and its derivative, as they start."""
+"""Plots of activations and their derivatives, at their starts."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,22 +8,22 @@ import torch
 from torch import Tensor
 
 from search_space.build import build
-from search_space.catalog.lookup import lookup
+from search_space.catalog.lookup import get_entry
 from search_space.spec import ActivationSpec
 
 _REACH, _POINTS = 5.0, 501
 
 
 def curve(name: str) -> tuple[Tensor, Tensor, Tensor]:
-    """Return inputs, outputs and derivatives of an activation at its defaults, as it starts.
+    """Return inputs, outputs and derivatives of an activation at its defaults and its start.
 
-    Every point is a sample of its own, with one channel and one position: what looks at more
-    than its own input is drawn for that sample.
+    Every point is a separate sample with one channel and one position: an activation that
+    depends on more than one number has the curve of such samples.
 
     Raises:
         UnknownActivation: If the catalogue does not hold the name.
     """
-    lookup(name)
+    get_entry(name)
     torch.manual_seed(0)
     module = build(ActivationSpec(name), channels=1).eval()
     x = torch.linspace(-_REACH, _REACH, _POINTS).reshape(-1, 1, 1, 1).requires_grad_()
@@ -33,7 +33,7 @@ def curve(name: str) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def draw(names: Sequence[str], file: Path) -> None:
-    """Draw the curves of activations, and below them their derivatives, into a file."""
+    """Plot activations, and their derivatives below, into a file."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(7, 8), layout="constrained")

@@ -1,7 +1,8 @@
-"""What every activation must do, as checks that any entry can be put to.
+"""The rules that every activation must follow, as checks of a case.
 
-A check takes a case and raises `AssertionError`, or whatever the activation raised. The tests
-put the catalogue to them, `actsearch check` a file of one's own.
+A check raises `AssertionError`, or the error that the activation raised. The tests run them on
+the catalogue, `actsearch check` on your own file. The first line of a check's docstring is its
+meaning in the printed table.
 """
 
 import copy
@@ -31,10 +32,10 @@ def gradients(case: Case) -> None:
     """Gradients match finite differences in float64, of the input and of what is learned."""
     for shape, channel_dim in case.layouts():
         module = case.make(channel_dim).double()
-        # In training, what is normalised over a batch depends on the input through that too.
+        # In training mode, because a norm over the batch is part of the gradient there.
         module.train(not isinstance(module, PhasedActivation))
-        held = isinstance(module, PhasedActivation) and module.collecting
-        trained = {} if held else dict(module.named_parameters())
+        collecting = isinstance(module, PhasedActivation) and module.collecting
+        trained = {} if collecting else dict(module.named_parameters())
 
         def call(
             x: Tensor, *values: Tensor, module: nn.Module = module, names: Any = trained
@@ -88,7 +89,7 @@ def strides(case: Case) -> None:
         y.backward(inputs(x.shape) - 1)
         results.append([y.detach(), leaf.grad, *(p.grad for p in module.parameters())])
     for result in results[1:]:
-        # Sums of the parameters' gradients are in another order.
+        # The parameters' gradients are summed in another order.
         _same(result, results[0], rtol=1e-4, atol=1e-4)
 
 
@@ -206,8 +207,8 @@ def bookkeeping(case: Case) -> None:
     assert list(phased_modules(around)) == ([module] if entry.phases else [])
     width = 1 if case.spec.share == "layer" else CHANNELS
     for name, parameter in module.named_parameters(recurse=False):
-        # A table of each channel has two dimensions; published shapes such as (1, C, 1, 1) are
-        # decayed by rules that go by the number of dimensions.
+        # A table of each channel has two dimensions. Published shapes such as (1, C, 1, 1) get
+        # weight decay from recipes that choose parameters by their number of dimensions.
         assert parameter.shape[0] == width, f"{name} is not of channels or a layer"
         assert parameter.dim() <= 2, f"{name} has {parameter.dim()} dimensions"
 
@@ -220,7 +221,7 @@ def kept_for_backward(case: Case) -> None:
     kept: dict[int, Tensor] = {}
 
     def note(t: Tensor) -> Tensor:
-        # Kept alive, so that no other gets its storage.
+        # Kept alive, so that no other tensor gets its storage.
         kept[t.untyped_storage().data_ptr()] = t
         return t
 
@@ -258,7 +259,7 @@ def compiles(case: Case, backend: str = "eager") -> None:
             other.square().sum().backward()
             _same(other, one)
             _same(y.grad, x.grad)
-        # A bias before a norm has no gradient but what rounding leaves of the others'.
+        # The gradient of a bias before a norm is rounding alone, so its error is not relative.
         grads = [p.grad for p in module.parameters() if p.grad is not None]
         scale = max((grad.abs().max().item() for grad in grads), default=0.0)
         for mine, theirs in zip(module.parameters(), twin.parameters(), strict=True):
@@ -284,17 +285,17 @@ CHECKS: Mapping[str, Check] = {
         *(nan_stays, position, small_batches, input_left_alone, state, bookkeeping),
     )
 }
-"""What every case is put to, by name."""
+"""The checks of every case, by name."""
 
 USUAL_CHECKS: Mapping[str, Check] = {
     check.__name__: check
     for check in (limits, kept_for_backward, other_channels_refused, compiles, exports)
 }
-"""What cases with the entry's own defaults are put to besides."""
+"""Further checks of the cases with the entry's defaults, which are slower."""
 
 
 def suite(entry: Entry) -> Iterator[tuple[str, Check, Case]]:
-    """Yield every check of an entry, by its name, with every case that it is for."""
+    """Yield every check of an entry with its name and with every case that it applies to."""
     for case in cases(entry):
         for name, check in {**CHECKS, **(USUAL_CHECKS if case.usual else {})}.items():
             yield name, check, case

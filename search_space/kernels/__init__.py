@@ -10,8 +10,8 @@ _COMPILERS = {"cpu": "numba", "cuda": "triton"}
 def available(device_type: str) -> bool:
     """Whether fused kernels can run on a device of this type: `cpu` or `cuda`.
 
-    Looks for the compiler and does not load it: a process that has run a parallel kernel must
-    not fork any more, so nothing is compiled before a kernel is first used.
+    Looks for the compiler without loading it: loading takes seconds, and a process that has run
+    a parallel kernel must not fork any more.
     """
     compiler = _COMPILERS.get(device_type)
     return compiler is not None and find_spec(compiler) is not None

@@ -1,4 +1,4 @@
-"""The ACON family, fused: kernels as operators of torch. Its plain form: `activations.acon`."""
+"""ACON-C, fused: kernels as operators of torch. The plain form is in `activations.acon`."""
 
 from typing import Any
 
@@ -9,18 +9,8 @@ from search_space.activations.shape import along_channels, working_dtype
 from search_space.kernels import layout, load
 
 
-def acon_a(x: Tensor, beta: Tensor, channel_dim: int = 1) -> Tensor:
-    """ACON-A, which is Swish: `acon_c` with the slopes 1 and 0."""
-    return acon_c(x, torch.ones_like(beta), torch.zeros_like(beta), beta, channel_dim)
-
-
-def acon_b(x: Tensor, p: Tensor, beta: Tensor, channel_dim: int = 1) -> Tensor:
-    """ACON-B, a smooth PReLU: `acon_c` with the slopes 1 and `p`."""
-    return acon_c(x, torch.ones_like(p), p, beta, channel_dim)
-
-
 def acon_c(x: Tensor, p1: Tensor, p2: Tensor, beta: Tensor, channel_dim: int = 1) -> Tensor:
-    """What `activations.acon.acon_c` computes, in one pass over the input, and one backward.
+    """`activations.acon.acon_c` in one pass over the input, and one in the backward pass.
 
     Arguments, result and gradients are those of the plain function. Keeps the input and the
     parameters for the backward pass.
@@ -29,6 +19,7 @@ def acon_c(x: Tensor, p1: Tensor, p2: Tensor, beta: Tensor, channel_dim: int = 1
         ValueError: If `x` has another number of channels than the parameters.
         ModuleNotFoundError: If the compiler of the kernels for the device of `x` is missing.
     """
+    # Kernels do not check sizes; this raises if one does not fit.
     for parameter in (p1, p2, beta):
         along_channels(parameter, x, channel_dim)
     y: Tensor = _forward(x, p1, p2, beta, channel_dim)
@@ -39,7 +30,7 @@ def acon_c(x: Tensor, p1: Tensor, p2: Tensor, beta: Tensor, channel_dim: int = 1
 def _forward(x: Tensor, p1: Tensor, p2: Tensor, beta: Tensor, channel_dim: int) -> Tensor:
     parameters = _combined(x, p1, p2, beta)
     kernels = load("acon", x.device.type)
-    y: Tensor = kernels.forward(layout.settled(x, channel_dim), *parameters, channel_dim)
+    y: Tensor = kernels.forward(layout.as_dense(x, channel_dim), *parameters, channel_dim)
     return y
 
 
@@ -48,10 +39,11 @@ def _backward(
     grad: Tensor, x: Tensor, p1: Tensor, p2: Tensor, beta: Tensor, channel_dim: int
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     parameters = _combined(x, p1, p2, beta)
-    x = layout.settled(x, channel_dim)
+    x = layout.as_dense(x, channel_dim)
     kernels = load("acon", x.device.type)
-    dx, sums = kernels.backward(x, layout.alike(grad, x), *parameters, channel_dim)
-    # With z = (p1 - p2) x, the output is z s + p2 x, and q the derivative of u s by u = beta z.
+    dx, sums = kernels.backward(x, layout.with_strides_of(x, grad), *parameters, channel_dim)
+    # With z = (p1 - p2) x, u = beta z and s = sigmoid(u), the output is z s + p2 x, and q is the
+    # derivative of u s by u.
     total, first, sharp = sums
     d_beta = sharp * parameters[0].square()
     gradients = zip((first, total - first, d_beta), (p1, p2, beta), strict=True)
@@ -61,12 +53,12 @@ def _backward(
 
 @_forward.register_fake
 def _(x: Tensor, p1: Tensor, p2: Tensor, beta: Tensor, channel_dim: int) -> Tensor:  # noqa: ARG001
-    return torch.empty_like(layout.settled(x, channel_dim))
+    return torch.empty_like(layout.as_dense(x, channel_dim))
 
 
 @_backward.register_fake
 def _(_: Tensor, x: Tensor, p1: Tensor, p2: Tensor, beta: Tensor, dim: int) -> tuple[Tensor, ...]:
-    dx = torch.empty_like(layout.settled(x, dim))
+    dx = torch.empty_like(layout.as_dense(x, dim))
     contiguous = torch.contiguous_format
     return dx, *(torch.empty_like(p, memory_format=contiguous) for p in (p1, p2, beta))
 
@@ -84,7 +76,7 @@ _forward.register_autograd(_differentiate, setup_context=_keep)
 
 
 def _combined(x: Tensor, p1: Tensor, p2: Tensor, beta: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Return `a = p1 - p2`, `b = beta a` and `p2` in the dtype of the maths.
+    """Return `a = p1 - p2`, `b = beta a` and `p2` in the dtype of the computation.
 
     All have one shape: `(1 or N, 1 or C)`.
     """

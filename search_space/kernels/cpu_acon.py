@@ -1,8 +1,8 @@
 """ACON-C for CPUs, in Numba: one pass over the input forward, one backward.
 
 With `a = p1 - p2`, `b = beta a`, `u = b x` and `s = sigmoid(u)`: `y = x (a s + p2)`. An input is
-looked at as runs that share their parameters, or as pixels that hold all channels. Runs are cut
-into pieces, whose sums for the gradients of the parameters are taken in the dtype of the input;
+read as runs that share their parameters, or as pixels that contain all channels. Runs are cut
+into pieces, whose sums for the gradients of the parameters are computed in the dtype of the input;
 the pieces are added in float64, in an order that does not depend on the threads.
 """
 
@@ -18,12 +18,14 @@ from torch import Tensor
 from search_space.activations.shape import working_dtype
 from search_space.kernels import jit, layout
 from search_space.kernels.jit import compiled
+from search_space.kernels.layout import MemoryView
 
-# The elements of a run, and of a column of pixels, that are summed in the dtype of the input.
+# Numbers of elements of a run, and of pixels, that are summed in the dtype of the input: few enough
+# that rounding stays small.
 _PIECE = 1 << 12
 _ROWS = 1 << 6
 
-# ln 2 in two parts: the first has so few bits that its products with exponents are exact.
+# ln 2 in two parts. The first has so few bits that its products with exponents are exact.
 _LN2, _LN2_REST = np.float32(0.693145751953125), np.float32(1.4286068202862268e-06)
 _LOG2E = np.float32(1.4426950408889634)
 
@@ -42,7 +44,7 @@ _C0, _C1, _C2, _C3, _C4 = (
 
 
 def forward(x: Tensor, a: Tensor, b: Tensor, p2: Tensor, channel_dim: int) -> Tensor:
-    """Return ACON-C of a settled `x`, laid out as it.
+    """Return ACON-C of a dense `x`, with its strides.
 
     Args:
         a: `(1, 1)`, `(1, C)`, or `(N, C)` where it differs between samples; as `b` and `p2`.
@@ -52,13 +54,15 @@ def forward(x: Tensor, a: Tensor, b: Tensor, p2: Tensor, channel_dim: int) -> Te
         return y
     dtype = working_dtype(x)
     wide = x.to(dtype)
+    # Half precision is computed into a float32 array, and rounded once at the end.
     out = y if y.dtype == dtype else torch.empty_like(wide)
-    view = _view(x, a, channel_dim)
+    view = MemoryView.of(x, channel_dim, is_shared=a.numel() == 1)
     chunks = jit.chunks(x.numel())
     source, target = (layout.flat(t, channel_dim).numpy() for t in (wide, out))
     parameters = [_values(p) for p in (a, b, p2)]
     if view.length == 1:
         shape = (view.outer, view.channels)
+        # Pixels that share one row of parameters: all, or those of one sample.
         each = view.outer // a.shape[0]
         jit.run(
             chunks, _forward_pixels, source.reshape(shape), target.reshape(shape), *parameters,
@@ -72,7 +76,7 @@ def forward(x: Tensor, a: Tensor, b: Tensor, p2: Tensor, channel_dim: int) -> Te
 def backward(
     x: Tensor, grad: Tensor, a: Tensor, b: Tensor, p2: Tensor, channel_dim: int
 ) -> tuple[Tensor, Tensor]:
-    """Return the gradient of a settled `x`, and sums for those of the parameters.
+    """Return the gradient of a dense `x`, and sums for those of the parameters.
 
     Returns:
         `dx`; and, with `q = s + u s (1 - s)`, the sums of `g x`, `g x q` and `g x^2 s (1 - s)`
@@ -83,7 +87,7 @@ def backward(
         return torch.empty_like(x), a.new_zeros(3, *a.shape, dtype=torch.float64)
     wide, wide_grad = x.to(dtype), grad.to(dtype)
     dx = torch.empty_like(wide)
-    view = _view(x, a, channel_dim)
+    view = MemoryView.of(x, channel_dim, is_shared=a.numel() == 1)
     chunks = jit.chunks(x.numel())
     arrays = [layout.flat(t, channel_dim).numpy() for t in (wide, wide_grad, dx)]
     parameters = [_values(p) for p in (a, b, p2)]
@@ -93,6 +97,7 @@ def backward(
         sums = np.empty((a.shape[0] * pieces, 3, view.channels), arrays[0].dtype)
         arrays = [array.reshape(view.outer, view.channels) for array in arrays]
         jit.run(chunks, _backward_pixels, *arrays, *parameters, each, sums, pieces, chunks)
+        # One sum for each piece, whatever thread computed it, so their order is fixed.
         totals = torch.from_numpy(sums).view(a.shape[0], pieces, 3, view.channels)
         return dx.to(x.dtype), totals.sum(1, dtype=torch.float64).transpose(0, 1)
     pieces = -(-view.length // _PIECE)
@@ -103,23 +108,17 @@ def backward(
     return dx.to(x.dtype), totals.view(3, -1, *a.shape).sum(1)
 
 
-def _view(x: Tensor, parameter: Tensor, channel_dim: int) -> layout.View:
-    """Where all elements share their parameters, the input is one run."""
-    if parameter.numel() == 1:
-        return layout.View(1, 1, x.numel())
-    return layout.View.of(x, channel_dim)
-
-
 def _values(parameter: Tensor) -> Any:
     return parameter.contiguous().view(-1).numpy()
 
 
 @intrinsic
 def _power_of_two(typing: Any, exponent: Any) -> Any:  # noqa: ARG001
-    """2 to an int32 from -126 to 128, as float32; infinity for 128."""
+    """2 to the power of an int32 from -126 to 128, as float32; infinity for 128."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:  # noqa: ARG001
         kind = ir.IntType(32)
+        # The bits of the exponent of a float32, written directly.
         biased = builder.add(arguments[0], ir.Constant(kind, 127))
         return builder.bitcast(builder.shl(biased, ir.Constant(kind, 23)), ir.FloatType())
 
@@ -130,7 +129,7 @@ def _power_of_two(typing: Any, exponent: Any) -> Any:  # noqa: ARG001
 def sigmoid32(u):
     """The sigmoid of a float32, with a relative error below 3e-7 where it is above 1e-38.
 
-    Below that it is 0, and it is 1/2 of NaN no more than a number: callers multiply by `u`.
+    Below that it is 0. For NaN it is a number, so callers must multiply by `u`, which is NaN.
     """
     t = -u
     t = t if t > np.float32(-87) else np.float32(-87)
@@ -158,6 +157,7 @@ def _forward_runs(x, y, a, b, p2, length, chunks, chunk):
     """Write `y`; `x` and `y` are runs of `length` elements, each with the next parameters."""
     step = (x.size + chunks - 1) // chunks
     start, stop = chunk * step, min(x.size, (chunk + 1) * step)
+    # A chunk may begin and end within a run.
     while start < stop:
         run = start // length
         end = min(stop, (run + 1) * length)
@@ -221,7 +221,7 @@ def _forward_pixel(x, y, a, b, p2):
 
 @compiled()
 def _terms(x, g, a, b, p2):
-    """Return `dx` and the terms of the three sums. In this order nothing overflows early."""
+    """Return `dx` and the terms of the three sums, multiplied in an order that avoids overflow."""
     one = type(x)(1)
     u = b * x
     s = _sigmoid(u)
@@ -231,6 +231,7 @@ def _terms(x, g, a, b, p2):
     return g * (a * q + p2), gx, gx * q, g * slope * x * x
 
 
+# Sums in any order become vectors; the order is fixed when compiled, so results repeat.
 @compiled(any_order=True)
 def _backward_run(x, g, dx, a, b, p2):
     total = first = sharp = x.dtype.type(0)

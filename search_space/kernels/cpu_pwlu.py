@@ -1,52 +1,48 @@
 """PWLU for CPUs, in Numba: one pass over the input forward, one backward.
 
-An input is looked at as runs of one channel (`(N, C, *)` in memory order) or as pixels that
-hold all channels (channels last). A table of up to 32 rows is held in two vectors where the
-processor permutes them; elsewhere, and in float64, it is read from memory.
+An input is read as runs of one channel (`(N, C, *)` in memory order) or as pixels that contain
+all channels (channels last). A table of up to 32 rows is kept in two vectors if the processor
+has AVX-512; otherwise, and in float64, it is read from memory.
 
 Half the work of the backward pass is a histogram: the sums of `g` and of `g` times the place
-within the interval, over each row of the table. The two lie side by side and are added to at
-once; several copies of them take turns, so that equal rows need not wait for each other. Block
-by block they are added up in float64. Every chunk of the input has its own sums, and the chunks
-are added in their order: the result depends on the number of chunks alone.
+within the interval, over each row of the table. The two are adjacent in memory and are updated
+by one instruction. Elements use several copies of the sums in turn, because an update must wait
+for the previous update of the same number. Blocks are added up in float64. Every chunk of the
+input has its own sums, and the chunks are added in their order: the result depends on the
+number of chunks alone.
 """
-
-from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from search_space.activations.pwlu_table import MIN_WIDTH
 from search_space.activations.shape import working_dtype
 from search_space.kernels import jit, layout
 from search_space.kernels import vector as v
+from search_space.kernels.cpu_pwlu_table import VECTOR_ROWS, PaddedTable, Parameters, differentiate
 from search_space.kernels.jit import compiled
+from search_space.kernels.layout import MemoryView
 
-# Values, outer slopes, bounds.
-Parameters = tuple[Tensor, Tensor, Tensor, Tensor, Tensor]
-
-# The largest table that two vectors hold.
-VECTOR_ROWS = 32
-
-# Elements whose rows and weights are held at a time, in the fastest cache; and pixels whose sums
-# are taken in the dtype of the input.
+# Elements whose rows and weights are kept at a time, so that they fit the fastest cache.
 _BLOCK = 512
+
+# Pixels that are summed in the dtype of the input before they are added in float64.
 _PIXELS = 256
 
-# Copies of the sums over a block.
+# Copies of the sums over a block; `_add_pairs` is unrolled for this number.
 _COPIES = 8
 
 
 def forward(x: Tensor, parameters: Parameters, channel_dim: int) -> Tensor:
-    """Return PWLU of a settled `x`, laid out as it."""
+    """Return PWLU of a dense `x`, with its strides."""
     y = torch.empty_like(x)
     if x.numel() == 0:
         return y
     dtype = working_dtype(x)
     wide = x.to(dtype)
+    # Half precision is computed into a float32 array, and rounded once at the end.
     out = y if y.dtype == dtype else torch.empty_like(wide)
-    table = _Table.of(parameters, dtype)
+    table = PaddedTable.of(parameters, dtype)
     view = _view(x, table, channel_dim)
     chunks = jit.chunks(x.numel())
     source, target = (layout.flat(t, channel_dim).numpy() for t in (wide, out))
@@ -63,16 +59,17 @@ def forward(x: Tensor, parameters: Parameters, channel_dim: int) -> Tensor:
 def backward(
     x: Tensor, grad: Tensor, parameters: Parameters, channel_dim: int
 ) -> tuple[Tensor, ...]:
-    """Return the gradients of a settled `x` and of the parameters, in the dtype of the maths."""
+    """Return the gradients of a dense `x` and of the parameters, in the dtype of the maths."""
     dtype = working_dtype(x)
     wide, wide_grad = x.to(dtype), grad.to(dtype)
     dx = torch.empty_like(wide)
-    table = _Table.of(parameters, dtype)
+    table = PaddedTable.of(parameters, dtype)
     view = _view(x, table, channel_dim)
     chunks = jit.chunks(x.numel())
     arrays = [layout.flat(t, channel_dim).numpy() for t in (wide, wide_grad, dx)]
     width, rows = parameters[0].shape[0], table.last + 1
     lines = table.slope, table.scale, table.shift, table.last
+    # Each chunk has its own sums, so threads need no lock.
     sums = np.zeros((chunks, width, 2 * rows))
     if x.numel() == 0:
         pass
@@ -83,97 +80,18 @@ def backward(
         run = _backward_runs_in_vectors if _in_vectors(table, view) else _backward_runs
         jit.run(chunks, run, *arrays, *lines, sums, view.length)
     gradients = [torch.empty_like(p, dtype=dtype) for p in parameters]
-    _differentiate(sums, table.slope, table.scale, rows, *(d.numpy() for d in gradients))
+    differentiate(sums, table.slope, table.scale, rows, *(d.numpy() for d in gradients))
     return dx.to(x.dtype), *gradients
 
 
-class _Table(NamedTuple):
-    """PWLU as rows `y = slope * x + offset`: row 0 left of the knots, the last row right of them.
-
-    The row of `x` is `floor(scale * x + shift)`, clamped. Rows are padded to what vectors hold.
-    """
-
-    slope: np.ndarray
-    offset: np.ndarray
-    scale: np.ndarray
-    shift: np.ndarray
-    last: int
-
-    @staticmethod
-    def of(parameters: Parameters, dtype: torch.dtype) -> "_Table":
-        arrays = [p.to(dtype).contiguous().numpy() for p in parameters]
-        width, knots = arrays[0].shape
-        if any(array.shape != (width,) for array in arrays[1:]):
-            shapes = [tuple(p.shape) for p in parameters]
-            raise ValueError(f"the parameters must be of as many channels, got {shapes}")
-        rows = max(VECTOR_ROWS, knots + 1)
-        slope, offset = (np.zeros((width, rows), arrays[0].dtype) for _ in range(2))
-        scale, shift = (np.empty(width, arrays[0].dtype) for _ in range(2))
-        _tabulate(*arrays, slope, offset, scale, shift)
-        return _Table(slope, offset, scale, shift, knots)
+def _view(x: Tensor, table: PaddedTable, channel_dim: int) -> MemoryView:
+    return MemoryView.of(x, channel_dim, is_shared=table.scale.size == 1)
 
 
-def _view(x: Tensor, table: _Table, channel_dim: int) -> layout.View:
-    """Where one table serves the whole layer, the input is one run of it."""
-    if table.scale.size == 1:
-        return layout.View(1, 1, x.numel())
-    return layout.View.of(x, channel_dim)
-
-
-def _in_vectors(table: _Table, view: layout.View) -> bool:
+def _in_vectors(table: PaddedTable, view: MemoryView) -> bool:
+    """Whether vector kernels can run: AVX-512, float32, a small table and long runs."""
     fits = v.SUPPORTED and table.last < VECTOR_ROWS and view.length >= v.WIDTH
     return fits and table.slope.dtype == np.float32
-
-
-@compiled()
-def _tabulate(values, left_slope, right_slope, left, right, slope, offset, scale, shift):
-    one, least = values.dtype.type(1), values.dtype.type(MIN_WIDTH)
-    segments = values.shape[1] - 1
-    for c in range(values.shape[0]):
-        width = right[c] - left[c]
-        step = (least if width < least else width) / values.dtype.type(segments)
-        slope[c, 0] = left_slope[c]
-        offset[c, 0] = values[c, 0] - left_slope[c] * left[c]
-        for i in range(segments + 1):
-            knot = values.dtype.type(i) * step + left[c]
-            inner = i < segments
-            slope[c, i + 1] = (values[c, i + 1] - values[c, i]) / step if inner else right_slope[c]
-            offset[c, i + 1] = values[c, i] - slope[c, i + 1] * knot
-        scale[c] = one / step
-        shift[c] = one - left[c] / step
-
-
-@compiled()
-def _differentiate(
-    sums, slope, scale, rows, d_values, d_left_slope, d_right_slope, d_left, d_right
-):
-    """Write the gradients of the parameters, from the sums over each row of the table.
-
-    With `t` the place within the interval, `y = Y_i + t (Y_{i+1} - Y_i)` inside, and a bound
-    moves `t`: the formulas need the sums of `g` and of `g t` alone.
-    """
-    segments = rows - 2
-    for c in range(scale.size):
-        both = sums[0, c].copy()
-        for chunk in range(1, sums.shape[0]):
-            both += sums[chunk, c]
-        total, moment = both[0::2], both[1::2]
-        step = 1 / np.float64(scale[c])
-        near, far, after = 0.0, 0.0, total[0]
-        for i in range(segments):
-            part = moment[i + 1]
-            d_values[c, i] = after + total[i + 1] - part
-            after = part
-            # (x - left) / (right - left), and the rest to 1, weighted by g times the slope.
-            share = (i * total[i + 1] + part) / segments * slope[c, i + 1]
-            far += share
-            near += total[i + 1] * slope[c, i + 1] - share
-        d_values[c, segments] = after + total[rows - 1]
-        # Left of the knots `x` is measured from the first of them, which is at position 1.
-        d_left_slope[c] = step * (moment[0] - total[0])
-        d_right_slope[c] = step * moment[rows - 1]
-        d_left[c] = -slope[c, 0] * total[0] - near
-        d_right[c] = -slope[c, rows - 1] * total[rows - 1] - far
 
 
 @compiled()
@@ -220,6 +138,7 @@ def _backward_runs(x, g, dx, slope, scale, shift, last, sums, length, chunk):
     start, stop = chunk * step, min(x.size, (chunk + 1) * step)
     while start < stop:
         run = start // length
+        # No block crosses a run, so it needs one table.
         end = min(stop, (run + 1) * length, start + _BLOCK)
         c = run % scale.size
         part = slice(start, end)
@@ -258,6 +177,7 @@ def _backward_pixels(x, g, dx, slope, scale, shift, last, sums, chunk):
             _backward_pixel(x[m], g[m], dx[m], slope, scale, shift, last, at, pairs)
             for c in range(channels):
                 v.add_pair(totals, np.intp(c * width + at[c]), pairs, np.intp(2 * c))
+        # In float64 once for each block: the totals of many pixels would lose digits.
         for c in range(channels):
             for i in range(width):
                 sums[chunk, c, i] += totals[c * width + i]
@@ -269,16 +189,18 @@ def _forward_run(x, y, slope, offset, scale, shift, last):
     zero, top = x.dtype.type(0), x.dtype.type(last)
     for i in range(x.size):
         position = x[i] * scale + shift
-        # In this order NaN becomes 0.
+        # Written so that NaN becomes 0: a comparison with NaN is false.
         position = position if position > zero else zero
+        # Unsigned, so that Numba does not test for a negative index.
         row = np.uint32(np.int32(position if position < top else top))
         y[i] = slope[row] * x[i] + offset[row]
 
 
 @compiled()
 def _forward_run_in_vectors(x, y, start, stop, c, slope, offset, scale, shift, last):
-    """The elements from `start` to `stop`; to cut views out of the arrays would take as long."""
+    """Write `y` from `start` to `stop`, given by index: making views would take as long."""
     row0 = np.intp(c * slope.shape[1])
+    # The whole table stays in four registers for the run.
     s, s16 = v.load(slope, row0), v.load(slope, row0 + v.WIDTH)
     o, o16 = v.load(offset, row0), v.load(offset, row0 + v.WIDTH)
     scales, shifts, lasts = v.splat(scale[c]), v.splat(shift[c]), v.splat(np.float32(last))
@@ -287,6 +209,7 @@ def _forward_run_in_vectors(x, y, start, stop, c, slope, offset, scale, shift, l
         a = v.load(x, i)
         row = v.clamp_down(v.multiply_add(a, scales, shifts), lasts)
         v.store(y, i, v.multiply_add(v.look_up(s, row, s16), a, v.look_up(o, row, o16)))
+    # The end of the run fills only part of a vector.
     if whole < stop:
         a = v.load_first(x, whole, stop - whole)
         row = v.clamp_down(v.multiply_add(a, scales, shifts), lasts)
@@ -306,7 +229,7 @@ def _forward_pixel(x, y, slope, offset, scale, shift, last):
 
 @compiled()
 def _backward_run(x, g, dx, slope, scale, shift, last, at, pairs):
-    """Write where in the sums each element belongs, and what is to be added there."""
+    """Write `dx`, the index in the sums of each element, and the pair to add there."""
     zero, top = x.dtype.type(0), x.dtype.type(last)
     for i in range(x.size):
         position = x[i] * scale + shift
@@ -344,9 +267,9 @@ def _backward_run_in_vectors(x, g, dx, start, stop, c, slope, scale, shift, last
 
 @compiled()
 def _add_pairs(at, pairs, x, g, start, stop, totals, sums, chunk, c):
-    """Add the pairs of a block to `sums`, by way of the copies in `totals`, which are 0.
+    """Add the pairs of a block to `sums`, through the copies in `totals`, which are 0 before.
 
-    This needs no memory but the fastest cache, so the next block is fetched meanwhile.
+    This reads only the fastest cache, so the next block is prefetched from memory meanwhile.
     """
     count, width = stop - start, sums.shape[2]
     whole = count - count % _COPIES

@@ -1,9 +1,9 @@
 """ACON-C for CUDA, in Triton: one pass over the input forward, one backward.
 
 With `a = p1 - p2`, `b = beta a`, `u = b x` and `s = sigmoid(u)`: `y = x (a s + p2)`. A program
-takes a part of the elements that share their parameters, wherever they lie in memory, and in
-the backward pass writes its sums once; a second reduction adds the parts in their order. There
-are no atomics, so equal inputs give equal bits.
+computes a part of the elements that share their parameters, at any place in memory. In the
+backward pass it writes its sums once; a second reduction adds the parts in their order. There are
+no atomics, so equal inputs give equal bits.
 """
 
 import torch
@@ -11,14 +11,14 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from search_space.kernels import layout
 from search_space.kernels.grid import index_type, parts
+from search_space.kernels.layout import MemoryView
 
 _BLOCK = 1024
 
 
 def forward(x: Tensor, a: Tensor, b: Tensor, p2: Tensor, channel_dim: int) -> Tensor:
-    """Return ACON-C of a settled `x`, laid out as it.
+    """Return ACON-C of a dense `x`, with its strides.
 
     Args:
         a: `(1, 1)`, `(1, C)`, or `(N, C)` where it differs between samples; as `b` and `p2`.
@@ -26,7 +26,7 @@ def forward(x: Tensor, a: Tensor, b: Tensor, p2: Tensor, channel_dim: int) -> Te
     y = torch.empty_like(x)
     if x.numel() == 0:
         return y
-    view = _view(x, a, channel_dim)
+    view = MemoryView.of(x, channel_dim, is_shared=a.numel() == 1)
     each = view.outer // a.shape[0] * view.length
     size, count = parts(each, a.numel(), _BLOCK)
     parameters = (p.contiguous() for p in (a, b, p2))
@@ -39,7 +39,7 @@ def forward(x: Tensor, a: Tensor, b: Tensor, p2: Tensor, channel_dim: int) -> Te
 def backward(
     x: Tensor, grad: Tensor, a: Tensor, b: Tensor, p2: Tensor, channel_dim: int
 ) -> tuple[Tensor, Tensor]:
-    """Return the gradient of a settled `x`, and sums for those of the parameters.
+    """Return the gradient of a dense `x`, and sums for those of the parameters.
 
     Returns:
         `dx`; and, with `q = s + u s (1 - s)`, the sums of `g x`, `g x q` and `g x^2 s (1 - s)`
@@ -48,7 +48,7 @@ def backward(
     dx = torch.empty_like(x)
     if x.numel() == 0:
         return dx, a.new_zeros(3, *a.shape)
-    view = _view(x, a, channel_dim)
+    view = MemoryView.of(x, channel_dim, is_shared=a.numel() == 1)
     each = view.outer // a.shape[0] * view.length
     size, count = parts(each, a.numel(), _BLOCK)
     sums = a.new_empty(3, count, a.numel())
@@ -58,13 +58,6 @@ def backward(
         index_type(x), _BLOCK,
     )  # fmt: skip
     return dx, sums.sum(1).view(3, *a.shape)
-
-
-def _view(x: Tensor, parameter: Tensor, channel_dim: int) -> layout.View:
-    """Where all elements share their parameters, the input is one run."""
-    if parameter.numel() == 1:
-        return layout.View(1, 1, x.numel())
-    return layout.View.of(x, channel_dim)
 
 
 @triton.jit
@@ -119,8 +112,9 @@ def _backward(
         tl.store(dx + at, (g * (a * q + p2)).to(dx.dtype.element_ty), mask=inside)
         total += g * v
         first_slope += g * v * q
-        # In this order nothing overflows early.
+        # Multiplied in an order that avoids overflow.
         sharpness += g * slope * v * v
+    # Each program has its own place in `sums`, so no atomics are needed.
     rows = tl.num_programs(0)
     stride = tl.num_programs(1).to(kind) * rows
     to = sums + part * rows + k
@@ -131,6 +125,6 @@ def _backward(
 
 @triton.jit
 def _at(i, k, channels, length, each):
-    """Where element `i` of those with parameters `k`, of sample `k // channels`, lies."""
+    """Return the index of element `i` of those with parameters `k`, of sample `k // channels`."""
     outer = k // channels * (each // length) + i // length
     return (outer * channels + k % channels) * length + i % length

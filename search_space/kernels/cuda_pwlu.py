@@ -1,9 +1,9 @@
 """PWLU for CUDA, in Triton: one pass over the input forward, one backward.
 
-A program takes a part of one channel's elements, wherever they lie in memory. In the backward
-pass it sums `g` and `g` times the place within the interval over each row of the table in its
-registers, and writes the sums once; a second reduction adds the parts in their order. There are
-no atomics, so equal inputs give equal bits.
+A program computes a part of one channel's elements, at any place in memory. In the backward pass
+it sums `g` and `g` times the place within the interval over each row of the table in registers,
+and writes the sums once; a second reduction adds the parts in their order. There are no atomics,
+so equal inputs give equal bits.
 """
 
 import torch
@@ -13,18 +13,19 @@ from torch import Tensor
 
 from search_space.activations.pwlu_table import Table, parameter_gradients, tabulate
 from search_space.activations.shape import working_dtype
-from search_space.kernels import layout
 from search_space.kernels.grid import index_type, parts
+from search_space.kernels.layout import MemoryView
 
 # Values, outer slopes, bounds.
 Parameters = tuple[Tensor, Tensor, Tensor, Tensor, Tensor]
 
 _BLOCK = 1024
+# Smaller, because a program compares each element of a block with each row of the table.
 _BACKWARD_BLOCK = 256
 
 
 def forward(x: Tensor, parameters: Parameters, channel_dim: int) -> Tensor:
-    """Return PWLU of a settled `x`, laid out as it."""
+    """Return PWLU of a dense `x`, with its strides."""
     y = torch.empty_like(x)
     if x.numel() == 0:
         return y
@@ -41,7 +42,7 @@ def forward(x: Tensor, parameters: Parameters, channel_dim: int) -> Tensor:
 def backward(
     x: Tensor, grad: Tensor, parameters: Parameters, channel_dim: int
 ) -> tuple[Tensor, ...]:
-    """Return the gradients of a settled `x` and of the parameters, in the dtype of the maths."""
+    """Return the gradients of a dense `x` and of the parameters, in the dtype of the maths."""
     dx = torch.empty_like(x)
     table, view = _table(x, parameters), _view(x, parameters, channel_dim)
     rows = table.slope.shape[1]
@@ -60,16 +61,13 @@ def backward(
 
 
 def _table(x: Tensor, parameters: Parameters) -> Table:
-    """The table in the dtype of the maths, each field contiguous."""
+    """Return the table in the dtype of the maths, with contiguous fields: kernels index them."""
     table = tabulate(*(p.to(working_dtype(x)) for p in parameters))
     return Table(*(field.contiguous() for field in table))
 
 
-def _view(x: Tensor, parameters: Parameters, channel_dim: int) -> layout.View:
-    """Where one table serves the whole layer, the input is one run of it."""
-    if parameters[0].shape[0] == 1:
-        return layout.View(1, 1, x.numel())
-    return layout.View.of(x, channel_dim)
+def _view(x: Tensor, parameters: Parameters, channel_dim: int) -> MemoryView:
+    return MemoryView.of(x, channel_dim, is_shared=parameters[0].shape[0] == 1)
 
 
 @triton.jit
@@ -115,7 +113,7 @@ def _backward(
         row = _row(position, rows)
         k = tl.load(slope + c * rows + row)
         tl.store(dx + at, (k * g).to(dx.dtype.element_ty), mask=inside)
-        # Selected, not multiplied: infinity in one row must not be NaN in the others.
+        # `where`, not a product: infinity in one row must not become NaN in the others.
         mine = row[:, None] == column[None, :]
         weighted = (position - row.to(position.dtype)) * g
         total += tl.sum(tl.where(mine, g[:, None], 0.0), axis=0)
@@ -128,6 +126,6 @@ def _backward(
 
 @triton.jit
 def _row(position, rows: tl.constexpr):
-    """The row of the table, clamped; 0 for NaN."""
+    """Return the row of the table, clamped; 0 for NaN."""
     within = tl.where(position > 0, position, 0.0)
     return tl.where(within < rows - 1, within, rows - 1).to(tl.int32)

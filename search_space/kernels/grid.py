@@ -1,17 +1,17 @@
-"""How the work of a Triton kernel is divided among programs."""
+"""Divides the work of a Triton kernel among programs."""
 
 from typing import Any
 
 import triton.language as tl
 from torch import Tensor
 
-# Programs that keep a large device busy, and blocks that make a program worth its start.
+# Enough programs to use all of a large device, and enough blocks to pay for starting a program.
 _PROGRAMS = 4096
 _BLOCKS = 4
 
 
 def parts(elements: int, rows: int, block: int) -> tuple[int, int]:
-    """Cut the `elements` of each of `rows` rows into parts, each for one program.
+    """Cut the `elements` of each of `rows` rows into parts, one for each program.
 
     Returns:
         The size of a part, a multiple of `block`, and the number of parts: at least 1.
@@ -22,5 +22,5 @@ def parts(elements: int, rows: int, block: int) -> tuple[int, int]:
 
 
 def index_type(x: Tensor) -> Any:
-    """Return the type of index that reaches all of `x`: the narrower one divides much faster."""
+    """Return the narrowest index type that reaches all of `x`: int32 divides much faster."""
     return tl.int64 if x.numel() >= 2**31 else tl.int32

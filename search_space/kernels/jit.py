@@ -1,8 +1,8 @@
 """How the kernels for CPUs are compiled and run.
 
-Numba compiles them for one thread, and threads of Python's own run the parts of an input side by
-side: a kernel lets go of the interpreter. Numba's own thread pools would not stand two callers at
-a time, nor a fork after their first use.
+Numba compiles them for one thread, and Python threads run the parts of an input in parallel: a
+kernel releases the GIL. Numba's own thread pools support neither two callers at a time nor a fork
+after their first use.
 """
 
 import os
@@ -14,18 +14,18 @@ from typing import Any
 import numba
 import torch
 
-# Elements that are not worth a second thread.
+# Below this number of elements a second thread costs more than it saves.
 _SMALL = 1 << 14
 
 
 def compiled(*, any_order: bool = False) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Compile a function at its first call, and keep it in Numba's cache where that can be written.
+    """Compile a function at its first call; store it in Numba's cache if that can be written.
 
-    Products and sums may be contracted. Nothing else is given up of IEEE arithmetic: NaN and
-    infinities go where the formula takes them.
+    Products and sums may be contracted, and the sign of 0 may be lost. All else is IEEE
+    arithmetic: NaN and infinities propagate as in the formula.
 
     Args:
-        any_order: Sums may be added in another order than written, always the same.
+        any_order: Sums may be added in another order than written, the same in every call.
     """
 
     def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -36,8 +36,9 @@ def compiled(*, any_order: bool = False) -> Callable[[Callable[..., Any]], Calla
         }
         kernel: Callable[..., Any]
         try:
+            # Without a cache every process would compile for seconds.
             kernel = numba.njit(cache=True, **options)(function)
-        except RuntimeError:  # No folder for the cache can be written.
+        except RuntimeError:  # No folder for the cache is writable.
             kernel = numba.njit(**options)(function)
         return kernel
 
@@ -45,14 +46,16 @@ def compiled(*, any_order: bool = False) -> Callable[[Callable[..., Any]], Calla
 
 
 def chunks(elements: int) -> int:
-    """Return in how many parts to cut the work, one for a thread: as many as torch would use."""
+    """Return the number of parts to cut the work into, one per thread: as torch would use."""
     return 1 if elements < _SMALL else torch.get_num_threads()
 
 
 def run(chunks: int, kernel: Callable[..., Any], *arguments: Any) -> None:
     """Call a kernel once for each part, with the number of the part as its last argument."""
+    # The caller's thread takes part 0 itself.
     others = [_threads(os.getpid()).submit(kernel, *arguments, chunk) for chunk in range(1, chunks)]
     kernel(*arguments, 0)
+    # Raises what a kernel raised in its thread.
     for other in others:
         other.result()
 

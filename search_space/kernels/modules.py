@@ -1,4 +1,4 @@
-"""The fused twins: the plain modules, computed by kernels once they are past their statistics."""
+"""The fused twins: the plain modules, computed by kernels after the statistics phase."""
 
 import math
 from typing import Any
@@ -10,12 +10,12 @@ from search_space.activations.pwlu import PWLU
 from search_space.activations.shape import working_dtype
 from search_space.activations.swish import AconA, AconB, Swish
 from search_space.errors import BadParameter
-from search_space.kernels.acon import acon_a, acon_b, acon_c
+from search_space.kernels.acon import acon_c
 from search_space.kernels.pwlu import pwlu
 
 
 class FusedPWLU(PWLU):
-    """`PWLU` in one pass over the input. While it collects statistics it is the plain module."""
+    """`PWLU` in one pass over the input; the plain module while it collects statistics."""
 
     def forward(self, x: Tensor) -> Tensor:
         if self.collecting:
@@ -28,28 +28,28 @@ class FusedAconC(AconC):
     """`AconC` in one pass over the input."""
 
     def forward(self, x: Tensor) -> Tensor:
-        return acon_c(x, self.p1, self.p2, self.beta, self.channel_dim)
+        return acon_c(x, *self.acon_c_parameters(), self.channel_dim)
 
 
 class FusedAconA(AconA):
     """`AconA` in one pass over the input."""
 
     def forward(self, x: Tensor) -> Tensor:
-        return acon_a(x, self.beta, self.channel_dim)
+        return acon_c(x, *self.acon_c_parameters(), self.channel_dim)
 
 
 class FusedSwish(Swish):
     """`Swish` in one pass over the input."""
 
     def forward(self, x: Tensor) -> Tensor:
-        return acon_a(x, self.beta, self.channel_dim)
+        return acon_c(x, *self.acon_c_parameters(), self.channel_dim)
 
 
 class FusedAconB(AconB):
     """`AconB` in one pass over the input."""
 
     def forward(self, x: Tensor) -> Tensor:
-        return acon_b(x, self.p, self.beta, self.channel_dim)
+        return acon_c(x, *self.acon_c_parameters(), self.channel_dim)
 
 
 class FusedMetaAcon(MetaAcon):
@@ -57,26 +57,21 @@ class FusedMetaAcon(MetaAcon):
 
     def __init__(self, channels: int, **options: Any) -> None:
         super().__init__(channels, **options)
-        if self._each == "pixel":
+        if self.each == "pixel":
             expected = "False: a switch of each pixel has no fused kernel"
             raise BadParameter("meta_acon", "fused", True, expected)
 
-    @property
-    def _each(self) -> str:
-        """What has a switch of its own in each sample."""
-        return str(getattr(self, "each", "channel"))
-
     def forward(self, x: Tensor) -> Tensor:
-        # Only the switch of a channel is a function of means.
-        seen = _mean(x) if self._each == "channel" else x
-        return acon_c(x, self.p1, self.p2, self.switch(seen))
+        # Only the switch of a channel depends on means alone.
+        switching = _mean(x) if self.each == "channel" else x
+        return acon_c(x, self.p1, self.p2, self.switch(switching))
 
 
 def _mean(x: Tensor) -> Tensor:
     """Return the mean over positions, as an input of one position.
 
-    As a sum, because the gradient of a sum is a view that is added to the kernel's in place,
-    where that of a mean is one more tensor of the size of the input.
+    Computed by a sum, because the gradient of a sum is a view, which is added to the kernel's
+    gradient in place; that of a mean is one more tensor of the size of the input.
     """
     positions = tuple(range(2, x.dim()))
     if not positions or x.numel() == 0:
@@ -101,9 +96,10 @@ def twin(plain: type[nn.Module]) -> type[nn.Module] | None:
 
 
 def without_kernels(model: nn.Module) -> nn.Module:
-    """Let the plain class compute every fused module of `model`, in place, and return it."""
+    """Turn every fused module of `model` into its plain class, in place, and return the model."""
     plain = {fused: kind for kind, fused in _TWINS.items()}
     for module in model.modules():
         if type(module) in plain:
+            # Twins have equal attributes, so the class alone makes the difference.
             module.__class__ = plain[type(module)]
     return model

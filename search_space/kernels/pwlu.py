@@ -1,10 +1,11 @@
-"""PWLU, fused: the kernels as operators of torch. Its plain form is in `activations.pwlu`."""
+"""PWLU, fused: kernels as operators of torch. The plain form is `activations.pwlu_function`."""
 
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from search_space.activations.shape import require_channels
 from search_space.kernels import layout, load
 
 
@@ -17,7 +18,7 @@ def pwlu(
     right: Tensor,
     channel_dim: int = 1,
 ) -> Tensor:
-    """What `activations.pwlu.pwlu` computes, in one pass over the input, and one backward.
+    """`activations.pwlu.pwlu` in one pass over the input, and one in the backward pass.
 
     Arguments, result and gradients are those of the plain function. Keeps the input and the
     parameters for the backward pass.
@@ -26,11 +27,7 @@ def pwlu(
         ValueError: If `x` has another number of channels than the parameters.
         ModuleNotFoundError: If the compiler of the kernels for the device of `x` is missing.
     """
-    if values.shape[0] not in (1, x.shape[channel_dim]):
-        raise ValueError(
-            f"the table is for {values.shape[0]} channels, but dimension {channel_dim} of the "
-            f"input of shape {tuple(x.shape)} has {x.shape[channel_dim]}"
-        )
+    require_channels(values.shape[0], x, channel_dim)
     y: Tensor = _forward(x, values, left_slope, right_slope, left, right, channel_dim)
     return y
 
@@ -47,7 +44,7 @@ def _forward(
 ) -> Tensor:
     parameters = (values, left_slope, right_slope, left, right)
     kernels = load("pwlu", x.device.type)
-    y: Tensor = kernels.forward(layout.settled(x, channel_dim), parameters, channel_dim)
+    y: Tensor = kernels.forward(layout.as_dense(x, channel_dim), parameters, channel_dim)
     return y
 
 
@@ -63,9 +60,9 @@ def _backward(
     channel_dim: int,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
     parameters = (values, left_slope, right_slope, left, right)
-    x = layout.settled(x, channel_dim)
+    x = layout.as_dense(x, channel_dim)
     kernels = load("pwlu", x.device.type)
-    dx, *gradients = kernels.backward(x, layout.alike(grad, x), parameters, channel_dim)
+    dx, *gradients = kernels.backward(x, layout.with_strides_of(x, grad), parameters, channel_dim)
     d_values, d_left_slope, d_right_slope, d_left, d_right = (
         d.to(p.dtype) for d, p in zip(gradients, parameters, strict=True)
     )
@@ -74,13 +71,14 @@ def _backward(
 
 @_forward.register_fake
 def _(x: Tensor, *parameters: Any) -> Tensor:
-    return torch.empty_like(layout.settled(x, parameters[-1]))
+    # The strides must be those that the kernel returns, or a compiler plans the wrong memory.
+    return torch.empty_like(layout.as_dense(x, parameters[-1]))
 
 
 @_backward.register_fake
 def _(_: Tensor, x: Tensor, *parameters: Any) -> tuple[Tensor, ...]:
     *tensors, channel_dim = parameters
-    dx = torch.empty_like(layout.settled(x, channel_dim))
+    dx = torch.empty_like(layout.as_dense(x, channel_dim))
     return dx, *(torch.empty_like(p, memory_format=torch.contiguous_format) for p in tensors)
 
 

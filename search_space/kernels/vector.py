@@ -1,8 +1,8 @@
 """Vectors of sixteen numbers for Numba kernels, as AVX-512 has them.
 
-Numba's own vectoriser makes a slow gather of a look-up in a small table, where one instruction
-permutes a register. These few operations can be used inside a compiled function where
-`SUPPORTED` is true. Numbers keep IEEE semantics.
+Numba's own vectoriser turns a look-up in a small table into a slow gather, although one
+instruction can permute a register. Compiled functions may use these operations if `SUPPORTED` is
+true. They follow IEEE arithmetic.
 """
 
 from typing import Any
@@ -14,7 +14,7 @@ from numba.extending import intrinsic, models, register_model
 
 WIDTH = 16
 
-# Not when a user has told Numba to compile for another processor than this one.
+# False if the user has configured Numba to compile for another processor than this one.
 SUPPORTED = not numba.config.CPU_NAME and binding.get_host_cpu_features().get("avx512f", False)
 
 _FLOATS = ir.VectorType(ir.FloatType(), WIDTH)
@@ -22,6 +22,7 @@ _INTEGERS = ir.VectorType(ir.IntType(32), WIDTH)
 _MASK = ir.VectorType(ir.IntType(1), WIDTH)
 
 
+# Numba has no vector types, so these two are declared here.
 class _Floats(types.Type):
     def __init__(self) -> None:
         super().__init__(name="Floats16")
@@ -48,7 +49,7 @@ class _IntegersModel(models.PrimitiveModel):
 
 
 def _pointer(context: Any, builder: Any, kind: Any, array: Any, index: Any, to: Any) -> Any:
-    """The address of `array[index]`, of a contiguous array, as one of a vector."""
+    """Return the address of `array[index]`, of a contiguous array, as that of a vector."""
     data = context.make_array(kind)(context, builder, array).data
     return builder.bitcast(builder.gep(data, [index]), to.as_pointer())
 
@@ -62,7 +63,7 @@ def _splat(builder: Any, value: Any, kind: Any) -> Any:
 
 
 def _first(builder: Any, count: Any) -> Any:
-    """The mask of the first `count` lanes."""
+    """Return the mask of the first `count` lanes."""
     lanes = ir.Constant(_INTEGERS, list(range(WIDTH)))
     narrow = builder.trunc(count, ir.IntType(32))
     return builder.icmp_signed("<", lanes, _splat(builder, narrow, _INTEGERS))
@@ -76,7 +77,8 @@ def _call(builder: Any, name: str, result: Any, arguments: list[Any], **options:
 
 @intrinsic
 def splat(typing: Any, value: Any) -> Any:  # noqa: ARG001
-    """Sixteen times one number."""
+    """Return a vector of sixteen times one number."""
+    # None tells Numba that there is no such function for this type.
     if value != types.float32:
         return None
 
@@ -88,12 +90,13 @@ def splat(typing: Any, value: Any) -> Any:  # noqa: ARG001
 
 @intrinsic
 def load(typing: Any, array: Any, index: Any) -> Any:  # noqa: ARG001
-    """Sixteen numbers from `array[index]` on, of float32 or int32."""
+    """Return sixteen numbers from `array[index]` on, of float32 or int32."""
     result, vector = (floats, _FLOATS) if array.dtype == types.float32 else (integers, _INTEGERS)
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         array, index = arguments
         pointer = _pointer(context, builder, signature.args[0], array, index, vector)
+        # A run may begin at any element, so addresses are aligned to one number only.
         return builder.load(pointer, align=4)
 
     return result(array, types.intp), generate
@@ -101,7 +104,7 @@ def load(typing: Any, array: Any, index: Any) -> Any:  # noqa: ARG001
 
 @intrinsic
 def load_first(typing: Any, array: Any, index: Any, count: Any) -> Any:  # noqa: ARG001
-    """The first `count` numbers from `array[index]` on; zeros in the other lanes."""
+    """Return the first `count` numbers from `array[index]` on, and zeros in the other lanes."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         array, index, count = arguments
@@ -178,7 +181,7 @@ def subtract(typing: Any, a: Any, b: Any) -> Any:  # noqa: ARG001
 
 @intrinsic
 def clamp_down(typing: Any, a: Any, last: Any) -> Any:  # noqa: ARG001
-    """The integers below `a`, between 0 and `last`; 0 for NaN."""
+    """Return `a` rounded down, between 0 and `last`, as integers; 0 for NaN."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:  # noqa: ARG001
         a, last = arguments
@@ -192,7 +195,7 @@ def clamp_down(typing: Any, a: Any, last: Any) -> Any:  # noqa: ARG001
 
 @intrinsic
 def to_floats(typing: Any, a: Any) -> Any:  # noqa: ARG001
-    """The integers as numbers."""
+    """Return integers as floats."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:  # noqa: ARG001
         return builder.sitofp(arguments[0], _FLOATS)
@@ -202,7 +205,7 @@ def to_floats(typing: Any, a: Any) -> Any:  # noqa: ARG001
 
 @intrinsic
 def twice(typing: Any, a: Any) -> Any:  # noqa: ARG001
-    """Twice the integers."""
+    """Return twice the integers."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:  # noqa: ARG001
         return builder.add(arguments[0], arguments[0])
@@ -212,9 +215,10 @@ def twice(typing: Any, a: Any) -> Any:  # noqa: ARG001
 
 @intrinsic
 def look_up(typing: Any, low: Any, index: Any, high: Any) -> Any:  # noqa: ARG001
-    """Entries `index` of a table of 32 numbers, which two vectors hold."""
+    """Return entries `index` of a table of 32 numbers, which two vectors contain."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:  # noqa: ARG001
+        # LLVM's own shuffle needs a constant order, so the processor's instruction is named.
         return _call(builder, "llvm.x86.avx512.vpermi2var.ps.512", _FLOATS, list(arguments))
 
     return floats(low, index, high), generate
@@ -238,9 +242,9 @@ def store_pairs(typing: Any, array: Any, index: Any, a: Any, b: Any) -> Any:  # 
 
 @intrinsic
 def add_pair(typing: Any, totals: Any, at: Any, pairs: Any, index: Any) -> Any:  # noqa: ARG001
-    """Add two numbers from `pairs[index]` on to the two from `totals[at]` on, in one step.
+    """Add two numbers from `pairs[index]` on to the two from `totals[at]` on, as one vector.
 
-    This is for any processor, and for float64 too.
+    Unlike the others it works on any processor, and for float64.
     """
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
@@ -258,12 +262,12 @@ def add_pair(typing: Any, totals: Any, at: Any, pairs: Any, index: Any) -> Any: 
 
 @intrinsic
 def prefetch(typing: Any, array: Any, index: Any) -> Any:  # noqa: ARG001
-    """Ask for the memory of `array[index]`, which may lie outside the array, to be read soon."""
+    """Prefetch the memory of `array[index]`, which may lie outside the array."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         array, index = arguments
         pointer = _pointer(context, builder, signature.args[0], array, index, ir.IntType(8))
-        # To read; into all caches; data.
+        # For reading; into all caches; as data.
         flags = [ir.Constant(ir.IntType(32), flag) for flag in (0, 3, 1)]
         _call(builder, "llvm.prefetch.p0", ir.VoidType(), [pointer, *flags])
         return context.get_dummy_value()

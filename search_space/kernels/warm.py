@@ -1,4 +1,4 @@
-"""Compiles the kernels for CPUs ahead of their first use, or loads them from Numba's cache."""
+"""Compiles the CPU kernels before their first use, or loads them from Numba's cache."""
 
 import torch
 from torch import Tensor
@@ -6,7 +6,7 @@ from torch import Tensor
 from search_space.kernels import cpu_acon, cpu_pwlu
 
 _CHANNELS = 3
-# Runs long enough for vectors, runs that are not, and pixels: each has a kernel of its own.
+# Runs long enough for vectors, shorter runs, and pixels: each has its own kernel.
 _SHAPES = ((2, _CHANNELS, 8, 8), (2, _CHANNELS, 2, 1), (2, _CHANNELS))
 
 
@@ -14,7 +14,7 @@ def warm() -> None:
     """Run every kernel once in float32.
 
     Without autograd and on one thread, so that the process may fork afterwards: its children
-    have the kernels from the start.
+    have the kernels already.
     """
     for shape in _SHAPES:
         x = torch.zeros(shape)

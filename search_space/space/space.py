@@ -1,27 +1,46 @@
 """The space of a search: what Optuna may choose, and what a choice means for the network.
 
-Parameters of the study read `group`, `group/choice/parameter` and `training/hyperparameter`,
-so that one activation's parameters never mix with another's in the sampler's history.
+Parameters of the study are named `group`, `group/choice/parameter` and
+`training/hyperparameter`, so that a sampler never mixes one activation's parameters with
+another's.
 """
 
 import hashlib
 import math
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from fnmatch import fnmatchcase
 from functools import cached_property
 from itertools import product
 from typing import Any
 
 from optuna.distributions import BaseDistribution
 
-from search_space.catalog.lookup import Entry, check_fit, hidden_width, initial_for, lookup
+from search_space.catalog.lookup import check_fit, initial_for
 from search_space.choices import Choice
-from search_space.errors import ChoicesClash, NoSuchSite
 from search_space.search import HYPERPARAMETERS, Range, SearchSpec
-from search_space.space.draw import Lowest, Params, Suggester, contains, draw, first
+from search_space.space.canonical import (
+    canonical_candidate,
+    canonical_spec,
+    has_phases,
+    is_learned,
+    spec_by_width,
+)
 from search_space.space.group import Group
+from search_space.space.selection import (
+    Per,
+    choices_by_site,
+    group_sites,
+    is_open,
+    select_sites,
+)
+from search_space.space.suggest import (
+    DistributionRecorder,
+    Params,
+    TrialLike,
+    contains,
+    default,
+    suggest,
+)
 from search_space.spec import (
     ActivationSpec,
     Candidate,
@@ -33,7 +52,7 @@ from search_space.spec import (
 )
 
 TRIALS_PER_LAYER = 10
-"""`per: auto` searches single layers only when the budget allows this many trials a site."""
+"""`per: auto` searches single layers only if the budget has this many trials for each site."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +66,7 @@ class Space:
 
     @property
     def original(self) -> Candidate:
-        """The network as it came."""
+        """The network with its original activations."""
         sites = [*self.fixed, *(site for group in self.groups for site in group.sites)]
         return Candidate({site.id: site.original_spec for site in sites})
 
@@ -55,25 +74,26 @@ class Space:
     def uniforms(self) -> Mapping[str, Candidate]:
         """For each choice, the network that has it at every site where there is a choice.
 
-        Where sites have choices of their own, and this is not among them, it keeps their
-        original; where these leave no choice, what is fixed there.
+        A site whose own choices do not include it keeps its original; a site with a single
+        choice has that one.
         """
         names = [choice.name for group in self.groups for choice in group.choices]
         return {name: self._uniform(name) for name in dict.fromkeys(names)}
 
     def candidate(self, params: Params) -> Candidate:
-        """Return what a set of parameters means."""
+        """Return the candidate that a set of parameters describes."""
         sites = {site.id: site.original_spec for site in self.fixed}
         for group in self.groups:
             sites |= self._sites_of(group, params)
+        # A single value is no parameter of the study, so it may be missing from `params`.
         factors = {
-            name: params.get(f"training/{name}", first(values))
+            name: params.get(f"training/{name}", default(values))
             for name, values in self.hyperparameters.items()
         }
         return Candidate(sites, replace(Training(), **factors))
 
-    def suggest(self, trial: Suggester) -> dict[str, Any]:
-        """Draw a set of parameters from an Optuna trial, in a fixed order."""
+    def suggest(self, trial: TrialLike) -> dict[str, Any]:
+        """Return the parameters that an Optuna trial suggests, in a fixed order."""
         params: dict[str, Any] = {}
         for group in self.groups:
             group.suggest(trial, params)
@@ -83,18 +103,18 @@ class Space:
     @cached_property
     def every_distribution(self) -> dict[str, BaseDistribution]:
         """The distribution of every parameter, whatever else is chosen."""
-        drawn, params = Lowest(), dict[str, Any]()
+        recorder, params = DistributionRecorder(), dict[str, Any]()
         for group in self.groups:
-            group.suggest_everything(drawn, params)
-        self._suggest_training(drawn, params)
-        return drawn.distributions
+            group.suggest_everything(recorder, params)
+        self._suggest_training(recorder, params)
+        return recorder.distributions
 
     def distributions(self, params: Params) -> dict[str, BaseDistribution]:
-        """Return the distribution that each parameter of `params` was drawn from."""
+        """Return the distribution of each parameter in `params`."""
         return {name: self.every_distribution[name] for name in params}
 
     def params_of(self, candidate: Candidate) -> dict[str, Any] | None:
-        """Return parameters that mean `candidate`, or None where it lies outside the space."""
+        """Return parameters that describe `candidate`, or None if it lies outside the space."""
         wanted = self.key(candidate)
         params: dict[str, Any] = {}
         for group in self.groups:
@@ -105,26 +125,19 @@ class Space:
         for name, values in self.hyperparameters.items():
             given = getattr(candidate.training, name)
             if isinstance(values, Range) or len(values) > 1:
-                # One that does not matter may have any value: the keys are what is compared.
-                params[f"training/{name}"] = given if contains(values, given) else first(values)
+                # One without effect may have any value: the keys are compared below.
+                params[f"training/{name}"] = given if contains(values, given) else default(values)
         return params if self.key(self.candidate(params)) == wanted else None
 
     def canonical(self, candidate: Candidate) -> Candidate:
-        """Drop what does not matter, so that equal trainable networks are equal documents."""
-        sites = {site: _canonical_spec(spec) for site, spec in candidate.sites.items()}
-        entries = [lookup(spec.name) for spec in sites.values()]
-        default, training = Training(), candidate.training
-        if not any(entry.learned for entry in entries):
-            factor = default.activation_learning_rate_factor
-            training = replace(training, activation_learning_rate_factor=factor)
-        if not any(lookup(spec.name).has_phases(spec) for spec in sites.values()):
-            training = replace(training, realign_after=default.realign_after)
-        return Candidate(sites, training)
+        """Return the candidate without what has no effect: equal networks are equal documents."""
+        return canonical_candidate(candidate)
 
     def key(self, candidate: Candidate) -> str:
         """Return the sha256 of the candidate's canonical form, Meta-ACON by hidden width."""
-        canonical = self.canonical(candidate)
-        sites = {id: self._by_width(self._sites[id], spec) for id, spec in canonical.sites.items()}
+        canonical = canonical_candidate(candidate)
+        # By width only in the key: the document keeps the reduction, which users know.
+        sites = {id: spec_by_width(self._sites[id], spec) for id, spec in canonical.sites.items()}
         text = canonical_json(asdict(replace(canonical, sites=sites)))
         return hashlib.sha256(text.encode()).hexdigest()
 
@@ -133,14 +146,16 @@ class Space:
         """Number of different candidates; infinite with a range among the hyperparameters."""
         if any(isinstance(values, Range) for values in self.hyperparameters.values()):
             return math.inf
+        # A product over groups would count groups that differ in tied values, which no candidate
+        # does.
         for choice in self._choices:
-            if choice.entry.tied and choice.open:
-                return self._size_with(choice)
+            if choice.entry.tied and choice.searched:
+                return self._size_with_tied(choice)
         everything, unphased, unlearned = (
             math.prod(len(self._distinct(group, skip)) for group in self.groups)
-            for skip in (lambda _: False, lambda s: _entry(s).has_phases(s), _learned)
+            for skip in (lambda _: False, has_phases, is_learned)
         )
-        # Hyperparameters of learned or phased activations count only where there is one.
+        # A hyperparameter of learned or phased activations counts only if there is one.
         rates, factors, phases = (self._count(name) for name in HYPERPARAMETERS)
         learned, phased = unphased - unlearned, everything - unphased
         return rates * (unlearned + factors * (learned + phases * phased))
@@ -160,7 +175,7 @@ class Space:
 
     @property
     def has_phases(self) -> bool:
-        """Whether any offered choice collects statistics before it trains."""
+        """Whether any choice collects statistics before it trains."""
         return any(choice.has_phases for choice in self._choices)
 
     @cached_property
@@ -172,25 +187,26 @@ class Space:
     def _choices(self) -> Iterator[Choice]:
         return (choice for group in self.groups for choice in group.choices)
 
-    def _suggest_training(self, trial: Suggester, params: dict[str, Any]) -> None:
+    def _suggest_training(self, trial: TrialLike, params: dict[str, Any]) -> None:
         for name, hyperparameter in self.hyperparameters.items():
-            draw(trial, params, f"training/{name}", hyperparameter)
+            suggest(trial, params, f"training/{name}", hyperparameter)
 
-    def _size_with(self, tied: Choice) -> float:
-        """Return the size, where all groups that have one choice have it with the same values.
+    def _size_with_tied(self, tied: Choice) -> float:
+        """Return the size, where all groups with one choice have the same values of it.
 
-        That is the networks without it, and for each of its values those with it.
+        That is the number of networks without it, and for each set of its values the number of
+        those with it.
         """
         without = self._replacing(tied.name, None)
-        fixed = self._replacing(
-            tied.name, tied.narrowed({option: values[0] for option, values in tied.open.items()})
-        )
-        ways = math.prod(map(len, tied.open.values()))
+        values = {option: values[0] for option, values in tied.searched.items()}
+        fixed = self._replacing(tied.name, tied.with_fixed(values))
+        sets = math.prod(map(len, tied.searched.values()))
+        # A group that has no other choice cannot be without it.
         rest = without.size if all(group.choices for group in without.groups) else 0
-        return rest + ways * (fixed.size - rest)
+        return rest + sets * (fixed.size - rest)
 
     def _sites_of(self, group: Group, params: Params) -> dict[str, ActivationSpec]:
-        """Return what a set of parameters means for a group."""
+        """Return the specs of a group's sites that a set of parameters describes."""
         choice = group.chosen(params)
         options = {
             option: params.get(group.key(choice, option), values[0])
@@ -199,7 +215,7 @@ class Space:
         return {site.id: self._spec(choice, site, options) for site in group.sites}
 
     def _replacing(self, name: str, other: Choice | None) -> "Space":
-        """Return the space with another choice in place of one, or with none."""
+        """Return the space with one choice replaced by another, or removed."""
         new = () if other is None else (other,)
         groups = []
         for group in self.groups:
@@ -211,31 +227,18 @@ class Space:
     def _distinct(self, group: Group, skip: Callable[[ActivationSpec], bool]) -> set[str]:
         """Return the different networks that a group's choices, less the skipped, make of it."""
         return {
-            canonical_json([asdict(self._by_width(site, sites[site.id])) for site in group.sites])
+            canonical_json([asdict(spec_by_width(site, sites[site.id])) for site in group.sites])
             for params in group.assignments()
             for sites in [self._sites_of(group, params)]
             if not skip(sites[group.sites[0].id])
         }
 
     def _count(self, hyperparameter: str) -> int:
+        """Return the number of different values of a hyperparameter."""
+        # One value for a hyperparameter that is not searched, which multiplies by 1.
         values = self.hyperparameters.get(hyperparameter, [0.0])
         assert not isinstance(values, Range)
         return len(set(values))
-
-    def _by_width(self, site: Site, spec: ActivationSpec) -> ActivationSpec:
-        """Return the canonical spec, Meta-ACON's reduction read as the width it comes to."""
-        spec = _canonical_spec(spec)
-        params = dict(spec.params)
-        if "reduction" not in params:
-            return spec
-        reduction, rule = params.pop("reduction"), params.pop("rule", "at_least_4")
-        assert isinstance(reduction, int)
-        if params.get("switch", "channel") == "channel":
-            params["width"] = hidden_width(site.channels, reduction, str(rule))
-        else:
-            # Only the switch of a channel has a network.
-            params.pop("norm")
-        return replace(spec, params=params)
 
     def _uniform(self, name: str) -> Candidate:
         sites = {site.id: site.original_spec for site in self.fixed}
@@ -262,11 +265,12 @@ class Space:
     def _params_of_group(self, group: Group, candidate: Candidate) -> dict[str, Any] | None:
         first = candidate.sites[group.sites[0].id]
         for params in group.assignments():
+            # Comparing names first saves making the specs of most choices.
             if group.chosen(params).name != first.name:
                 continue
             sites = self._sites_of(group, params)
             if all(
-                _canonical_spec(sites[site.id]) == _canonical_spec(candidate.sites[site.id])
+                canonical_spec(sites[site.id]) == canonical_spec(candidate.sites[site.id])
                 for site in group.sites
             ):
                 return params
@@ -278,126 +282,36 @@ def make_space(search: SearchSpec, plan: SitePlan) -> Space:
 
     Raises:
         NoSuchSite: If a pattern of `sites` matches no site.
-        ChoicesClash: If two patterns offer one site different choices, or sites are offered
-            different values of what is tied over the network.
+        ChoicesClash: If two patterns give one site different choices, or sites have different
+            values of what is tied over the network.
         UnfitActivation: If a choice cannot stand at a searched site.
     """
     searched = select_sites(search, plan)
-    choices = choices_of(search, searched)
+    choices = choices_by_site(search, searched)
     for site in searched:
         for choice in choices[site.id]:
             check_fit(choice.entry, site)
+    per = _per([choices[site.id] for site in searched], search)
     return Space(
-        groups=_groups(search, searched, choices),
+        groups=group_sites(search, per, searched, choices),
         fixed=tuple(site for site in plan.sites if site.id not in choices),
         hyperparameters=search.hyperparameters,
         initial=_start_policy(search),
     )
 
 
+def _per(choices: Sequence[Sequence[Choice]], search: SearchSpec) -> Per:
+    """Return which sites share one choice; `auto` decides by the budget."""
+    if search.sites.per != "auto":
+        return search.sites.per
+    open_sites = sum(map(is_open, choices))
+    return "layer" if search.budget.trials >= TRIALS_PER_LAYER * open_sites else "stage"
+
+
 def _start_policy(search: SearchSpec) -> str:
-    """Trained weights are tuned from what is nearest to the functions they were trained with."""
+    """Return the policy of starts: trained weights need starts near the functions they know."""
     tunes = search.start != "scratch" and search.initial == "original"
     return "nearest" if tunes else search.initial
-
-
-def select_sites(search: SearchSpec, plan: SitePlan) -> list[Site]:
-    """Return the sites that the search's patterns name, or raise `NoSuchSite`.
-
-    A gate is one of them if a pattern of `include` matches nothing but gates: `*` names none
-    in a network that has anything else.
-    """
-    sites = (*plan.sites, *_named_gates(search, plan))
-    ids = [site.id for site in (*plan.sites, *plan.gates)]
-    for name, patterns in (("include", search.sites.included), ("exclude", search.sites.exclude)):
-        for pattern in patterns:
-            if not any(fnmatchcase(site, pattern) for site in ids):
-                raise NoSuchSite(f"sites.{name}", pattern, ids)
-    included = [
-        site
-        for site in sites
-        if any(fnmatchcase(site.id, pattern) for pattern in search.sites.included)
-        and not any(fnmatchcase(site.id, pattern) for pattern in search.sites.exclude)
-    ]
-    if not included:
-        raise NoSuchSite("sites.exclude", ", ".join(search.sites.exclude), ids)
-    return included
-
-
-def choices_of(search: SearchSpec, sites: Sequence[Site]) -> dict[str, tuple[Choice, ...]]:
-    """Return what each site is offered: what its pattern says, else the search's own choices.
-
-    Raises:
-        NoSuchSite: If a pattern matches none of the sites.
-        ChoicesClash: As in `make_space`.
-    """
-    offered = {site.id: tuple(search.choices) for site in sites}
-    named: dict[str, str] = {}
-    for pattern, choices in search.sites.choices.items():
-        matching = [site.id for site in sites if fnmatchcase(site.id, pattern)]
-        if not matching:
-            raise NoSuchSite("sites.choices", pattern, list(offered))
-        for id in matching:
-            if id in named and offered[id] != tuple(choices):
-                raise ChoicesClash(f"{named[id]!r} and {pattern!r} differ, and both match {id!r}")
-            named[id], offered[id] = pattern, tuple(choices)
-    tied: dict[str, Choice] = {}
-    for choice in (one for some in offered.values() for one in some if one.entry.tied):
-        if tied.setdefault(choice.name, choice) != choice:
-            raise ChoicesClash(f"{choice.name} is one for the network, so are its values")
-    return offered
-
-
-def _named_gates(search: SearchSpec, plan: SitePlan) -> list[Site]:
-    """Return the gates that patterns match which match no site."""
-    naming = [
-        pattern
-        for pattern in search.sites.included
-        if not any(fnmatchcase(site.id, pattern) for site in plan.sites)
-    ]
-    return [gate for gate in plan.gates if any(fnmatchcase(gate.id, p) for p in naming)]
-
-
-def _groups(
-    search: SearchSpec, sites: Sequence[Site], choices: Mapping[str, tuple[Choice, ...]]
-) -> tuple[Group, ...]:
-    """Tie sites together. Sites with different choices are never tied."""
-    per = search.sites.per
-    if per == "auto":
-        open_sites = sum(_is_open(choices[site.id]) for site in sites)
-        per = "layer" if search.budget.trials >= TRIALS_PER_LAYER * open_sites else "stage"
-    members: dict[tuple[str, tuple[str, ...]], list[Site]] = {}
-    for site in sites:
-        names = {
-            "network": "network",
-            "stage": f"stage {site.stage}",
-            "block": f"block {site.block}",
-            "layer": site.id,
-        }
-        label = tuple(map(repr, choices[site.id]))
-        members.setdefault((names[per], label), []).append(site)
-    counts = Counter(name for name, _ in members)
-    return tuple(
-        Group(
-            name if counts[name] == 1 else f"{name} from {tied[0].id}",
-            tuple(tied),
-            choices[tied[0].id],
-            search.sampler.encoding,
-        )
-        for (name, _), tied in members.items()
-    )
-
-
-def _is_open(choices: Sequence[Choice]) -> bool:
-    return len(choices) > 1 or any(choice.open for choice in choices)
-
-
-def _entry(spec: ActivationSpec) -> Entry:
-    return lookup(spec.name)
-
-
-def _learned(spec: ActivationSpec) -> bool:
-    return lookup(spec.name).learned
 
 
 def _defaults(choice: Choice) -> dict[str, Scalar]:
@@ -405,14 +319,7 @@ def _defaults(choice: Choice) -> dict[str, Scalar]:
 
 
 def _preferred(choice: Choice, option: str, values: Sequence[Scalar]) -> Scalar:
-    """Return the entry's own default of an option where it is offered, else the first value."""
+    """Return the entry's own default of an option if it is among the values, else the first."""
     defaults: dict[str, Scalar] = {p.name: p.default for p in choice.entry.parameters}
-    default = defaults.get(option)
-    return default if default is not None and default in values else values[0]
-
-
-def _canonical_spec(spec: ActivationSpec) -> ActivationSpec:
-    entry = lookup(spec.name)
-    params = entry.values(spec)
-    share = spec.share if len(entry.shares) > 1 else ActivationSpec(spec.name).share
-    return ActivationSpec(spec.name, params, share, spec.initial or entry.default_initial)
+    preferred = defaults.get(option)
+    return preferred if preferred is not None and preferred in values else values[0]

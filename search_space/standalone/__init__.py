@@ -1,1 +1,1 @@
-"""One file of Python that needs torch alone, and puts a config's activations into a network."""
+"""Writes one Python file that applies a config to a network and needs torch alone."""

@@ -1,8 +1,8 @@
-"""Writes the standalone file of a config. Loads no torch: it reads the modules it takes from."""
+"""Writes the standalone file of a config. Loads no torch: it reads the source of our modules."""
 
 from collections.abc import Iterable, Mapping
 
-from search_space.catalog.lookup import CATALOG, changes, lookup
+from search_space.catalog.lookup import CATALOG, get_entry, replaces
 from search_space.spec import ActivationConfig, ActivationSpec, Site
 from search_space.standalone.shake import Definition, gather
 
@@ -16,6 +16,7 @@ _ROOTS = [
     Definition("search_space.spec", "Place"),
     Definition("search_space.spec", "Site"),
 ]
+# These read the catalogue, which would bring every entry along.
 _INSTEAD = {
     Definition("search_space.surgery.originals", "function_spec"): Definition(
         _REPLACEMENTS, "function_spec"
@@ -27,7 +28,7 @@ _INSTEAD = {
 
 _Specs = Mapping[str, tuple[ActivationSpec, Site]]
 
-# What the file defines itself.
+# Names that the file itself defines, at its end.
 _TABLES = ("SITES", "ACTIVATIONS", "ORIGINALS", "STARTS")
 
 _HEAD = '''\
@@ -52,7 +53,7 @@ optimizer is made; with an `example` it checks itself. Give rate and decay to `p
 not to the optimizer: each group has its own, and no parameter of an activation is decayed. For
 the trained network itself: `model.load_state_dict(read_weights("weights.safetensors"))`.
 
-This file was written by a program. Do not edit it; write it anew.
+This file was written by a program. Do not edit it; generate it again.
 """
 
 # ruff: noqa
@@ -76,7 +77,7 @@ def standalone(config: ActivationConfig) -> str:
     specs = {
         site.id: (config.candidate.sites[site.id], site)
         for site in sites
-        if site.id in config.candidate.sites and changes(config.candidate.sites[site.id], site)
+        if site.id in config.candidate.sites and replaces(config.candidate.sites[site.id], site)
     }
     starts = _starts(spec for spec, _ in specs.values())
     originals = {
@@ -92,13 +93,13 @@ def standalone(config: ActivationConfig) -> str:
 
 
 def _starts(specs: Iterable[ActivationSpec]) -> list[str]:
-    """Return the functions of one number that the activations start as."""
-    names = (spec.initial or lookup(spec.name).default_initial for spec in specs)
+    """Return the names of the functions that the activations start as."""
+    names = (spec.initial or get_entry(spec.name).default_initial for spec in specs)
     return sorted({n for n in names if n and n in CATALOG and not CATALOG[n].learned})
 
 
 def _class(name: str) -> Definition:
-    module, _, attribute = lookup(name).target.partition(":")
+    module, _, attribute = get_entry(name).target.partition(":")
     return Definition(module, attribute)
 
 
@@ -115,7 +116,7 @@ def _head(config: ActivationConfig) -> str:
 
 
 def _tables(sites: list[Site], specs: _Specs, originals: _Specs, starts: Iterable[str]) -> str:
-    """Return the values of what the gathered code declares."""
+    """Return the text that assigns the names in `_TABLES`."""
     made, replaced = (
         (f"    {id!r}: lambda: {_call(*pair)},\n" for id, pair in some.items())
         for some in (specs, originals)
@@ -130,7 +131,7 @@ def _tables(sites: list[Site], specs: _Specs, originals: _Specs, starts: Iterabl
 
 
 def _call(spec: ActivationSpec, site: Site) -> str:
-    arguments = lookup(spec.name).arguments(
+    arguments = get_entry(spec.name).arguments(
         spec, channels=site.channels, channel_dim=site.channel_dim
     )
     given = ", ".join(f"{name}={value!r}" for name, value in arguments.items())

@@ -1,4 +1,4 @@
-"""What a standalone file has instead of definitions that look into the catalogue."""
+"""Definitions for the standalone file that replace those which read the catalogue."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
@@ -7,12 +7,12 @@ from torch import Tensor, nn
 
 from search_space.surgery.originals import FUNCTIONS
 
-# The functions that activations start as, by name. A file has its own.
+# The functions that activations start as, by name. Each file defines its own.
 STARTS: Mapping[str, Callable[[], nn.Module]] = {}
 
 
 class _Named(NamedTuple):
-    """An activation, of which the name is all that matters here."""
+    """Stands for an `ActivationSpec`: numbering calls needs only the name."""
 
     name: str
 
@@ -22,7 +22,7 @@ def function_spec(function: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any
     known = FUNCTIONS.get(function)
     if known is None:
         return None
-    tanh = known.name == "gelu" and known.given(args, kwargs).get("approximate") == "tanh"
+    tanh = known.name == "gelu" and known.bind(args, kwargs).get("approximate") == "tanh"
     return _Named("gelu_tanh" if tanh else known.name)
 
 

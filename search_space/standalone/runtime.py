@@ -1,4 +1,4 @@
-"""What a standalone file does, with the sites and the activations that it has."""
+"""The functions of a standalone file, which read the tables that the file defines."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -12,16 +12,16 @@ from torch import Tensor, nn
 from search_space.activations.learned import LearnedActivation
 from search_space.selfcheck import SelfCheck, outputs
 from search_space.spec import Site
-from search_space.surgery.placing import put, shield
+from search_space.surgery.placing import isolate_inner_calls, replace_calls
 
-# How a model's activations begin.
+# How the activations of a model start.
 Start = Literal["fresh", "learned", "frozen"]
 
-# Every call of an activation in the network, and what makes the module for each that changes.
-# A file has its own.
+# Every call of an activation in the network, and the constructor of each module that replaces one.
+# Each file defines its own.
 SITES: tuple[Site, ...] = ()
 ACTIVATIONS: Mapping[str, Callable[[], nn.Module]] = {}
-# What the network computed at those of them that are calls of a function.
+# The functions that the network computed at those of them that are functional calls.
 ORIGINALS: Mapping[str, Callable[[], nn.Module]] = {}
 
 _DTYPES = {
@@ -47,18 +47,19 @@ def apply(
 ) -> nn.Module:
     """Put the activations into `model`, in place, and return it.
 
-    Do so before the optimizer is made: gradients, optimizers and copies made earlier know
-    nothing of the new parameters. Load weights of the whole network afterwards, with
+    Call this before you make the optimizer: gradients, optimizers and copies that exist already
+    do not contain the new parameters. Load weights of the whole network afterwards, with
     `model.load_state_dict(read_weights(path))`.
 
     Args:
         model: The network that was searched, with its own activations.
         start: `fresh` as the search started them; `learned` with the shapes it found;
-            `frozen` with those shapes, which then neither train nor follow the batches: each
-            activation stays the function that the trained network computes in evaluation.
+            `frozen` with those shapes, which then neither train nor follow the statistics of
+            batches: each activation stays the function that the trained network computes in
+            evaluation.
         weights: The file `weights.safetensors`; needed unless `start` is `fresh`.
         example: A batch: a tensor, a tuple or list of positional or a mapping of keyword
-            arguments. Given one, the network runs on it in evaluation: as it is given, with its
+            arguments. If given, the network runs on it in evaluation: as it is, with its
             original activations at their new places, which must give the same numbers, and
             with the new ones, which must give finite numbers of the same shapes.
 
@@ -71,13 +72,13 @@ def apply(
         raise ValueError(f"the network has no site {', '.join(missing)}")
     first = next((p for p in model.parameters() if p.dtype.is_floating_point), torch.zeros(()))
     modules = {id: make().to(first.device, first.dtype) for id, make in ACTIVATIONS.items()}
-    check = None
+    self_check = None
     if example is not None:
         run = partial(outputs, model, example)
-        check = SelfCheck(model, modules, SITES, lambda id: ORIGINALS[id](), run)
-    put(model, modules, SITES)
-    # Whatever runs inside a module whose calls are counted keeps its own calls to itself.
-    shield(model, lambda *_: True)
+        self_check = SelfCheck(model, modules, SITES, lambda id: ORIGINALS[id](), run)
+    replace_calls(model, modules, SITES)
+    # The file does not run the network, so it does not know which modules call functions.
+    isolate_inner_calls(model, lambda *_: True)
     if start != "fresh":
         if weights is None:
             raise ValueError(f"to start {start}, name the file of the weights")
@@ -85,15 +86,17 @@ def apply(
     if start == "frozen":
         for module in _learned(model).values():
             module.freeze()
-    if check is not None:
-        check()
+    if self_check is not None:
+        # Last, so that it also checks the loaded shapes.
+        self_check.verify()
     return model
 
 
 def read_weights(path: str | Path) -> dict[str, Tensor]:
     """Return the tensors in a safetensors file.
 
-    The format: eight bytes with the length of a header, the header as JSON, the numbers.
+    The format: eight bytes with the length of a header, the header as JSON, the numbers. Read
+    here by hand, so that the file needs torch alone.
     """
     data = bytearray(Path(path).read_bytes())
     begin = 8 + int.from_bytes(data[:8], "little")
@@ -102,13 +105,14 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
         if name != "__metadata__":
             start, end = (begin + offset for offset in entry["data_offsets"])
             dtype = _DTYPES[entry["dtype"]]
+            # `frombuffer` refuses an empty buffer.
             flat = torch.frombuffer(data[start:end], dtype=dtype) if end > start else torch.empty(0)
             tensors[name] = flat.to(dtype).reshape(entry["shape"])
     return tensors
 
 
 def _reaches(model: nn.Module, site: Site) -> bool:
-    """Whether the module at a site, or the one that calls a function there, exists."""
+    """Whether the module at a site exists, or the one that calls a function there."""
     known = {path for path, _ in model.named_modules(remove_duplicate=False)}
     return site.place is not None and site.place.path in known
 

@@ -1,7 +1,7 @@
 """Gathers definitions from our own modules, with all that they need, into one text.
 
-Modules are read, never imported. Of each only the top-level statements that define something
-needed are taken, with the comments directly above them.
+Modules are read, never imported. Only top-level statements that define a needed name are taken,
+with the comments directly above them (tree shaking).
 """
 
 import ast
@@ -26,7 +26,7 @@ class Definition(NamedTuple):
 
 
 class _Import(NamedTuple):
-    """What a name of a module stands for: `module` itself, or what it calls `name`."""
+    """What a name in a module refers to: `module` itself, or `name` in it."""
 
     module: str
     name: str | None
@@ -50,11 +50,11 @@ def gather(
     """Return the text of a module that defines the names of `roots`.
 
     Args:
-        instead: What is taken where something else is needed.
-        left_out: Names that the caller defines, at the end.
+        instead: Definitions to take in place of others.
+        left_out: Names that the caller defines itself.
 
     Raises:
-        ValueError: If two modules define one name, or one is used in a way not foreseen.
+        ValueError: If two modules define one name, or a name is imported under another name.
     """
     found = _Gathering(instead, left_out)
     for root in roots:
@@ -64,7 +64,7 @@ def gather(
 
 
 class _Gathering:
-    """What has been found to be needed, so far."""
+    """The definitions that are needed, as far as they are found."""
 
     def __init__(self, instead: Mapping[Definition, Definition], left_out: Collection[str]) -> None:
         self.imports: dict[str, _Import] = {}
@@ -75,7 +75,7 @@ class _Gathering:
         self._before: dict[str, set[str]] = {}
 
     def need(self, wanted: Definition, *, by: str | None = None) -> None:
-        """Take a definition, and all that it needs."""
+        """Add a definition and all that it needs."""
         module, name = self._instead.get(wanted, wanted)
         self._before.setdefault(module, set())
         if by is not None and by != module:
@@ -84,6 +84,7 @@ class _Gathering:
             if self._homes[name] != module:
                 raise ValueError(f"both {self._homes[name]} and {module} define {name}")
             return
+        # Before its own needs, so that recursion ends for definitions that use each other.
         self._homes[name] = module
         source = _source(module)
         if name not in source.statements:
@@ -97,14 +98,14 @@ class _Gathering:
     def _import(self, name: str, what: _Import, *, by: str) -> None:
         if what.module.split(".")[0] == _PACKAGE:
             if what.name != name:
-                raise ValueError(f"{by}: names can be gathered as they are, not {name}")
+                raise ValueError(f"{by} imports {what.name} as {name}, which cannot be gathered")
             self.need(Definition(what.module, name), by=by)
         elif self.imports.setdefault(name, what) != what:
-            raise ValueError(f"{by} and another module mean different things by {name}")
+            raise ValueError(f"{by} and another module import different things as {name}")
 
     def statements(self) -> Iterator[tuple[_Source, _Statement]]:
-        """Yield what is needed, in an order in which it can run."""
-        # Sets have no order of their own, and equal configs shall have equal files.
+        """Yield the needed statements in an order in which they can run."""
+        # Sorted, because sets have no fixed order, and equal configs must give equal files.
         before = {module: sorted(others) for module, others in self._before.items()}
         for module in TopologicalSorter(before).static_order():
             source = _source(module)
@@ -166,6 +167,7 @@ def _import_lines(imports: Mapping[str, _Import]) -> Iterator[str]:
 
 def _text(source: _Source, statement: _Statement) -> str:
     decorators = getattr(statement, "decorator_list", [])
+    # The line of a decorated statement is that of its `def`.
     start = min([statement.lineno, *(d.lineno for d in decorators)]) - 1
     while start and source.lines[start - 1].startswith("#"):
         start -= 1

@@ -1,4 +1,4 @@
-"""Which of torch's modules and functions are the catalogue's functions of one number."""
+"""Which of torch's modules and functions compute a fixed activation of the catalogue."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -9,13 +9,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from search_space.activations.learned import LearnedActivation
-from search_space.catalog.lookup import CATALOG, check, lookup
+from search_space.catalog.lookup import CATALOG, get_entry, validate
 from search_space.errors import BadParameter
 from search_space.spec import ActivationSpec, Scalar
 
 _C = torch._C._nn
 
-# The first class that fits decides.
+# In order: the first class of which a module is an instance decides.
 _MODULES: tuple[tuple[type[nn.Module], str], ...] = (
     (nn.ReLU, "relu"),
     (nn.SiLU, "silu"),
@@ -36,17 +36,22 @@ _MODULES: tuple[tuple[type[nn.Module], str], ...] = (
 
 @dataclass(frozen=True, slots=True)
 class _Function:
-    """A function of torch: its name in the catalogue, and its arguments after the input.
+    """A function of torch that computes an activation.
 
-    One called `inplace` says whether the result is written into the input; `overwrites` says
-    that it always is.
+    Attributes:
+        name: Its name in the catalogue.
+        arguments: Names of its arguments after the input. One called `inplace` says whether
+            the result is written into the input.
+        overwrites: The result always is.
     """
 
     name: str
     arguments: tuple[str, ...] = ()
     overwrites: bool = False
 
-    def given(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    def bind(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the arguments of a call after the input, by name."""
+        # Not strict: trailing arguments have defaults, so a call may leave them out.
         return {**dict(zip(self.arguments, args[1:], strict=False)), **kwargs}
 
 
@@ -90,14 +95,14 @@ UNTRACEABLE: frozenset[Callable[..., Any]] = frozenset(
     {
         *(torch.relu_, torch.selu_, torch.celu_, torch.sigmoid_, torch.tanh_),
         *(_C.silu, _C.silu_, F.leaky_relu_, F.elu_, F.hardswish, F.hardsigmoid),
-        # What a mode sees of F.sigmoid and F.tanh, which compilers know themselves.
+        # A mode sees F.sigmoid and F.tanh as these methods; compilers handle the two themselves.
         *(Tensor.sigmoid, Tensor.tanh),
     }
 )
 """Functions that a mode sees when they run, but not when `torch.compile` traces them."""
 
 NATIVE = ("relu", "silu", "gelu", "elu", "selu", "celu", "softplus", "hardswish", "mish")
-"""What these functions are called, in part, where TorchScript calls them."""
+"""Parts of the names by which TorchScript graphs call these functions."""
 
 
 def function_spec(
@@ -107,7 +112,7 @@ def function_spec(
     known = FUNCTIONS.get(function)
     if known is None:
         return None
-    given = known.given(args, kwargs)
+    given = known.bind(args, kwargs)
     if known.name == "gelu":
         return _gelu(given.get("approximate", "none"))
     return _spec(known.name, given.get)
@@ -116,15 +121,16 @@ def function_spec(
 def overwrites(function: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bool:
     """Whether this call of an activation function writes its result into its input."""
     known = FUNCTIONS[function]
-    return known.overwrites or bool(known.given(args, kwargs).get("inplace", False))
+    return known.overwrites or bool(known.bind(args, kwargs).get("inplace", False))
 
 
 def module_spec(module: nn.Module) -> ActivationSpec | None:
     """Return what an activation module computes, None for any other module.
 
-    Of one that learns it is the name alone.
+    For a learned activation it is the name alone: its parameters are not read back.
     """
     target = f"{type(module).__module__}:{type(module).__qualname__}"
+    # By exact class: a subclass, such as a fused twin, need not compute what the entry says.
     own = next((entry.name for entry in CATALOG.values() if entry.target == target), None)
     if isinstance(module, LearnedActivation):
         return ActivationSpec(own) if own else None
@@ -139,15 +145,19 @@ def _gelu(approximate: str) -> ActivationSpec:
 
 
 def _spec(name: str, value_of: Callable[[str], Any]) -> ActivationSpec | None:
-    """Return the spec without what is as usual; None where the catalogue refuses a value."""
+    """Return the spec with the parameters that differ from the defaults.
+
+    None where the catalogue refuses a value: such a call cannot be described, so it is no site.
+    """
     params: dict[str, Scalar] = {}
-    for parameter in lookup(name).parameters:
+    for parameter in get_entry(name).parameters:
         value = value_of(parameter.name)
         if value is not None and value != parameter.default:
+            # `leaky_relu(x, 1)` and `leaky_relu(x, 1.0)` are one function: one fingerprint.
             params[parameter.name] = float(value) if isinstance(value, int) else value
     spec = ActivationSpec(name, params)
     try:
-        check(spec)
+        validate(spec)
     except BadParameter:
         return None
     return spec

@@ -1,4 +1,4 @@
-"""Putting modules where calls of activations are, in place."""
+"""Replaces calls of activations in a network by modules, in place."""
 
 from collections.abc import Callable, Iterable, Mapping
 
@@ -8,8 +8,10 @@ from search_space.spec import Place, Site
 from search_space.surgery.substitution import CONTAINER, PerCall, Substitution
 
 
-def put(model: nn.Module, modules: Mapping[str, nn.Module], sites: Iterable[Site]) -> None:
-    """Let each of `modules` compute the call at the site whose id it has.
+def replace_calls(
+    model: nn.Module, modules: Mapping[str, nn.Module], sites: Iterable[Site]
+) -> None:
+    """Let each of `modules` compute the call at the site whose id is its key.
 
     Args:
         sites: All sites and gates of the network, with their places.
@@ -17,76 +19,83 @@ def put(model: nn.Module, modules: Mapping[str, nn.Module], sites: Iterable[Site
     Raises:
         ValueError: If a site does not say where its call is.
     """
-    places = {site.id: _known(site) for site in sites}
+    places = {site.id: _require_place(site) for site in sites}
     for id, module in modules.items():
-        _put(model, module, places[id], list(places.values()))
+        _replace_call(model, module, places[id], list(places.values()))
     if modules:
-        _close_short_cuts(model)
+        _disable_fused_transformers(model)
 
 
-def standing(model: nn.Module, place: Place | None) -> nn.Module | None:
-    """Return the module that computes the call at a place; None where it is a function's."""
+def module_of_call(model: nn.Module, place: Place | None) -> nn.Module | None:
+    """Return the module that computes the call at a place; None where a function computes it."""
     if place is None:
         return None
     if place.target is not None:
         module = model.get_submodule(place.target)
         return module[place.number - 1] if isinstance(module, PerCall) else module
-    covering = model.get_submodule(place.owner).__dict__.get("forward")
-    if not isinstance(covering, Substitution):
+    substitution = Substitution.find(model.get_submodule(place.owner))
+    if substitution is None:
         return None
-    return covering.standing_in(place.function, place.number)[0]
+    return substitution.replacement_of(place.function, place.number)[0]
 
 
-def shield(model: nn.Module, calls_functions: Callable[[str, nn.Module], bool]) -> None:
-    """Cover whatever calls an activation function inside an owner that counts such calls.
+def isolate_inner_calls(
+    model: nn.Module, calls_functions: Callable[[str, nn.Module], bool]
+) -> None:
+    """Keep owners that number functional calls from counting those of the modules within them.
 
     Args:
-        calls_functions: Whether the module at a path may call one by itself.
+        calls_functions: Whether the module at a path may itself call an activation function.
     """
-    inner = [
+    callers = [
         (path, module)
         for path, module in model.named_modules()
+        # What runs inside a replacement is never counted, see `_Numbered`.
         if CONTAINER not in path.split(".") and calls_functions(path, module)
     ]
+    # A list, because wrapping changes the modules while they are walked.
     for outer, owner in list(model.named_modules()):
-        covering = owner.__dict__.get("forward")
-        if isinstance(covering, Substitution) and covering.table:
+        substitution = Substitution.find(owner)
+        if substitution is not None and substitution.replacements:
             prefix = f"{outer}." if outer else ""
-            for path, module in inner:
+            for path, module in callers:
                 if path != outer and path.startswith(prefix):
-                    Substitution.covering(module).shields = True
+                    Substitution.wrap(module).is_isolated = True
 
 
-def _known(site: Site) -> Place:
+def _require_place(site: Site) -> Place:
     if site.place is None:
         raise ValueError(f"the site {site.id!r} does not say where its call is")
     return site.place
 
 
-def _put(model: nn.Module, module: nn.Module, place: Place, places: list[Place]) -> None:
+def _replace_call(model: nn.Module, module: nn.Module, place: Place, places: list[Place]) -> None:
     """Let `module` compute the call at `place`, which is one of `places`."""
     owner = model.get_submodule(place.owner)
     module.train(owner.training)
     count = max(other.number for other in places if _counted_together(other, place))
     if place.target is None:
-        covering = Substitution.covering(owner)
-        covering.traceable &= place.traceable
-        covering.replace(place.function, place.number, count, module, overwrite=place.in_place)
+        substitution = Substitution.wrap(owner)
+        substitution.traceable &= place.traceable
+        substitution.replace(place.function, place.number, count, module, in_place=place.in_place)
         return
     current = model.get_submodule(place.target)
     targets = {other.target for other in places}
+    # A plain swap leaves the network as a user would have written it; all else needs counting.
     if count == 1 and not place.in_place and not isinstance(current, PerCall):
         _swap(model, targets, place, current, module)
         return
     if not isinstance(current, PerCall):
+        # Calls that are not replaced keep the module that the network has.
         shared = PerCall([current] * count).train(owner.training)
         _swap(model, targets, place, current, shared)
-        Substitution.covering(owner).shared.append(shared)
+        Substitution.wrap(owner).shared.append(shared)
         current = shared
-    current.replace(place.number, module, overwrite=place.in_place)
+    current.replace(place.number, module, in_place=place.in_place)
 
 
 def _counted_together(one: Place, other: Place) -> bool:
+    """Whether the calls at two places share one count."""
     if one.target is None or other.target is None:
         same_kind = one.target is other.target
         return same_kind and (one.owner, one.function) == (other.owner, other.function)
@@ -100,20 +109,22 @@ def _swap(
     current: nn.Module,
     module: nn.Module,
 ) -> None:
-    """Set `module` where `current` is, under all its names that are not another call's."""
+    """Set `module` where `current` is, under all its names that belong to no other call."""
     assert place.target is not None
     prefix = f"{place.owner}." if place.owner else ""
     for path, other in list(model.named_modules(remove_duplicate=False)):
+        # A second name within the owner: the forward may use either of the two.
         alias = path.startswith(prefix) and path not in targets
         if other is current and (path == place.target or alias):
             model.set_submodule(path, module)
 
 
-def _close_short_cuts(model: nn.Module) -> None:
-    """Keep transformers from computing in fused kernels, which know ReLU and GELU alone.
+def _disable_fused_transformers(model: nn.Module) -> None:
+    """Keep transformers from their fused kernels, which compute ReLU and GELU alone.
 
-    They do so in evaluation, whatever has replaced the activation. All layers are told: an
-    encoder decides from its first layer, and when built, what tensors all layers are given.
+    In evaluation they use them for any activation module. Every layer is changed,
+    because an encoder decides by its first layer, and decides when it is built which kind of
+    tensor all its layers get.
     """
     for module in model.modules():
         if isinstance(module, nn.TransformerEncoderLayer):

@@ -1,8 +1,8 @@
-"""Standing in for a single call of an activation, where no module can be swapped.
+"""Replaces a single call of an activation where no module can be swapped.
 
-A call is known by its number within a forward pass of the module that owns it. Classes,
-methods, hooks and the names in the state dict of everything else stay as they are, because
-only `forward` of the owning object is covered, by a callable that runs the one beneath.
+A call is identified by its number within one forward pass of the module that owns it. Only the
+`forward` attribute of the owning object is replaced, by a callable that runs the original one.
+Classes, methods, hooks and all other names in the state dict stay as they are.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -16,123 +16,133 @@ from torch.overrides import TorchFunctionMode
 
 from search_space.surgery.originals import function_spec
 
-# The attribute of a module that holds what stands in for its functional calls.
+# The submodule of an owner that holds the replacements of its functional calls.
 CONTAINER = "actsearch_sites"
 
 
 def key_of(function: str, number: int) -> str:
-    """Return the name, within the container, of what stands in for a functional call."""
+    """Return the name, within the container, of the replacement of a functional call."""
     return f"{function}_{number}"
 
 
 class PerCall(nn.ModuleList):
-    """Stands where a shared activation module stood: each of its calls has its own.
+    """Takes the place of a shared activation module: each of its calls has its own module.
 
     Attributes:
-        calls: Calls so far in the running forward pass of the owner, which sets it to 0.
-        overwriting: Indices of the calls whose result must be written into their input.
+        calls: Number of calls so far in the running forward pass of the owner. The owner sets
+            it to 0 at the start of a pass.
+        in_place: Indices of the calls whose result must be written into their input.
     """
 
     def __init__(self, modules: Iterable[nn.Module]) -> None:
         super().__init__(modules)
         self.calls = 0
-        self.overwriting: frozenset[int] = frozenset()
+        self.in_place: frozenset[int] = frozenset()
 
-    def replace(self, number: int, module: nn.Module, *, overwrite: bool) -> None:
+    def replace(self, number: int, module: nn.Module, *, in_place: bool) -> None:
         """Let `module` compute call `number`, counted from 1."""
         self[number - 1] = module
-        if overwrite:
-            self.overwriting |= {number - 1}
+        if in_place:
+            self.in_place |= {number - 1}
 
     def forward(self, x: Tensor) -> Tensor:
-        # A loop that runs longer than on the example batch goes on with the last site.
+        # A loop that runs longer than on the example batch continues with the last site.
         index = min(self.calls, len(self) - 1)
         self.calls += 1
-        return _activate(self[index], x, overwrite=index in self.overwriting)
+        return _activate(self[index], x, in_place=index in self.in_place)
 
 
 class Substitution:
-    """Covers `owner.forward`: numbers the calls within it, and has them stood in for.
+    """Wraps `owner.forward`: numbers the activation calls within it and replaces some of them.
 
-    An owner with nothing to stand in for is covered too, if it runs within another covered
-    one: its calls must not be counted as the other's.
+    An owner without replacements is wrapped too if it runs within another wrapped owner: the
+    outer owner must not count its calls.
 
     Attributes:
-        table: For each function, what stands in for each of its calls, by its name in the
-            container; None where the call is left as it is.
-        overwriting: Functions and numbers of the calls that must write into their input.
+        replacements: For each function, the key in the container of the replacement of each
+            call, by number; None where the call is left as it is.
+        in_place: Functions and numbers of the calls that must write into their input.
         shared: The modules within the owner that number their own calls.
-        shields: Nothing is stood in for, but calls are kept from the owners further out.
+        is_isolated: Nothing is replaced, but the owners further out do not see the calls.
         traceable: Whether a compiler sees all the functional calls.
-        lifted: Functional calls run as the network has them, while it is watched.
+        is_suspended: Functional calls run as the network has them, while it is recorded.
     """
 
     def __init__(self, owner: nn.Module) -> None:
         self.owner = owner
-        self.beneath: Callable[..., Any] | None = owner.__dict__.get("forward")
-        self.table: dict[str, list[str | None]] = {}
-        self.overwriting: frozenset[tuple[str, int]] = frozenset()
+        # Set where other code, such as a library, has replaced the forward of this object already.
+        self._instance_forward: Callable[..., Any] | None = owner.__dict__.get("forward")
+        self.replacements: dict[str, list[str | None]] = {}
+        self.in_place: frozenset[tuple[str, int]] = frozenset()
         self.shared: list[PerCall] = []
-        self.shields = False
+        self.is_isolated = False
         self.traceable = True
-        self.lifted = False
+        self.is_suspended = False
 
     @staticmethod
-    def covering(owner: nn.Module) -> "Substitution":
-        """Return what covers `owner.forward`, which is covered now if it was not."""
-        covering = owner.__dict__.get("forward")
-        if not isinstance(covering, Substitution):
-            covering = Substitution(owner)
-            owner.forward = covering
-        return covering
+    def find(owner: nn.Module) -> "Substitution | None":
+        """Return the substitution that wraps `owner.forward`, None if there is none."""
+        # Set on the object, not on its class, so other objects of the class are not affected.
+        forward = owner.__dict__.get("forward")
+        return forward if isinstance(forward, Substitution) else None
+
+    @staticmethod
+    def wrap(owner: nn.Module) -> "Substitution":
+        """Return the substitution that wraps `owner.forward`; make it if there is none."""
+        substitution = Substitution.find(owner)
+        if substitution is None:
+            substitution = Substitution(owner)
+            owner.forward = substitution
+        return substitution
 
     def replace(
-        self, function: str, number: int, count: int, module: nn.Module, *, overwrite: bool
+        self, function: str, number: int, count: int, module: nn.Module, *, in_place: bool
     ) -> None:
         """Let `module` compute call `number` of `count` of a function, counted from 1."""
         if CONTAINER not in self.owner._modules:
             self.owner.add_module(CONTAINER, nn.ModuleDict().train(self.owner.training))
         key = key_of(function, number)
         self.owner.get_submodule(CONTAINER).add_module(key, module)
-        keys = self.table.setdefault(function, [])
+        keys = self.replacements.setdefault(function, [])
         keys += [None] * (count - len(keys))
         keys[number - 1] = key
-        if overwrite:
-            self.overwriting |= {(function, number)}
+        if in_place:
+            self.in_place |= {(function, number)}
 
-    def standing_in(self, function: str, number: int) -> tuple[nn.Module | None, bool]:
-        """Return what stands in for a call, if anything, and whether it must overwrite."""
-        keys = self.table.get(function, [])
-        # A loop that runs longer than on the example batch goes on with the last site.
+    def replacement_of(self, function: str, number: int) -> tuple[nn.Module | None, bool]:
+        """Return the replacement of a call, if any, and whether it must write into its input."""
+        keys = self.replacements.get(function, [])
+        # A loop that runs longer than on the example batch continues with the last site.
         number = min(number, len(keys))
         key = keys[number - 1] if keys else None
         if key is None:
             return None, False
+        # Looked up by name, not kept: `fold` puts other modules into the container.
         module = self.owner.get_submodule(f"{CONTAINER}.{key}")
-        return module, (function, number) in self.overwriting
+        return module, (function, number) in self.in_place
 
     @contextmanager
-    def lifting(self) -> Iterator[None]:
-        """Let functional calls run as the network has them, for a while."""
-        self.lifted = True
+    def suspended(self) -> Iterator[None]:
+        """Let functional calls run as the network has them."""
+        self.is_suspended = True
         try:
             yield
         finally:
-            self.lifted = False
+            self.is_suspended = False
 
     @property
     def __wrapped__(self) -> Any:
-        """The forward beneath, for `inspect.signature`."""
-        return self.beneath or MethodType(type(self.owner).forward, self.owner)
+        """The original forward, for `inspect.signature`."""
+        return self._instance_forward or MethodType(type(self.owner).forward, self.owner)
 
     @property
     def __code__(self) -> CodeType:
-        """The code beneath: `torch.export` asks where a forward was written."""
+        """The code of the original forward: `torch.export` asks where a forward was written."""
         code: CodeType = self.__wrapped__.__code__
         return code
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        # A network may call itself: the outer pass goes on counting where it was.
+        # A network may call itself: the outer pass continues to count where it was.
         outer = [shared.calls for shared in self.shared]
         for shared in self.shared:
             shared.calls = 0
@@ -142,14 +152,15 @@ class Substitution:
         return result
 
     def _run(self, *args: Any, **kwargs: Any) -> Any:
-        if self.lifted or not (self.table or self.shields):
-            return self._beneath(*args, **kwargs)
+        # Without functional calls to number no mode is entered: it would slow every torch call.
+        if self.is_suspended or not (self.replacements or self.is_isolated):
+            return self._original(*args, **kwargs)
         run = self._numbered if self.traceable else self._numbered_eagerly
         return run(*args, **kwargs)
 
     def _numbered(self, *args: Any, **kwargs: Any) -> Any:
         with _Numbered(self):
-            return self._beneath(*args, **kwargs)
+            return self._original(*args, **kwargs)
 
     @torch.compiler.disable(  # type: ignore[no-untyped-call, untyped-decorator]
         reason="it calls torch.relu_, which a compiler cannot replace"
@@ -157,9 +168,9 @@ class Substitution:
     def _numbered_eagerly(self, *args: Any, **kwargs: Any) -> Any:
         return self._numbered(*args, **kwargs)
 
-    def _beneath(self, *args: Any, **kwargs: Any) -> Any:
-        if self.beneath is not None:
-            return self.beneath(*args, **kwargs)
+    def _original(self, *args: Any, **kwargs: Any) -> Any:
+        if self._instance_forward is not None:
+            return self._instance_forward(*args, **kwargs)
         return type(self.owner).forward(self.owner, *args, **kwargs)
 
 
@@ -178,25 +189,25 @@ class _Numbered(TorchFunctionMode):
         spec = function_spec(func, args, kwargs)
         if spec is None:
             return func(*args, **kwargs)
-        module, overwrite = None, False
-        # Only what is stood in for is counted: a backward pass, which a compiler traces under
-        # this mode, may call such functions, but change nothing.
-        if spec.name in self.substitution.table:
+        module, in_place = None, False
+        # Only functions with replacements are counted: a backward pass that a compiler traces
+        # under this mode may call other functions, and must not change anything here.
+        if spec.name in self.substitution.replacements:
             number = self.counts.get(spec.name, 0) + 1
             self.counts[spec.name] = number
-            module, overwrite = self.substitution.standing_in(spec.name, number)
-        # Owners further out see neither this call nor those of what stands in for it.
+            module, in_place = self.substitution.replacement_of(spec.name, number)
+        # Owners further out must see neither this call nor the calls of its replacement.
         with torch._C.DisableTorchFunction():
             if module is None:
                 return func(*args, **kwargs)
             x = args[0] if args else kwargs["input"]
-            return _activate(module, x, overwrite=overwrite)
+            return _activate(module, x, in_place=in_place)
 
 
-def _activate(module: nn.Module, x: Tensor, *, overwrite: bool) -> Tensor:
-    """Return `module(x)`, written into `x` if others rely on that."""
-    if not overwrite:
+def _activate(module: nn.Module, x: Tensor, *, in_place: bool) -> Tensor:
+    """Return `module(x)`, written into `x` if other code relies on that."""
+    if not in_place:
         y: Tensor = module(x)
         return y
-    # The module may keep its input for the backward pass, so it gets one of its own.
+    # The module may keep its input for the backward pass, so it gets a copy that stays as it is.
     return x.copy_(module(x.clone()))

@@ -1,4 +1,4 @@
-"""What a route may ask for."""
+"""Dependencies of the routes: shared parts, pages of a list, and who may call."""
 
 import asyncio
 from collections.abc import Iterator
@@ -10,7 +10,8 @@ from fastapi.security import APIKeyCookie, HTTPAuthorizationCredentials, HTTPBea
 from sqlalchemy.orm import Session
 
 from service.errors import Forbidden, Starting, Unauthorized
-from service.http.auth import SESSION_COOKIE, Authenticator, Caller, same
+from service.http.auth import SESSION_COOKIE, Authenticator, Principal, equal_secrets
+from service.http.rate_limit import identify_client
 from service.rendering.cache import RenderCache
 from service.runtime.context import Context
 from service.runtime.leader import Leader
@@ -69,61 +70,68 @@ Bearer = Annotated[HTTPAuthorizationCredentials | None, Security(_bearer_scheme)
 Cookie = Annotated[str | None, Security(_cookie_scheme)]
 
 
-async def identify(
+async def authenticate(
     request: Request, context: ServiceContext, bearer: Bearer, cookie: Cookie
-) -> Caller:
-    """Return who calls, by a token or else by the cookie, or raise `Unauthorized`."""
-    access = cast(Authenticator, request.app.state.access)
-    if access.is_open:
-        return access.everyone()
-    caller = await asyncio.to_thread(_caller, context, access, _token(bearer), cookie)
-    if caller is None:
+) -> Principal:
+    """Authenticate a request by its token, else by its cookie, or raise `Unauthorized`."""
+    authenticator = cast(Authenticator, request.app.state.access)
+    if authenticator.is_open:
+        return authenticator.anonymous()
+    principal = await asyncio.to_thread(_principal, context, authenticator, _token(bearer), cookie)
+    if principal is None:
         raise Unauthorized
-    return caller
+    identify_client(request, f"token {principal.id}")
+    return principal
 
 
-Identified = Annotated[Caller, Depends(identify)]
+Authenticated = Annotated[Principal, Depends(authenticate)]
 
 
 @dataclass(frozen=True, slots=True)
-class Allowed:
-    """Lets pass who may do what a route does, and raises `Forbidden` for others."""
+class RequiresScope:
+    """Raises `Forbidden` unless the token of a request includes a scope."""
 
     scope: Scope
 
-    async def __call__(self, caller: Identified) -> None:
-        if self.scope not in caller.scopes:
-            raise Forbidden(self.scope, caller.scopes)
+    async def __call__(self, principal: Authenticated) -> None:
+        if self.scope not in principal.scopes:
+            raise Forbidden(self.scope, principal.scopes)
 
 
-async def _reads_or_submits(request: Request, caller: Identified) -> None:
-    await Allowed(Scope.READ if request.method == "GET" else Scope.SUBMIT)(caller)
+async def _reads_or_submits(request: Request, principal: Authenticated) -> None:
+    await RequiresScope(Scope.READ if request.method == "GET" else Scope.SUBMIT)(principal)
 
 
-reads = Depends(Allowed(Scope.READ))
+reads = Depends(RequiresScope(Scope.READ))
 reads_or_submits = Depends(_reads_or_submits)
-works = Depends(Allowed(Scope.WORK))
-administers = Depends(Allowed(Scope.ADMIN))
+works = Depends(RequiresScope(Scope.WORK))
+administers = Depends(RequiresScope(Scope.ADMIN))
 
 
 async def attempt(
     request: Request, context: ServiceContext, lease: str, bearer: Bearer, cookie: Cookie
 ) -> str:
-    """Let pass the attempt itself, by its own token, and the admin; return the lease."""
-    if not same(_token(bearer), context.attempt_token(lease)):
-        await Allowed(Scope.ADMIN)(await identify(request, context, bearer, cookie))
+    """Accept the attempt's own token, or an admin; return the lease."""
+    # The attempt's token follows from the lease: computing it costs no database query.
+    if equal_secrets(_token(bearer), context.attempt_token(lease)):
+        identify_client(request, f"attempt {lease}")
+    else:
+        await RequiresScope(Scope.ADMIN)(await authenticate(request, context, bearer, cookie))
     return lease
 
 
 async def reader_of_trial(
     request: Request, context: ServiceContext, id: str, bearer: Bearer, cookie: Cookie
 ) -> str:
-    """Let pass an attempt at this trial, which resumes from its files, and who may read."""
+    """Accept the token of an attempt at this trial, or the scope read; return the trial's id."""
+    # An attempt resumes from files that an earlier attempt at its trial has stored.
     token = _token(bearer)
     lease = token.split("-")[1] if token.startswith("attempt-") else ""
-    known = bool(lease) and same(token, context.attempt_token(lease))
-    if not known or await asyncio.to_thread(_trial_of, context, lease) != id:
-        await Allowed(Scope.READ)(await identify(request, context, bearer, cookie))
+    is_attempt = bool(lease) and equal_secrets(token, context.attempt_token(lease))
+    if is_attempt and await asyncio.to_thread(_trial_of, context, lease) == id:
+        identify_client(request, f"attempt {lease}")
+    else:
+        await RequiresScope(Scope.READ)(await authenticate(request, context, bearer, cookie))
     return id
 
 
@@ -137,15 +145,15 @@ def _trial_of(context: Context, lease: str) -> str | None:
         return None if found is None else found.trial_id
 
 
-def _caller(
-    context: Context, access: Authenticator, token: str, cookie: str | None
-) -> Caller | None:
+def _principal(
+    context: Context, authenticator: Authenticator, token: str, cookie: str | None
+) -> Principal | None:
     if not token and cookie is None:
         return None
     with context.database.read() as session:
         if token:
-            return access.by_token(session, token)
-        return access.by_cookie(session, cookie or "", context.key)
+            return authenticator.by_token(session, token)
+        return authenticator.by_cookie(session, cookie or "", context.key)
 
 
 def _token(bearer: HTTPAuthorizationCredentials | None) -> str:

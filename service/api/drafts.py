@@ -9,6 +9,7 @@ from pydantic import ValidationError
 from search_space.search import SearchSpec
 from service.api.deps import reads_or_submits
 from service.errors import Fault, Invalid, fault_of
+from service.schemas.document_text import DocumentError, parse_document, require_object
 from service.schemas.searches import Draft, DraftAnswer
 
 router = APIRouter(prefix="/searches", tags=["searches"], dependencies=[reads_or_submits])
@@ -31,14 +32,9 @@ def read_draft(body: Draft) -> DraftAnswer:
     return DraftAnswer(document=whole, text=yaml.safe_dump(whole, sort_keys=False, width=100))
 
 
-def _read(text: str) -> Any:
+def _read(text: str) -> dict[str, Any]:
     try:
-        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text)):
-            # Nested aliases of a few lines can expand to gigabytes.
-            raise Invalid([Fault("text", "must not use aliases (`*name`)")])
-        found = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise Invalid([Fault("text", f"is neither YAML nor JSON: {error}")]) from None
-    if not isinstance(found, dict):
-        raise Invalid([Fault("text", "must be an object with the key 'task'", found)])
-    return found
+        data = parse_document(text, allow_aliases=False)
+        return require_object(data, "an object with the key 'task'")
+    except DocumentError as error:
+        raise Invalid([Fault("text", error.problem, error.given)]) from None

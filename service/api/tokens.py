@@ -5,9 +5,9 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Request, Response, status
 
 from search_space.contract import PROTOCOL
-from service.api.deps import After, Identified, Limit, ReadSession, ServiceContext, administers
+from service.api.deps import After, Authenticated, Limit, ReadSession, ServiceContext, administers
 from service.errors import Unauthorized
-from service.http.auth import SESSION_COOKIE, Authenticator, Caller, new_token
+from service.http.auth import SESSION_COOKIE, Authenticator, Principal, new_token
 from service.runtime.context import Context
 from service.schemas.base import Page
 from service.schemas.tokens import NewTokenAnswer, SessionAnswer, SignIn, TokenAnswer, TokenRequest
@@ -18,12 +18,12 @@ from service.versions import versions
 router = APIRouter(tags=["access"])
 
 
-def _access(request: Request) -> Authenticator:
-    access: Authenticator = request.app.state.access
-    return access
+def _authenticator(request: Request) -> Authenticator:
+    authenticator: Authenticator = request.app.state.access
+    return authenticator
 
 
-Auth = Annotated[Authenticator, Depends(_access)]
+Auth = Annotated[Authenticator, Depends(_authenticator)]
 
 
 @router.post("/tokens", dependencies=[administers], status_code=status.HTTP_201_CREATED)
@@ -31,7 +31,7 @@ def create_token(body: TokenRequest, context: ServiceContext) -> NewTokenAnswer:
     """Make a token. It is shown in this answer and never again."""
     with context.database.write() as session:
         row, token = new_token(
-            session, name=body.name, scopes=body.scopes, lasts=body.expires_in_seconds
+            session, name=body.name, scopes=body.scopes, lifetime=body.expires_in_seconds
         )
         known = TokenAnswer.model_validate(row)
     return NewTokenAnswer(**known.model_dump(), token=token)
@@ -58,14 +58,14 @@ def revoke_token(id: str, context: ServiceContext) -> None:
 
 @router.post("/session")
 def sign_in(
-    body: SignIn, context: ServiceContext, access: Auth, request: Request, response: Response
+    body: SignIn, context: ServiceContext, authenticator: Auth, request: Request, response: Response
 ) -> SessionAnswer:
     """Exchange a token for a cookie that no script can read."""
-    if access.is_open:
-        return _answer(access, access.everyone())
-    caller = _who(context, access, body.token)
+    if authenticator.is_open:
+        return _answer(authenticator, authenticator.anonymous())
+    principal = _principal(context, authenticator, body.token)
     with context.database.read() as session:
-        cookie, seconds = access.sign_in(session, caller, context.key)
+        cookie, seconds = authenticator.sign_in(session, principal, context.key)
     response.set_cookie(
         SESSION_COOKIE,
         cookie,
@@ -74,13 +74,13 @@ def sign_in(
         samesite="strict",
         secure=request.url.scheme == "https",
     )
-    return _answer(access, caller)
+    return _answer(authenticator, principal)
 
 
 @router.get("/session")
-def read_session(caller: Identified, access: Auth) -> SessionAnswer:
+def read_session(principal: Authenticated, authenticator: Auth) -> SessionAnswer:
     """Say who calls and what they may do."""
-    return _answer(access, caller)
+    return _answer(authenticator, principal)
 
 
 @router.delete("/session", status_code=status.HTTP_204_NO_CONTENT)
@@ -89,19 +89,19 @@ def sign_out(response: Response) -> None:
     response.delete_cookie(SESSION_COOKIE, httponly=True, samesite="strict")
 
 
-def _who(context: Context, access: Authenticator, token: str) -> Caller:
+def _principal(context: Context, authenticator: Authenticator, token: str) -> Principal:
     with context.database.read() as session:
-        caller = access.by_token(session, token.strip())
-    if caller is None:
+        principal = authenticator.by_token(session, token.strip())
+    if principal is None:
         raise Unauthorized
-    return caller
+    return principal
 
 
-def _answer(access: Authenticator, caller: Caller) -> SessionAnswer:
+def _answer(authenticator: Authenticator, principal: Principal) -> SessionAnswer:
     return SessionAnswer(
-        open=access.is_open,
-        scopes=sorted(caller.scopes),
-        expires_at=caller.expires_at,
+        open=authenticator.is_open,
+        scopes=sorted(principal.scopes),
+        expires_at=principal.expires_at,
         version=versions()["activation-search"],
         protocol=PROTOCOL,
     )

@@ -1,1 +1,1 @@
-"""What a user downloads: the best activation config and all that makes it usable."""
+"""The download: the best activation config and the files that make it usable."""

@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from io import BytesIO, StringIO
 from typing import TYPE_CHECKING, Any
 
-from service.bundle.material import Material
-from service.bundle.numbers import scale
-from service.insight.figure import readable
+from service.bundle.data import BundleData
 from service.insight.shape_plots import STYLE, shapes_figure
+from service.schemas.labels import display_scale, metric_label
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -28,8 +27,8 @@ _COLOURS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Drawing:
-    """One figure, with its numbers."""
+class ReportFigure:
+    """One figure as SVG and PDF, with its numbers."""
 
     caption: str
     svg: bytes
@@ -43,50 +42,50 @@ class Drawing:
         return text.getvalue().encode()
 
 
-def draw(material: Material, shapes: Mapping[str, Any] | None) -> dict[str, Drawing]:
+def draw(data: BundleData, shapes: Mapping[str, Any] | None) -> dict[str, ReportFigure]:
     """Return the figures by name: `history`, `confirmation` and `shapes`, where there is one.
 
     Args:
         shapes: What `shapes.json` of the trial holds.
     """
-    found = {"history": _history(material)}
-    if material.samples:
-        found["confirmation"] = _confirmation(material)
+    found = {"history": _history(data)}
+    if data.samples:
+        found["confirmation"] = _confirmation(data)
     if shapes is not None:
         found["shapes"] = _shapes(shapes)
     return found
 
 
-def _history(material: Material) -> Drawing:
-    factor, _ = scale(material.metric)
-    traces = [trace for trace in material.history["data"] if trace["x"]]
+def _history(data: BundleData) -> ReportFigure:
+    factor, _ = display_scale(data.metric)
+    traces = [trace for trace in data.history["data"] if trace["x"]]
 
     def plot(axes: "Axes") -> None:
         for trace in traces:
-            line = trace["mode"] == "lines"
-            steps = trace.get("line", {}).get("shape") == "hv"
+            is_line = trace["mode"] == "lines"
+            is_stepped = trace.get("line", {}).get("shape") == "hv"
             axes.plot(
                 trace["x"],
                 [factor * y for y in trace["y"]],
-                linestyle=("--" if not steps else "-") if line else "none",
-                drawstyle="steps-post" if steps else "default",
-                marker=None if line else "o",
+                linestyle=("-" if is_stepped else "--") if is_line else "none",
+                drawstyle="steps-post" if is_stepped else "default",
+                marker=None if is_line else "o",
                 markersize=3,
                 color=_COLOURS.get(trace["name"]),
                 label=trace["name"],
             )
-        axes.set(xlabel="trial", ylabel=_label(material.metric))
+        axes.set(xlabel="trial", ylabel=_label(data.metric))
         axes.legend(fontsize=6.5, frameon=False)
 
-    rows = [("series", "trial", material.metric)]
+    rows = [("series", "trial", data.metric)]
     rows += [(t["name"], x, y) for t in traces for x, y in zip(t["x"], t["y"], strict=True)]
     caption = "Values of all trials in their order, on validation data."
-    return _drawing(caption, plot, rows)
+    return _figure(caption, plot, rows)
 
 
-def _confirmation(material: Material) -> Drawing:
-    factor, _ = scale(material.test_metric)
-    samples = list(material.samples.values())
+def _confirmation(data: BundleData) -> ReportFigure:
+    factor, _ = display_scale(data.test_metric)
+    samples = list(data.samples.values())
 
     def plot(axes: "Axes") -> None:
         for place, sample in enumerate(samples):
@@ -95,15 +94,15 @@ def _confirmation(material: Material) -> Drawing:
             axes.plot(factor * sample.mean, place, "|", color="#D55E00", markersize=16)
         axes.set_yticks(range(len(samples)), [sample.label for sample in samples])
         axes.set_ylim(len(samples) - 0.5, -0.5)
-        axes.set(xlabel=_label(material.test_metric))
+        axes.set(xlabel=_label(data.test_metric))
 
-    rows: list[Sequence[Any]] = [("network", "seed", material.test_metric)]
+    rows: list[Sequence[Any]] = [("network", "seed", data.test_metric)]
     rows += [(s.label, seed, value) for s in samples for seed, value in enumerate(s.values)]
     caption = "Test results of each seed of the confirmation; the bar is the mean."
-    return _drawing(caption, plot, rows)
+    return _figure(caption, plot, rows)
 
 
-def _shapes(shapes: Mapping[str, Any]) -> Drawing:
+def _shapes(shapes: Mapping[str, Any]) -> ReportFigure:
     rows: list[Sequence[Any]] = [("site", "activation", "curve", "x", "y")]
     rows += [
         (site["site"], site["activation"], number, x, y)
@@ -115,10 +114,10 @@ def _shapes(shapes: Mapping[str, Any]) -> Drawing:
     return _saved(caption, lambda: shapes_figure(shapes), rows)
 
 
-def _drawing(
+def _figure(
     caption: str, plot: Callable[["Axes"], None], rows: Sequence[Sequence[Any]]
-) -> Drawing:
-    def make() -> "Figure":
+) -> ReportFigure:
+    def make_figure() -> "Figure":
         from matplotlib.figure import Figure
 
         figure = Figure(figsize=_WIDE, layout="constrained")
@@ -127,19 +126,21 @@ def _drawing(
         axes.spines[["top", "right"]].set_visible(False)
         return figure
 
-    return _saved(caption, make, rows)
+    return _saved(caption, make_figure, rows)
 
 
-def _saved(caption: str, make: Callable[[], "Figure"], rows: Sequence[Sequence[Any]]) -> Drawing:
+def _saved(
+    caption: str, make_figure: Callable[[], "Figure"], rows: Sequence[Sequence[Any]]
+) -> ReportFigure:
     with _styled():
-        figure = make()
+        figure = make_figure()
         files = {}
-        # Without dates, so that equal figures are equal files.
+        # Without dates: equal results give equal files.
         for kind, dates in (("svg", {"Date": None}), ("pdf", {"CreationDate": None})):
             buffer = BytesIO()
             figure.savefig(buffer, format=kind, metadata=dates)
             files[kind] = buffer.getvalue()
-    return Drawing(caption, files["svg"], files["pdf"], rows)
+    return ReportFigure(caption, files["svg"], files["pdf"], rows)
 
 
 @contextmanager
@@ -151,5 +152,5 @@ def _styled() -> Iterator[None]:
 
 
 def _label(metric: str) -> str:
-    _, unit = scale(metric)
-    return f"{readable(metric)}, {unit}" if unit else readable(metric)
+    _, unit = display_scale(metric)
+    return f"{metric_label(metric)}, {unit}" if unit else metric_label(metric)

@@ -1,9 +1,9 @@
-"""Where activations are from, as BibTeX."""
+"""The papers that activations are from, as BibTeX."""
 
 import re
 from collections.abc import Iterable
 
-from search_space.catalog.lookup import lookup
+from search_space.catalog.lookup import get_entry
 
 _ARXIV = re.compile(r"arXiv (\d{4}\.\d{5}|\d{4}\.\d{4})")
 _DOI = re.compile(r"doi (\S+)")
@@ -11,23 +11,23 @@ _IDENTIFIER = re.compile(r"(, )?(arXiv|doi) \S+")
 
 
 def bibtex(activations: Iterable[str]) -> str:
-    """Return one entry for each paper that the activations named are from, each once.
+    """Return one entry for each paper that the named activations are from.
 
-    Keys are `actsearch:` and the name of the first activation that the paper is cited for.
+    Its key is `actsearch:` and the name of the first activation that the paper is cited for.
     """
     entries = {}
     for name in activations:
-        entry = lookup(name)
+        entry = get_entry(name)
         if entry.year and entry.source not in entries:
             entries[entry.source] = _entry(f"actsearch:{name}", entry.source, entry.year)
     return "\n".join(entries.values())
 
 
-def keys(activations: Iterable[str]) -> list[str]:
-    """Return the keys under which `bibtex` has the papers."""
+def citation_keys(activations: Iterable[str]) -> list[str]:
+    """Return the key of each paper in `bibtex`."""
     found: dict[str, str] = {}
     for name in activations:
-        entry = lookup(name)
+        entry = get_entry(name)
         if entry.year:
             found.setdefault(entry.source, f"actsearch:{name}")
     return list(found.values())
@@ -50,7 +50,7 @@ def _entry(key: str, source: str, year: int) -> str:
 
 
 def _parts(source: str) -> tuple[str, str, str]:
-    """Cut `A, B and C, Title, Where` into authors as BibTeX has them, title, and the rest."""
+    """Split `A, B and C, Title, Where` into authors as BibTeX writes them, title, and the rest."""
     names, _, rest = source.removeprefix("after ").partition(" and ")
     if rest:
         last, _, rest = rest.partition(", ")

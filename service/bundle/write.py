@@ -1,4 +1,4 @@
-"""Writes a bundle: one zip file with all that a user needs of a search's best."""
+"""Writes a bundle: one zip file with all that a user needs of the best config of a search."""
 
 import hashlib
 import json
@@ -13,8 +13,8 @@ from sqlalchemy.orm import Session
 from search_space.contract import NO_ONNX, ONNX, RUN, SHAPES, WEIGHTS
 from search_space.spec import to_data
 from search_space.standalone.generate import standalone
+from service.bundle.data import BundleData, collect
 from service.bundle.figures import draw
-from service.bundle.material import Material, gather
 from service.bundle.paper import methods, table
 from service.bundle.references import bibtex
 from service.bundle.report import report
@@ -25,10 +25,10 @@ from service.store.models import Search
 MANIFEST = "manifest.json"
 STANDALONE = "activations_standalone.py"
 
-_TAKEN = (WEIGHTS, SHAPES, ONNX, RUN)
+_STORED_FILES = (WEIGHTS, SHAPES, ONNX, RUN)
 _VERSION = 1
-# Zip files know no time before; with one time for all, equal contents are equal files.
-_LONG_AGO = (1980, 1, 1, 0, 0, 0)
+# The earliest that a zip file can hold. One time for all: equal results give equal files.
+_MODIFIED = (1980, 1, 1, 0, 0, 0)
 
 
 def write(
@@ -39,22 +39,22 @@ def write(
     store: ArtifactStore,
     unconfirmed: bool,
 ) -> None:
-    """Write the bundle; the file appears when it is whole.
+    """Write the bundle; the file appears when it is complete.
 
     Args:
         store: Where the files of the config's trial lie.
 
     Raises:
-        NotReady: As `configs.choose`.
+        NotReady: As `best_config.choose`.
     """
-    material = gather(session, search, unconfirmed=unconfirmed)
-    files, left_out = _files(material, _stored(session, store, material.trial))
+    data = collect(session, search, unconfirmed=unconfirmed)
+    files, left_out = _files(data, _stored(session, store, data.trial))
     manifest = {
         "version": _VERSION,
-        "search": material.id,
-        "trial": material.trial,
-        "verdict": material.best.status,
-        "claim": material.best.claim,
+        "search": data.id,
+        "trial": data.trial,
+        "verdict": data.best.status,
+        "claim": data.best.claim,
         "files": {
             name: {"sha256": hashlib.sha256(content).hexdigest(), "size": len(content)}
             for name, content in files.items()
@@ -64,52 +64,52 @@ def write(
     partial = path.with_suffix(".partial")
     with ZipFile(partial, "w") as archive:
         for name, content in {MANIFEST: _json(manifest), **files}.items():
-            info = ZipInfo(name, _LONG_AGO)
+            info = ZipInfo(name, _MODIFIED)
             info.external_attr = 0o644 << 16
             archive.writestr(info, content, compress_type=ZIP_DEFLATED)
     partial.replace(path)
 
 
 def _stored(session: Session, store: ArtifactStore, trial: str | None) -> dict[str, bytes]:
-    """Return the contents of the trial's files that a bundle has or tells of, by name."""
+    """Return the stored files of a trial that a bundle contains or describes, by name."""
     rows = [] if trial is None else trials.artifacts(session, trial)
-    return {row.name: store.read(row.sha256) for row in rows if row.name in _TAKEN}
+    return {row.name: store.read(row.sha256) for row in rows if row.name in _STORED_FILES}
 
 
 def _files(
-    material: Material, stored: Mapping[str, bytes]
+    data: BundleData, stored: Mapping[str, bytes]
 ) -> tuple[dict[str, bytes], dict[str, str]]:
-    """Return the contents by name, and why what is missing is."""
-    files, left_out = {"activations.json": _json(to_data(material.config))}, {}
+    """Return the contents by name, and for each file that is left out the reason."""
+    files, left_out = {"activations.json": _json(to_data(data.config))}, {}
     for name in (WEIGHTS, ONNX):
         if name in stored:
             files[name] = stored[name]
         else:
-            left_out[name] = _absence(material, name)
+            left_out[name] = _absence(data, name)
     try:
-        files[STANDALONE] = standalone(material.config).encode()
+        files[STANDALONE] = standalone(data.config).encode()
     except ValueError as error:
         left_out[STANDALONE] = str(error)
     shapes, run = (json.loads(stored[n]) if n in stored else None for n in (SHAPES, RUN))
-    drawings = draw(material, shapes)
-    files["report.html"] = report(material, drawings, left_out, run).encode()
-    files["search.yaml"] = yaml.safe_dump(dict(material.document), sort_keys=False).encode()
-    files["paper/methods.tex"] = methods(material).encode()
-    files["paper/table.tex"] = table(material).encode()
-    files["paper/references.bib"] = bibtex(material.activations).encode()
-    for name, drawing in drawings.items():
-        files[f"paper/{name}.pdf"] = drawing.pdf
-        files[f"paper/{name}.csv"] = drawing.csv
+    figures = draw(data, shapes)
+    files["report.html"] = report(data, figures, left_out, run).encode()
+    files["search.yaml"] = yaml.safe_dump(dict(data.document), sort_keys=False).encode()
+    files["paper/methods.tex"] = methods(data).encode()
+    files["paper/table.tex"] = table(data).encode()
+    files["paper/references.bib"] = bibtex(data.activations).encode()
+    for name, figure in figures.items():
+        files[f"paper/{name}.pdf"] = figure.pdf
+        files[f"paper/{name}.csv"] = figure.csv
     return files, left_out
 
 
-def _absence(material: Material, name: str) -> str:
-    if material.trial is None:
+def _absence(data: BundleData, name: str) -> str:
+    if data.trial is None:
         return "this is the original network's config; no trial stands behind it"
     if name == ONNX:
-        said = [line for line in material.remarks if line.startswith(NO_ONNX)]
-        usual = "a worker writes it of a winner that is confirmed"
-        return said[0].removeprefix(NO_ONNX) if said else usual
+        reasons = [line for line in data.remarks if line.startswith(NO_ONNX)]
+        default = "a worker writes it of a winner that is confirmed"
+        return reasons[0].removeprefix(NO_ONNX) if reasons else default
     return "the trial stored none"
 
 

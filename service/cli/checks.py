@@ -1,4 +1,4 @@
-"""The service's part of `actsearch doctor`: where it keeps things, its database, itself."""
+"""The service's part of `actsearch doctor`: home folder, disk, database, service, token."""
 
 import os
 import shutil
@@ -10,7 +10,7 @@ from sqlalchemy import URL, create_engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from search_space.contract import PROTOCOL
-from search_space.doctor import Finding, Health
+from search_space.doctor import Health, HealthCheck
 from service.client.client import Client, ClientError
 from service.errors import CannotStart
 from service.schemas.tokens import SessionAnswer
@@ -21,52 +21,44 @@ from service.versions import versions
 
 _GIB = 2**30
 _LEAST_BYTES, _FEW_BYTES = _GIB, 10 * _GIB
-"""Below the first a worker starts no trial; below the second it soon will not."""
+"""Below the first, workers start no trial; below the second, they soon will not."""
 
 _UNAUTHORIZED = 401
 
 
-def check_home(home: Path) -> Iterator[Finding]:
-    """Look whether all that is kept can be written, and for how long."""
-    folder = _existing(home.resolve())
-    there = str(home.resolve()) + ("" if folder == home.resolve() else ", which is made at start")
+def check_home(home: Path) -> Iterator[HealthCheck]:
+    """Check that the home folder can be written, and how much space is left."""
+    home = home.resolve()
+    folder = _existing(home)
     try:
         with tempfile.TemporaryFile(dir=folder) as file:
             file.write(b"here")
     except OSError as error:
-        mend = f"let this user ({os.geteuid()}) write there, or name another folder by --home"
-        yield Finding("home", Health.FAIL, f"cannot write to {folder}: {error.strerror}", mend)
+        fix = f"let this user ({os.geteuid()}) write there, or name another folder by --home"
+        yield HealthCheck("home", Health.FAIL, f"cannot write to {folder}: {error.strerror}", fix)
     else:
-        yield Finding("home", Health.OK, there)
-    free = shutil.disk_usage(folder).free
-    text = f"{free / _GIB:.1f} GiB free on the disk of {folder}"
-    mend = "delete searches, or keep the home on a larger disk (--home)"
-    if free < _LEAST_BYTES:
-        yield Finding("disk", Health.FAIL, f"{text}; no trial starts on it", mend)
-    elif free < _FEW_BYTES:
-        yield Finding("disk", Health.WARN, text, mend)
-    else:
-        yield Finding("disk", Health.OK, text)
+        later = "" if folder == home else ", which is created at start"
+        yield HealthCheck("home", Health.OK, f"{home}{later}")
+    yield _disk(folder)
 
 
-def check_database(given: str | None, home: Path) -> Finding:
-    """Look whether the store can be read, and has this program's tables."""
+def check_database(given: str | None, home: Path) -> HealthCheck:
+    """Check that the database can be read, and has the tables of this version."""
     try:
         url = store_url(given, home)
         if url.get_backend_name() == "sqlite":
             check_file_system(_existing(Path(url.database or "").parent.resolve()))
     except CannotStart as error:
-        mend = "name one by --database-url, or leave it out"
-        return Finding("database", Health.FAIL, str(error), mend)
-    # Without the password.
-    where = url.render_as_string()
+        fix = "give another by --database-url, or leave it out"
+        return HealthCheck("database", Health.FAIL, str(error), fix)
+    where = url.render_as_string()  # Masks the password.
     if url.get_backend_name() == "sqlite" and not Path(url.database or "").exists():
-        return Finding("database", Health.OK, f"{where}, which is made at start")
+        return HealthCheck("database", Health.OK, f"{where}, which is created at start")
     return _tables(url, where)
 
 
-def check_service(url: str | None, token: str | None) -> Iterator[Finding]:
-    """Look whether the service answers, is of this version, and what the token allows."""
+def check_service(url: str | None, token: str | None) -> Iterator[HealthCheck]:
+    """Check that the service answers and is of this version, and what the token allows."""
     is_named = bool(url or os.environ.get("ACTSEARCH_URL"))
     try:
         with Client(url, token) as client:
@@ -78,10 +70,21 @@ def check_service(url: str | None, token: str | None) -> Iterator[Finding]:
     yield _scopes(session)
 
 
-def _tables(url: URL, where: str) -> Finding:
+def _disk(folder: Path) -> HealthCheck:
+    free = shutil.disk_usage(folder).free
+    text = f"{free / _GIB:.1f} GiB free on the disk of {folder}"
+    fix = "delete searches, or move the home folder to a larger disk (--home)"
+    if free < _LEAST_BYTES:
+        return HealthCheck("disk", Health.FAIL, f"{text}; workers start no trial", fix)
+    if free < _FEW_BYTES:
+        return HealthCheck("disk", Health.WARN, text, fix)
+    return HealthCheck("disk", Health.OK, text)
+
+
+def _tables(url: URL, where: str) -> HealthCheck:
     try:
         if url.get_backend_name() == "sqlite":
-            # Opened as a file that nobody writes: looking changes nothing.
+            # Read-only: a check must not create or change the file.
             engine = create_engine(f"sqlite:///file:{url.database}?mode=ro&uri=true")
         else:
             engine = Database(url).engine
@@ -90,54 +93,55 @@ def _tables(url: URL, where: str) -> Finding:
         engine.dispose()
     except SQLAlchemyError as error:
         reason = str(getattr(error, "orig", None) or error).strip().splitlines()[0]
-        mend = "is the server running, and are host, name and password right?"
-        return Finding("database", Health.FAIL, f"{where} cannot be used: {reason}", mend)
+        fix = "is the server running, and are host, name and password right?"
+        return HealthCheck("database", Health.FAIL, f"{where} cannot be used: {reason}", fix)
     head, known = newest()
     if revision is None:
-        return Finding("database", Health.OK, f"{where}, empty; its tables are made at start")
+        text = f"{where}, empty; its tables are created at start"
+        return HealthCheck("database", Health.OK, text)
     if revision == head:
-        return Finding("database", Health.OK, f"{where}, migrated ({revision})")
+        return HealthCheck("database", Health.OK, f"{where}, migrated ({revision})")
     if revision in known:
-        mend = "back it up, then start the service, which migrates it"
-        return Finding("database", Health.WARN, f"{where} is at {revision}, behind {head}", mend)
-    mend = "install the version of this program that wrote it, or name another database"
-    return Finding("database", Health.FAIL, f"{where} is of a newer version ({revision})", mend)
+        fix = "back it up, then start the service, which migrates it"
+        return HealthCheck("database", Health.WARN, f"{where} is at {revision}, behind {head}", fix)
+    fix = "install the version of this program that wrote it, or give another database"
+    return HealthCheck("database", Health.FAIL, f"{where} is of a newer version ({revision})", fix)
 
 
-def _refused(error: ClientError, *, is_named: bool) -> Finding:
+def _refused(error: ClientError, *, is_named: bool) -> HealthCheck:
     if error.status == _UNAUTHORIZED:
-        mend = "give one by --token or ACTSEARCH_TOKEN; an admin makes them: actsearch token create"
-        return Finding("token", Health.FAIL, error.detail, mend)
+        fix = "give one by --token or ACTSEARCH_TOKEN; an admin makes one: actsearch token create"
+        return HealthCheck("token", Health.FAIL, error.detail, fix)
     if error.status is not None:
-        mend = "its log says more; /readyz says when it can be asked"
-        return Finding("service", Health.FAIL, f"answers {error.status}: {error.detail}", mend)
+        fix = "read its log; /readyz says when it is ready"
+        return HealthCheck("service", Health.FAIL, f"answers {error.status}: {error.detail}", fix)
     if is_named:
-        mend = "is it running, and is the URL right as seen from this machine?"
-        return Finding("service", Health.FAIL, error.detail, mend)
-    mend = "start one with `actsearch up`, or name one by --url"
-    return Finding("service", Health.WARN, "none runs on this machine's port 8000", mend)
+        fix = "is it running, and is the URL right as seen from this machine?"
+        return HealthCheck("service", Health.FAIL, error.detail, fix)
+    fix = "start one with `actsearch up`, or give its URL by --url"
+    return HealthCheck("service", Health.WARN, "none runs on this machine's port 8000", fix)
 
 
-def _version(where: str, session: SessionAnswer) -> Finding:
+def _version(where: str, session: SessionAnswer) -> HealthCheck:
     ours = versions()["activation-search"]
     text = f"{where} is of version {session.version}"
-    mend = f"install the same version on both sides; here it is {ours}"
+    fix = f"install the same version on both sides; here it is {ours}"
     if session.protocol != PROTOCOL:
         text += f" and speaks protocol {session.protocol}, this side {PROTOCOL}"
-        return Finding("service", Health.FAIL, text, mend)
+        return HealthCheck("service", Health.FAIL, text, fix)
     if session.version != ours:
-        return Finding("service", Health.WARN, text, mend)
-    return Finding("service", Health.OK, text)
+        return HealthCheck("service", Health.WARN, text, fix)
+    return HealthCheck("service", Health.OK, text)
 
 
-def _scopes(session: SessionAnswer) -> Finding:
+def _scopes(session: SessionAnswer) -> HealthCheck:
     if session.open:
-        return Finding("token", Health.OK, "none is asked for")
+        return HealthCheck("token", Health.OK, "none is required")
     scopes = ", ".join(session.scopes)
     until = "" if session.expires_at is None else f", until {session.expires_at:%Y-%m-%d %H:%M} UTC"
-    return Finding("token", Health.OK, f"allows {scopes}{until}")
+    return HealthCheck("token", Health.OK, f"allows {scopes}{until}")
 
 
 def _existing(folder: Path) -> Path:
-    """Return the folder, or what there is of the way to it."""
+    """Return the folder, or its nearest parent that exists."""
     return next(one for one in (folder, *folder.parents) if one.exists())

@@ -1,6 +1,7 @@
-"""What the commands share: their options, where they print, how they refuse."""
+"""What the commands share: options, output, errors."""
 
 import sys
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -10,16 +11,34 @@ from rich.console import Console
 from service.client.client import Client
 
 FAILED, REFUSED = 1, 2
-"""Exit codes: it went wrong; the request itself was wrong or refused."""
+"""Exit codes: the command failed; the request was wrong, or the service refused it."""
 
 _WIDTH_OF_PIPES = 160
 
 Url = Annotated[
-    str | None, typer.Option(envvar="ACTSEARCH_URL", help="The service; else this machine's own.")
+    str | None,
+    typer.Option(
+        envvar="ACTSEARCH_URL", help="URL of the service. Default: http://127.0.0.1:8000."
+    ),
 ]
-Token = Annotated[str | None, typer.Option(envvar="ACTSEARCH_TOKEN", help="Its token.")]
+Token = Annotated[
+    str | None,
+    typer.Option(envvar="ACTSEARCH_TOKEN", help="Token, if the service requires one."),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Id = Annotated[str, typer.Argument(metavar="ID", help="Id of a search.")]
+SearchFile = Annotated[
+    str, typer.Argument(metavar="FILE", help="A search in YAML or JSON; - reads standard input.")
+]
+DataRoot = Annotated[Path | None, typer.Option(help="Folder of the data sets. Default: data.")]
+TaskList = Annotated[
+    Path | None,
+    typer.Option("--tasks", help="tasks.toml, the file that names your own tasks."),
+]
+Load = Annotated[
+    list[Path] | None,
+    typer.Option(metavar="FILE", help="Python file that defines tasks. Repeatable."),
+]
 
 
 class CommandError(Exception):
@@ -41,11 +60,13 @@ def console(*, stderr: bool = False) -> Console:
     return Console(stderr=stderr, highlight=False, markup=False, width=width)
 
 
-def say(text: str) -> None:
+def print_line(text: str) -> None:
+    """Print to standard output."""
     console().print(text, soft_wrap=True)
 
 
-def complain(text: str) -> None:
+def print_error(text: str) -> None:
+    """Print to standard error."""
     console(stderr=True).print(text, soft_wrap=True)
 
 
@@ -56,5 +77,18 @@ def print_json(data: Any) -> None:
 
 
 def page_of(client: Client, id: str) -> str:
-    """Return where the page shows a search."""
+    """Return the URL of a search's page."""
     return f"{client.url}/#/search/{id}"
+
+
+def search_source(file: str) -> str | Path:
+    """Return the text of standard input for `-`, else the file."""
+    return sys.stdin.read() if file == "-" else Path(file)
+
+
+def write_file(path: Path, content: bytes) -> None:
+    """Write a file that the user has named."""
+    try:
+        path.write_bytes(content)
+    except OSError as error:
+        raise CommandError(f"cannot save to {path}: {error}", REFUSED) from None

@@ -1,6 +1,6 @@
-"""The demo: a whole search on real images, by the command and over HTTP as a user would.
+"""The demo: a whole search on real images, run as a user would, by the command and over HTTP.
 
-Started by `make demo`. Everything it makes is under one folder.
+Started by `make demo`. It writes to one folder only.
 """
 
 import argparse
@@ -14,8 +14,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
-from service.cli.common import FAILED, complain, console, page_of, say
-from service.cli.searches import CONFIG, PICTURE, print_ranking, save, saved_text
+from service.cli.common import FAILED, console, page_of, print_error, print_line
+from service.cli.results import CONFIG, PLOT, print_ranking, save, saved_lines
 from service.client.client import Client, ClientError
 from service.client.progress import watch
 from service.schemas.states import SearchState
@@ -60,26 +60,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _clean(output)
         document = _document()
         (output / _SEARCH).write_text(json.dumps(document, indent=2) + "\n")
-        with _up(output) as url, Client(url) as client:
-            return _search(client, document, output)
+        with _service_and_worker(output) as url, Client(url) as client:
+            return _run_search(client, document, output)
     except (_DemoFailed, ClientError) as error:
-        complain(f"demo: {error}")
+        print_error(f"demo: {error}")
         return FAILED
     except KeyboardInterrupt:
-        complain("demo: interrupted; everything it started has ended")
+        print_error("demo: interrupted; everything that it started has ended")
         return FAILED
 
 
 def _clean(output: Path) -> None:
-    """Remove what an earlier demo left, and nothing else that may be there."""
+    """Remove the files of an earlier demo, and no others."""
     output.mkdir(parents=True, exist_ok=True)
     shutil.rmtree(output / _HOME, ignore_errors=True)
-    for name in (_LOG, _SEARCH, CONFIG, PICTURE, "weights.safetensors"):
+    for name in (_LOG, _SEARCH, CONFIG, PLOT, "weights.safetensors"):
         (output / name).unlink(missing_ok=True)
 
 
 def _document() -> dict[str, Any]:
-    """Return the demo's search: on Fashion-MNIST where it is at hand, else on the digits."""
+    """Return the demo's search: on Fashion-MNIST if it is in the data root, else on the digits."""
     root = Path(os.environ.get("ACTSEARCH_DATA_ROOT") or "data")
     if any((root / "FashionMNIST" / "raw").glob("train-images-idx3-ubyte*")):
         task, name = {"dataset": "fashion-mnist", "train_samples": 2000}, "demo-fashion-mnist"
@@ -89,13 +89,14 @@ def _document() -> dict[str, Any]:
 
 
 @contextmanager
-def _up(output: Path) -> Iterator[str]:
+def _service_and_worker(output: Path) -> Iterator[str]:
     """Run `actsearch up` on a free port, and yield its URL."""
     command = [sys.executable, "-P", "-m", "service.cli", "up", "--json", "--exit-with-stdin"]
     options = ["--port", "0", "--home", str(output / _HOME), "--slots", "2"]
-    # Whatever a user has set for a service of their own is not for the demo's.
-    ours = ("HOST", "PORT", "HOME", "DATABASE_URL", "ADMIN_TOKEN_FILE", "TOKEN", "URL", "TASKS")
-    environment = {k: v for k, v in os.environ.items() if k not in {f"ACTSEARCH_{n}" for n in ours}}
+    # Settings that a user has made for another service must not change this one.
+    names = ("HOST", "PORT", "HOME", "DATABASE_URL", "ADMIN_TOKEN_FILE", "TOKEN", "URL", "TASKS")
+    unset = {f"ACTSEARCH_{name}" for name in names}
+    environment = {name: value for name, value in os.environ.items() if name not in unset}
     with (output / _LOG).open("w") as log:
         process = subprocess.Popen(
             command + options,
@@ -110,7 +111,7 @@ def _up(output: Path) -> Iterator[str]:
         try:
             yield _url(process.stdout, output / _LOG)
         finally:
-            # It ends with its standard input, so also when the demo is killed.
+            # It stops when its standard input ends, which also happens if the demo is killed.
             process.stdin.close()
             try:
                 process.wait(_END_SECONDS)
@@ -123,30 +124,30 @@ def _up(output: Path) -> Iterator[str]:
 def _url(announced: IO[str], log: Path) -> str:
     line = announced.readline()
     if not line:
-        raise _DemoFailed(f"the service did not start; it said:\n{_tail(log)}")
+        raise _DemoFailed(f"the service did not start; the end of its log:\n{_tail(log)}")
     return str(json.loads(line)["url"])
 
 
-def _search(client: Client, document: dict[str, Any], output: Path) -> int:
+def _run_search(client: Client, document: dict[str, Any], output: Path) -> int:
     task = document["task"]
     size = f"{task['train_samples']} images of" if "train_samples" in task else "the"
-    say(f"The service is at {client.url}; its log is {output / _LOG}.")
-    say(f"Searching the activations of {task['network']} on {size} {task['dataset']} ...")
+    print_line(f"The service is at {client.url}; its log is {output / _LOG}.")
+    print_line(f"Searching the activations of {task['network']} on {size} {task['dataset']} ...")
     search = client.submit(document)
-    say(f"Watch it in a browser too: {page_of(client, search.id)}\n")
-    search = watch(client, search.id, console())
+    print_line(f"Watch it in a browser: {page_of(client, search.id)}\n")
+    search = watch(client.updates(search.id), console())
     if search.state != SearchState.COMPLETED:
         raise _DemoFailed(
             f"the search is {search.state.value}: {search.reason}\n{_tail(output / _LOG)}"
         )
     found = client.best(search.id)
-    say("")
+    print_line("")
     print_ranking(search, found)
-    say("")
+    print_line("")
     saved = save(client, search, output, unconfirmed=True)
-    for line in saved_text(saved, found, unconfirmed=True):
-        say(line)
-    say(f"The search itself is {output / _SEARCH}: change it, and submit it to `actsearch up`.")
+    for line in saved_lines(saved, found, unconfirmed=True):
+        print_line(line)
+    print_line(f"The search is {output / _SEARCH}: edit it, and submit it to `actsearch up`.")
     return 0
 
 

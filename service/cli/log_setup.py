@@ -1,4 +1,4 @@
-"""The log of the service: lines for people, or JSON for machines, both with ids."""
+"""Sets up the service's log: text for people or JSON for programs, each line with its ids."""
 
 import logging
 import sys
@@ -9,7 +9,7 @@ from service.settings import LogFormat, LogLevel
 
 
 def write_log(style: LogFormat, level: LogLevel) -> None:
-    """Send everything that is logged in this process to standard error."""
+    """Send every log record of this process to standard error."""
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_logger_name,
@@ -27,8 +27,8 @@ def write_log(style: LogFormat, level: LogLevel) -> None:
         lines.append(
             structlog.dev.ConsoleRenderer(
                 colors=sys.stderr.isatty(),
-                # The richer one shows every frame's variables: minutes of work on the event loop
-                # for one error, and secrets in the log.
+                # The default shows the variables of every frame: that puts secrets into the log,
+                # and one error can block the event loop for minutes.
                 exception_formatter=structlog.dev.plain_traceback,
             )
         )
@@ -39,6 +39,6 @@ def write_log(style: LogFormat, level: LogLevel) -> None:
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(level.upper())
-    # At debug it prints every frame; what was asked is in our own lines.
+    # At level debug they log every frame and statement; our own lines name each request.
     for chatty in ("asyncio", "sqlalchemy", "alembic", "websockets"):
         logging.getLogger(chatty).setLevel(logging.WARNING)

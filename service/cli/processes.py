@@ -1,22 +1,30 @@
-"""Commands that start processes: the service, a worker, and what needs torch."""
+"""Commands that start a process: the service, a worker, and programs that need torch."""
 
 import os
 import sys
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 from pydantic import ValidationError
 
-from service.cli.common import REFUSED, CommandError, Json
-from service.settings import Settings
+from service.cli.common import REFUSED, CommandError, DataRoot, Json, Load, TaskList
 
-Host = Annotated[str | None, typer.Option(help="Address to listen on (127.0.0.1).")]
-Port = Annotated[int | None, typer.Option(help="Port to listen on (8000); 0: a free one.")]
-Home = Annotated[Path | None, typer.Option(help="Folder of all that is kept (actsearch-home).")]
-DatabaseUrl = Annotated[str | None, typer.Option(help="SQLAlchemy URL; else SQLite in the home.")]
+if TYPE_CHECKING:
+    from service.settings import Settings
+
+Host = Annotated[str | None, typer.Option(help="Address to listen on. Default: 127.0.0.1.")]
+Port = Annotated[
+    int | None, typer.Option(help="Port to listen on; 0: any free one. Default: 8000.")
+]
+Home = Annotated[
+    Path | None, typer.Option(help="Folder of database and files. Default: actsearch-home.")
+]
+DatabaseUrl = Annotated[
+    str | None, typer.Option(help="SQLAlchemy URL. Default: SQLite in the home folder.")
+]
 WithStdin = Annotated[
     bool, typer.Option("--exit-with-stdin", hidden=True, help="Stop when standard input ends.")
 ]
@@ -26,17 +34,18 @@ def up(
     host: Host = None,
     port: Port = None,
     home: Home = None,
-    data_root: Annotated[Path | None, typer.Option(help="Folder of the data sets (data).")] = None,
-    slots: Annotated[str | None, typer.Option(help="Trials at once, or auto.")] = None,
+    data_root: DataRoot = None,
+    slots: Annotated[str | None, typer.Option(help="Trials that run at once, or auto.")] = None,
     database_url: DatabaseUrl = None,
-    tasks: Annotated[Path | None, typer.Option(help="File that names own tasks.")] = None,
-    load: Annotated[
-        list[Path] | None, typer.Option(help="Python file that defines tasks; may be repeated.")
-    ] = None,
+    tasks: TaskList = None,
+    load: Load = None,
     as_json: Json = False,
     exit_with_stdin: WithStdin = False,
 ) -> None:
-    """Run the service and a worker on this machine."""
+    """Run the service and a worker on this machine, until Ctrl-C.
+
+    Each option is also an environment variable, such as ACTSEARCH_PORT for --port.
+    """
     if find_spec("torch") is None or find_spec("safetensors") is None:
         raise CommandError(
             "a worker needs torch, which is not installed here; install it with "
@@ -60,43 +69,53 @@ def serve(
     as_json: Json = False,
     exit_with_stdin: WithStdin = False,
 ) -> None:
-    """Run the service alone; workers come with `actsearch worker --url URL`."""
+    """Run the service alone; `actsearch worker` adds workers.
+
+    Each option is also an environment variable, such as ACTSEARCH_PORT for --port.
+    """
     settings = read_settings(host=host, port=port, home=home, database_url=database_url)
     _run(settings, worker=None, as_json=as_json, exit_with_stdin=exit_with_stdin)
 
 
 def worker(context: typer.Context) -> None:
-    """Train trials for a service; `actsearch worker --help` lists the options."""
+    """Run a worker, which trains trials for a service."""
     _become("workers", context.args)
 
 
 def rerun(context: typer.Context) -> None:
-    """Train a trial again from its stored document, and compare what comes out."""
+    """Train a stored trial again and compare the results."""
     _become("workers.commands.rerun", context.args)
 
 
 def simulate(context: typer.Context) -> None:
-    """Run workers that train nothing and answer from a table; `--help` lists the options."""
+    """Run simulated workers, which report values from a table."""
     _replace_by("workers.simulation", context.args)
 
 
 def sites(context: typer.Context) -> None:
-    """List the sites of a network: a name, or FILE.py:build."""
+    """List the sites of a network: the activations to replace."""
     _become("search_space", ["sites", *context.args])
 
 
 def check(context: typer.Context) -> None:
-    """Put the activations of MY_ACTIVATION.py to the contract that all of the catalogue meet."""
+    """Test the activations that you define in a Python file."""
     _become("search_space", ["check", *context.args])
 
 
 def curve(context: typer.Context) -> None:
-    """Draw activations by name, with their derivatives, into a file."""
+    """Plot activations and their derivatives to a file."""
     _become("search_space", ["curve", *context.args])
 
 
-def read_settings(**given: Any) -> Settings:
-    """Return the settings of options and environment, or refuse what is wrong in them."""
+def read_settings(**given: Any) -> "Settings":
+    """Return the settings from options and environment.
+
+    Raises:
+        CommandError: If a setting has no valid value.
+    """
+    # pydantic-settings takes long to load, and most commands need no settings.
+    from service.settings import Settings
+
     try:
         return Settings(**{name: value for name, value in given.items() if value is not None})
     except ValidationError as error:
@@ -109,16 +128,16 @@ def read_settings(**given: Any) -> Settings:
 
 
 def _run(
-    settings: Settings, *, worker: Sequence[str] | None, as_json: bool, exit_with_stdin: bool
+    settings: "Settings", *, worker: Sequence[str] | None, as_json: bool, exit_with_stdin: bool
 ) -> None:
-    # Everything of the service is loaded here and for no other command.
-    from service.cli.running import run
+    # Loads FastAPI, SQLAlchemy and Optuna, which no other command needs.
+    from service.cli.server import run
 
     run(settings, worker=worker, as_json=as_json, exit_with_stdin=exit_with_stdin)
 
 
 def _become(module: str, arguments: Sequence[str]) -> NoReturn:
-    """Replace this process by a module that it may not import, and that needs torch."""
+    """Replace this process by a module that needs torch, which the service may not import."""
     need_torch()
     _replace_by(module, arguments)
 
@@ -128,7 +147,7 @@ def _replace_by(module: str, arguments: Sequence[str]) -> NoReturn:
 
 
 def need_torch() -> None:
-    """Raise where what trains cannot be started."""
+    """Raise a CommandError if torch is not installed."""
     if find_spec("torch") is None:
         raise CommandError(
             "this needs torch, which is not installed here; install it with "
@@ -137,6 +156,6 @@ def need_torch() -> None:
 
 
 def command_of(module: str, arguments: Sequence[str]) -> list[str]:
-    """Return the command that runs a module of ours."""
-    # -P: a folder of the same name where the user stands is not ours.
+    """Return the command line that runs one of our modules."""
+    # -P: else a folder in the working directory could take the place of a package of ours.
     return [sys.executable, "-P", "-m", module, *arguments]

@@ -1,4 +1,4 @@
-"""What the command prints: rankings, searches and activations as tables."""
+"""Tables and texts that the commands print: rankings, searches, activations, shapes."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -13,7 +13,7 @@ from rich.text import Text
 from search_space.catalog.lookup import CATALOG
 from search_space.contract import is_fraction
 from search_space.search import metric_in
-from service.client.progress import difference_text, value_text
+from service.schemas.labels import difference_text, value_text
 from service.schemas.offers import ActivationAnswer, ParameterAnswer
 from service.schemas.results import BestAnswer
 from service.schemas.searches import SearchAnswer
@@ -21,7 +21,7 @@ from service.schemas.trials import ShapesAnswer
 
 
 def ranking_table(best: BestAnswer, sites: Sequence[str]) -> Table:
-    """Rank the original, the uniform networks and the candidates, activations by `sites`."""
+    """Return the ranking; activations are written in the order of `sites`."""
     table = _table("", "trial", best.metric, "gain", "step time", "activations")
     for column in table.columns[2:5]:
         column.justify = "right"
@@ -43,7 +43,7 @@ def ranking_table(best: BestAnswer, sites: Sequence[str]) -> Table:
 
 
 def claim_text(best: BestAnswer) -> str:
-    """Say what may be claimed, what luck alone would show, and how far to trust the numbers."""
+    """Write the claim, the luck line and the notes on the results."""
     lines = [f"{best.claim[:1].upper()}{best.claim[1:]}."]
     if best.status != "confirmed" and best.luck is not None:
         lines.append(
@@ -54,7 +54,7 @@ def claim_text(best: BestAnswer) -> str:
 
 
 def shapes_table(found: ShapesAnswer) -> Table:
-    """List the sites of a trial with what each has learned, as near as a classic function is."""
+    """Return the sites of a trial, each with the classic function nearest to the learned one."""
     table = _table("site", "activation", "before", "nearest", "R\u00b2")
     for shape in found.sites:
         near = "" if shape.nearest_r2 is None else f"{shape.nearest_r2:.3f}"
@@ -65,7 +65,7 @@ def shapes_table(found: ShapesAnswer) -> Table:
 
 
 def activations_text(candidate: Mapping[str, Any], sites: Sequence[str]) -> str:
-    """Write a candidate in short: its activations in the order of the sites, then the factors."""
+    """Write a candidate in short: its activations in the order of the sites, then its factors."""
     specs = candidate.get("sites", {})
     order = [site for site in sites if site in specs] or list(specs)
     runs = [
@@ -86,6 +86,7 @@ def activations_text(candidate: Mapping[str, Any], sites: Sequence[str]) -> str:
 
 
 def searches_table(searches: Iterable[SearchAnswer]) -> Table:
+    """Return a table with one search per row."""
     table = _table("id", "name", "state", "trials", "best", "age")
     for search in searches:
         progress = search.progress
@@ -101,7 +102,7 @@ def searches_table(searches: Iterable[SearchAnswer]) -> Table:
 
 
 def search_table(search: SearchAnswer, page: str) -> Table:
-    """Describe one search."""
+    """Return a table that describes one search."""
     table = Table.grid(padding=(0, 2))
     table.add_column(style="dim")
     progress, task = search.progress, search.document["task"]
@@ -125,18 +126,18 @@ def search_table(search: SearchAnswer, page: str) -> Table:
 
 
 def activations_table(activations: Iterable[ActivationAnswer]) -> Table:
-    """List entries; "learned" is how much is, at a site of 64 channels."""
+    """Return the catalogue; the column "learned" counts parameters at a site of 64 channels."""
     table = _table("name", "learned", "flops", "parameters (default, range)", "share", "source")
     for entry in activations:
         learned = entry.learned_parameters["64"]
-        unsure = "" if entry.interpretation is None else " (interpretation)"
+        note = "" if entry.interpretation is None else " (interpretation)"
         table.add_row(
             entry.name,
             str(learned) if entry.learned else "fixed",
             str(entry.flops),
             Text(", ".join(_parameter_text(p) for p in entry.parameters)),
             ", ".join(entry.shares),
-            Text(entry.source + (f", {entry.year}" if entry.year else "") + unsure),
+            Text(entry.source + (f", {entry.year}" if entry.year else "") + note),
         )
     return table
 
@@ -170,7 +171,7 @@ def _mean_text(best: BestAnswer) -> str:
 
 
 def _spec_text(spec: Mapping[str, Any]) -> str:
-    """Write `pwlu(segments=8, layer)`: its first parameter, and what differs from the defaults."""
+    """Write `pwlu(segments=8, layer)`: the first parameter, and others that are not the default."""
     entry = CATALOG.get(spec["name"])
     usual = {} if entry is None else {p.name: p.default for p in entry.parameters[1:]}
     parts = [

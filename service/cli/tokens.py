@@ -7,7 +7,7 @@ import typer
 from rich import box
 from rich.table import Table
 
-from service.cli.common import Json, Token, Url, console, print_json, say
+from service.cli.common import Json, Token, Url, console, print_json, print_line
 from service.client.client import Client
 from service.schemas.scopes import Scope
 from service.schemas.tokens import TokenAnswer
@@ -25,25 +25,25 @@ def make_app() -> typer.Typer:
 
 
 def create(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="Whose it is, or what for.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of its user or its purpose.")],
     scope: Annotated[
         list[Scope],
-        typer.Option(help="What it allows; may be repeated. submit includes read; admin all."),
+        typer.Option(help="What it allows. Repeatable. submit includes read; admin includes all."),
     ],
     days: Annotated[
-        float | None, typer.Option(min=0, help="Days until it expires; else when revoked.")
+        float | None, typer.Option(min=0, help="Days until it expires. Default: never.")
     ] = None,
     url: Url = None,
     token: Token = None,
     as_json: Json = False,
 ) -> None:
-    """Make a token and print it; it is shown only now."""
+    """Make a token and print it. It cannot be shown again."""
     with Client(url, token) as client:
         made = client.create_token(name, scope, None if days is None else days * _DAY)
     if as_json:
         print_json(made)
     else:
-        say(made.token)
+        print_line(made.token)
 
 
 def list_tokens(url: Url = None, token: Token = None, as_json: Json = False) -> None:
@@ -55,7 +55,7 @@ def list_tokens(url: Url = None, token: Token = None, as_json: Json = False) -> 
     elif found:
         console().print(_table(found))
     else:
-        say("no token yet; make one: actsearch token create NAME --scope work")
+        print_line("no token yet; make one: actsearch token create NAME --scope work")
 
 
 def revoke(
@@ -64,13 +64,13 @@ def revoke(
     token: Token = None,
     as_json: Json = False,
 ) -> None:
-    """Make a token worthless at once."""
+    """Revoke a token at once."""
     with Client(url, token) as client:
         client.revoke_token(id)
     if as_json:
         print_json({"revoked": id})
     else:
-        say(f"revoked {id}")
+        print_line(f"revoked {id}")
 
 
 def _table(found: list[TokenAnswer]) -> Table:

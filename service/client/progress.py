@@ -1,7 +1,9 @@
-"""Shows a search on a terminal while it runs; into a file or a pipe, a line now and then."""
+"""Shows the progress of a search: live on a terminal; in a file or a pipe, as single lines."""
 
 import sys
 import time
+from collections.abc import Iterable
+from typing import TypeVar
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -10,74 +12,60 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
-from search_space.contract import is_fraction
 from search_space.search import metric_in
-from service.client.client import Client, Search
+from service.schemas.labels import duration_text, trial_name, value_text
 from service.schemas.searches import SearchAnswer, has_stopped
 from service.schemas.states import SearchState
 
 _SECONDS_BETWEEN_LINES = 3.0
 _BAR_WIDTH = 40
-_PREPARING = "waiting until a worker has looked for the sites of the network"
+AnySearch = TypeVar("AnySearch", bound=SearchAnswer)
+
+_PREPARING = "waiting for a worker to find the sites of the network"
 
 
-def is_seen() -> bool:
-    """Whether somebody looks: at a terminal, or at a notebook."""
-    return sys.stdout.isatty() or _in_notebook()
+def is_interactive() -> bool:
+    """Whether somebody watches the output: on a terminal, or in a notebook."""
+    return sys.stdout.isatty() or "ipykernel" in sys.modules
 
 
-def screen() -> Console:
-    """Return where to show progress; in a notebook lines, which need nothing installed."""
+def progress_console() -> Console:
+    """Return the console for progress; a notebook gets lines, which need no widgets installed."""
     return Console(highlight=False, force_jupyter=False)
 
 
-def _in_notebook() -> bool:
-    return "ipykernel" in sys.modules
+def watch(updates: Iterable[AnySearch], console: Console) -> AnySearch:
+    """Show each update of a search, and return the last one.
+
+    Args:
+        updates: The search as it changes, as `Client.updates` yields it; at least one.
+    """
+    return (_watch_live if console.is_terminal else _watch_in_lines)(updates, console)
 
 
-def watch(client: Client, id: str, console: Console) -> Search:
-    """Show a search until it ends or pauses, and return what it came to."""
-    if console.is_terminal:
-        return _watch_live(client, id, console)
-    return _watch_in_lines(client, id, console)
-
-
-def value_text(metric: str, value: float) -> str:
-    """Write a value of the metric: fractions in percent."""
-    return f"{100 * value:.2f} %" if is_fraction(metric) else f"{value:.4g}"
-
-
-def difference_text(metric: str, value: float) -> str:
-    """Write a difference of two values of the metric: of fractions in points."""
-    return f"{100 * value:+.2f} points" if is_fraction(metric) else f"{value:+.4g}"
-
-
-def trial_name(number: int, label: str | None) -> str:
-    return f"trial {number}" if label is None else f"{label}, trial {number}"
-
-
-def _watch_live(client: Client, id: str, console: Console) -> Search:
+def _watch_live(updates: Iterable[AnySearch], console: Console) -> AnySearch:
     view = _View()
     with Live(view, console=console, refresh_per_second=4):
-        for search in client.updates(id):
+        for search in updates:
             view.show(search)
     return search
 
 
-def _watch_in_lines(client: Client, id: str, console: Console) -> Search:
-    shown, said_at = "", float("-inf")
-    for search in client.updates(id):
+def _watch_in_lines(updates: Iterable[AnySearch], console: Console) -> AnySearch:
+    last_line, printed_at = "", float("-inf")
+    for search in updates:
         line, now = f"{search.name}: {_line(search)}", time.monotonic()
-        is_due = now - said_at >= _SECONDS_BETWEEN_LINES or has_stopped(search)
-        if line != shown and is_due:
+        is_due = now - printed_at >= _SECONDS_BETWEEN_LINES or has_stopped(search)
+        if line != last_line and is_due:
+            # The time left changes with every update, and alone is no reason for a new line.
             eta = _eta(search.progress.eta_seconds)
             console.print(f"{line}{eta}", soft_wrap=True, markup=False)
-            shown, said_at = line, now
+            last_line, printed_at = line, now
     return search
 
 
 class _View:
-    """What is drawn again and again: the bar, and the time left running down."""
+    """The live view: the state, the bar and a countdown of the time left."""
 
     def __init__(self) -> None:
         self._search: SearchAnswer | None = None
@@ -130,7 +118,7 @@ def _counts(search: SearchAnswer) -> str:
 
 
 def _findings(search: SearchAnswer) -> str:
-    """Say what is best so far, beside what luck alone would show."""
+    """Name the best so far, and the luck line: what the best would be by luck alone."""
     metric, best, parts = metric_in(search.document), search.best, []
     if best is not None:
         name = trial_name(best.number, best.label)
@@ -144,13 +132,6 @@ def _eta(seconds: float | None) -> str:
     if seconds is None:
         return ""
     return f" · about {duration_text(seconds)} left"
-
-
-def duration_text(seconds: float) -> str:
-    """Write a duration as on a clock, from minutes on."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
 def _colour(search: SearchAnswer) -> str:

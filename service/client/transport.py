@@ -1,4 +1,4 @@
-"""HTTP to a service, with the client's one rule of retrying and its one error."""
+"""HTTP to the service: which calls are retried and when, and the error that the client raises."""
 
 import json
 import os
@@ -16,16 +16,16 @@ import httpx2
 DEFAULT_URL = "http://127.0.0.1:8000"
 JSON = {"content-type": "application/json"}
 
-_PAUSES = (0.2, 0.4, 0.8)
-_RECONNECTS = 12
-_LONGEST_PAUSE = 10.0
+# Seconds before each retry; what fails after the last one is raised.
+_RETRY_DELAYS = (0.2, 0.4, 0.8)
+_MOST_RECONNECTS = 12
+_LONGEST_DELAY = 10.0
 _TIMEOUT = httpx2.Timeout(30.0, connect=5.0)
-# The service says something at least every 15 seconds.
+# The service sends an event or a comment at least every 15 seconds.
 _STREAM_TIMEOUT = httpx2.Timeout(60.0, connect=5.0)
-_NOT_DONE = (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE)
-"""Answers that say that nothing was done, so that whatever was asked may be asked again."""
-
-_MAY_PASS = (
+# The service answers so before it does anything: even a call that is not repeatable may be retried.
+_NOT_PROCESSED = (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE)
+_TRANSIENT = (
     HTTPStatus.TOO_MANY_REQUESTS,
     HTTPStatus.BAD_GATEWAY,
     HTTPStatus.SERVICE_UNAVAILABLE,
@@ -34,10 +34,10 @@ _MAY_PASS = (
 
 
 class ClientError(Exception):
-    """The service refused, or could not be asked.
+    """The service refused, or could not be reached.
 
     Attributes:
-        status: The HTTP status; None where there was no answer of the service.
+        status: The HTTP status; None: the service did not answer.
         detail: What is wrong, for people.
         errors: The fields at fault, each with `field`, `message` and `given`.
     """
@@ -63,8 +63,8 @@ class Event:
     data: dict[str, Any]
 
 
-class Wire:
-    """Calls one service with one token. Safe to share between threads."""
+class Transport:
+    """Sends requests to one service with one token. Safe to share between threads."""
 
     def __init__(self, url: str | None, token: str | None) -> None:
         self.url = (url or os.environ.get("ACTSEARCH_URL") or DEFAULT_URL).rstrip("/")
@@ -75,7 +75,7 @@ class Wire:
         try:
             self._http = httpx2.Client(base_url=f"{self.url}/v1", headers=headers, timeout=_TIMEOUT)
         except httpx2.InvalidURL as error:
-            raise ClientError(None, f"{self.url!r} is no URL: {error}") from None
+            raise ClientError(None, f"{self.url!r} is not a URL: {error}") from None
 
     def close(self) -> None:
         self._http.close()
@@ -90,12 +90,17 @@ class Wire:
         content: bytes | Path | None = None,
         repeatable: bool = True,
     ) -> httpx2.Response:
-        """Return the answer of a success, or raise `ClientError`. A file is sent as it is read.
+        """Send a request and return the response of a success.
 
-        What may pass is tried again a few times: a call that is not repeatable only where
-        nothing can have arrived or been done.
+        Args:
+            content: The body; a file is streamed.
+            repeatable: Whether the call does no harm when it is processed twice. One that is not
+                is retried only if the service cannot have processed it.
+
+        Raises:
+            ClientError: If the service refuses, or cannot be reached after a few retries.
         """
-        for pause in (*_PAUSES, None):
+        for delay in (*_RETRY_DELAYS, None):
             try:
                 with _opened(content) as body:
                     answer = self._http.request(
@@ -103,41 +108,42 @@ class Wire:
                     )
             except httpx2.TransportError as error:
                 unsent = isinstance(error, httpx2.ConnectError | httpx2.ConnectTimeout)
-                if pause is None or not (repeatable or unsent):
-                    raise self._away(error) from None
+                if delay is None or not (repeatable or unsent):
+                    raise self._unreachable(error) from None
             else:
                 if answer.is_success:
                     return answer
-                again = _MAY_PASS if repeatable else _NOT_DONE
-                if pause is None or answer.status_code not in again:
+                may_retry = _TRANSIENT if repeatable else _NOT_PROCESSED
+                if delay is None or answer.status_code not in may_retry:
                     raise _refusal(answer)
-                pause = max(pause, _asked_to_wait(answer))
-            time.sleep(pause)
-        raise AssertionError("the last round returns or raises")
+                delay = max(delay, _retry_after(answer))
+            time.sleep(delay)
+        raise AssertionError("the last attempt returns or raises")
 
     def events(self, path: str, after: int, stop: threading.Event) -> Iterator[Event]:
-        """Yield events until `stop` is set, taking a lost connection up where it ended."""
-        fruitless = 0
+        """Yield events until `stop` is set; a lost connection resumes behind the last event."""
+        failures = 0
         while not stop.is_set():
             error: Exception | None = None
             try:
                 for event in self._stream(path, after, stop):
-                    fruitless = 0
+                    # Even a comment shows that the service is there.
+                    failures = 0
                     if event is not None:
                         after = event.id
                         yield event
             except httpx2.TransportError as broken:
                 error = broken
-            fruitless += 1
-            if fruitless > _RECONNECTS:
-                raise self._away(error) from None
-            stop.wait(min(_PAUSES[0] * 2**fruitless, _LONGEST_PAUSE))
+            failures += 1
+            if failures > _MOST_RECONNECTS:
+                raise self._unreachable(error) from None
+            stop.wait(min(_RETRY_DELAYS[0] * 2**failures, _LONGEST_DELAY))
 
     def _stream(self, path: str, after: int, stop: threading.Event) -> Iterator[Event | None]:
-        """Yield the events of one connection, and None at every other sign of life."""
+        """Yield the events of one connection, and None for each comment."""
         headers = {"accept": "text/event-stream", "last-event-id": str(after)}
         with self._http.stream("GET", path, headers=headers, timeout=_STREAM_TIMEOUT) as answer:
-            if answer.status_code in _MAY_PASS:
+            if answer.status_code in _TRANSIENT:
                 return
             if not answer.is_success:
                 answer.read()
@@ -153,41 +159,41 @@ class Wire:
                 yield _event(fields)
                 fields = {}
 
-    def _away(self, error: Exception | None) -> ClientError:
+    def _unreachable(self, error: Exception | None) -> ClientError:
         return ClientError(
             None,
             f"no service answers at {self.url} ({error or 'every connection ends at once'}); "
-            "start one with `actsearch up`, or name another by --url or ACTSEARCH_URL",
+            "start one with `actsearch up`, or give the URL of another by --url or ACTSEARCH_URL",
         )
 
 
-class Bell:
-    """Listens to events on a thread of its own, so that whoever waits hears of many at once."""
+class EventListener:
+    """Receives events in its own thread, so that a slow reader is told once of many events."""
 
     def __init__(self, events: Callable[[threading.Event], Iterator[Event]]) -> None:
-        self._rung = threading.Event()
+        self._changed = threading.Event()
         self._stop = threading.Event()
         self._error: Exception | None = None
         threading.Thread(target=self._listen, args=(events,), daemon=True).start()
 
     def wait(self, seconds: float) -> None:
         """Return when something has happened since the last call, or after `seconds`."""
-        self._rung.wait(seconds)
-        self._rung.clear()
+        self._changed.wait(seconds)
+        self._changed.clear()
         if self._error is not None:
             raise self._error
 
     def close(self) -> None:
-        """Stop listening at the next word of the service."""
+        """Stop listening when the next event or comment arrives."""
         self._stop.set()
 
     def _listen(self, events: Callable[[threading.Event], Iterator[Event]]) -> None:
         try:
             for _ in events(self._stop):
-                self._rung.set()
-        except Exception as error:  # Belongs to whoever waits, and is raised there.
+                self._changed.set()
+        except Exception as error:  # Raised by `wait`, in the thread that waits.
             self._error = error
-            self._rung.set()
+            self._changed.set()
 
 
 def _opened(content: bytes | Path | None) -> AbstractContextManager[bytes | BinaryIO | None]:
@@ -200,14 +206,14 @@ def _event(fields: Mapping[str, str]) -> Event | None:
     return Event(int(fields["id"]), fields.get("event", ""), json.loads(fields["data"]))
 
 
-def _asked_to_wait(answer: httpx2.Response) -> float:
-    """Return the seconds that the service asks for, within bounds."""
+def _retry_after(answer: httpx2.Response) -> float:
+    """Return the seconds to wait that the service asks for, within bounds."""
     asked = answer.headers.get("retry-after", "")
-    return min(float(asked), _LONGEST_PAUSE) if asked.isdecimal() else 0.0
+    return min(float(asked), _LONGEST_DELAY) if asked.isdecimal() else 0.0
 
 
 def _refusal(answer: httpx2.Response) -> ClientError:
-    """Read a problem document; what stands between us and the service may send anything."""
+    """Return the error of a problem document; a proxy before the service may send anything else."""
     try:
         problem = answer.json()
         detail, errors = str(problem["detail"]), list(problem.get("errors", ()))

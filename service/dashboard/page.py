@@ -1,4 +1,4 @@
-"""Serves the page and its files; nothing comes from another host."""
+"""Serves the page and its files, all from this host."""
 
 import gzip
 from functools import lru_cache
@@ -24,7 +24,7 @@ HEADERS = {
     ),
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
-    # Files are checked again at every load, so that a new version never meets an old half.
+    # The browser checks every file at each load: a new page must not run with old scripts.
     "Cache-Control": "no-cache",
 }
 
@@ -54,12 +54,12 @@ def add_page(app: FastAPI) -> None:
 
 @lru_cache(maxsize=1)
 def _compressed_plotly() -> bytes:
-    """Return Plotly for the way: a third of its size, compressed once."""
+    """Return Plotly compressed, once for all requests: a third of its size."""
     return gzip.compress(_plotly_script().read_bytes(), compresslevel=6)
 
 
 class _Files(StaticFiles):
-    """The page's own files, with its headers."""
+    """The files of the page, with its headers."""
 
     async def get_response(self, path: str, scope: Scope) -> Response:
         response = await super().get_response(path, scope)
@@ -68,7 +68,7 @@ class _Files(StaticFiles):
 
 
 def _plotly_script() -> Path:
-    # Found without importing plotly, which would take a second of every start.
+    # Without importing plotly, which would add a second to every start.
     spec = find_spec("plotly")
     assert spec is not None
     assert spec.submodule_search_locations is not None

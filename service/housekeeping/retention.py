@@ -1,6 +1,6 @@
-"""What is kept of trials that have ended: no checkpoint, and the weights of the best.
+"""Retention of the files of ended trials: no checkpoint, and the weights of the best trials only.
 
-Curves, learned shapes and the document of a rerun are small, and are kept of every trial.
+Curves, learned shapes and the document of a rerun are small and are kept of every trial.
 """
 
 import logging
@@ -16,39 +16,42 @@ from service.store.models import Search
 log = logging.getLogger(__name__)
 
 
-def retire(context: Context, *, seconds: float) -> None:
-    """Delete the checkpoints of ended trials, and the weights that are none of the best.
+def apply_retention(context: Context, *, seconds: float) -> None:
+    """Delete the checkpoints of ended trials, and the weights of all but the best trials.
 
     Args:
-        seconds: Weights that are younger are kept, whosever they are.
+        seconds: Younger weights are kept in any case.
     """
-    _in_pieces(context, "checkpoints", retention.drop_spent_checkpoints)
+    _delete_in_batches(context, "checkpoints", retention.drop_spent_checkpoints)
     count = context.settings.keep_weights
     if not count:
-        return
+        return  # Zero means: keep the weights of every trial.
     with context.database.read() as session:
-        crowded = retention.with_more_weights(session, count)
-    for search_id in crowded:
+        over_limit = retention.with_more_weights(session, count)
+    for search_id in over_limit:
 
         def drop(session: Session, search_id: str = search_id) -> Sequence[str]:
+            # The search may have been deleted since it was listed.
             if not searches.exists(session, search_id):
                 return []
-            kept = _kept(session, searches.get(session, search_id), count)
+            kept = _trials_to_keep(session, searches.get(session, search_id), count)
             return retention.drop_weights(session, search_id, kept=kept, seconds=seconds)
 
-        _in_pieces(context, f"weights of {search_id}", drop)
+        _delete_in_batches(context, f"weights of {search_id}", drop)
 
 
-def _kept(session: Session, search: Search, count: int) -> set[str]:
-    """Return the trials that keep their weights: the best, a front, and a confirmed winner's."""
+def _trials_to_keep(session: Session, search: Search, count: int) -> set[str]:
+    """Return the trials whose weights are kept: the best, a Pareto front, a confirmed winner."""
     kept = {one.trial.id for one in ranking.ranked(session, search, limit=count)}
     kept |= {trial.id for trial, _ in ranking.front(session, search)}
     winner = confirmation.load(session, search).winner_trial
     return kept if winner is None else kept | {winner.id}
 
 
-def _in_pieces(context: Context, what: str, drop: Callable[[Session], Sequence[str]]) -> None:
-    """Delete rows and their files until nothing is left to be deleted."""
+def _delete_in_batches(
+    context: Context, kind: str, drop: Callable[[Session], Sequence[str]]
+) -> None:
+    """Delete rows and their files, a batch in each transaction, until `drop` finds no more."""
     count = 0
     while True:
         with context.artifacts.lock:
@@ -61,4 +64,4 @@ def _in_pieces(context: Context, what: str, drop: Callable[[Session], Sequence[s
             break
         count += len(unused)
     if count:
-        log.info("deleted %d files: %s that are kept no longer", count, what)
+        log.info("deleted %d files beyond their retention: %s", count, kind)

@@ -1,7 +1,7 @@
-"""What every request must meet before it reaches a route: DNS rebinding ends here.
+"""Checks of the Host header, the content type and the size of a request, before any route.
 
-A page of another site can make a browser send requests here; it can neither choose the Host
-header nor send our content types without asking first.
+They stop DNS rebinding and cross-site requests. A page of another site can make a browser send
+requests to this service, but they carry the other site's name as Host, or a form's content type.
 """
 
 from collections.abc import Collection
@@ -17,7 +17,7 @@ WRITES = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 
 
 class HostGuard:
-    """Refuses unknown hosts, large bodies, and writes without the content type of the call."""
+    """Refuses unknown hosts, large bodies, and writes without the route's content type."""
 
     def __init__(self, app: ASGIApp, hosts: Collection[str], max_body_bytes: int) -> None:
         self._app = app
@@ -25,24 +25,29 @@ class HostGuard:
         self._max_body_bytes = max_body_bytes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        error = self._objection(scope) if scope["type"] == "http" else None
+        error = self._error(scope) if scope["type"] == "http" else None
         if error is None:
             await self._app(scope, receive, send)
         else:
             response = problem_response(Request(scope), error)
             await response(scope, receive, send)
 
-    def _objection(self, scope: Scope) -> ServiceError | None:
+    def _error(self, scope: Scope) -> ServiceError | None:
         headers = Headers(scope=scope)
-        host = _name_of(headers.get("host", ""))
+        host = _host_name(headers.get("host", ""))
         if host not in self._hosts:
             return BadHost(host)
         if scope["method"] in WRITES:
             is_file = "/artifacts/" in f"{scope['path']}/"
             is_bytes = is_file or scope["path"].endswith("/logs")
+            # A body may come without a length or with a wrong one; the routes count what arrives.
+            # Files have a larger limit of their own, which their route checks.
             declared = headers.get("content-length", "0")
             if not is_file and declared.isdigit() and int(declared) > self._max_body_bytes:
                 return TooLarge(self._max_body_bytes)
+            # Browsers send a form's content types to any site without asking, but ask first (a
+            # preflight, which nothing here answers) for these. So they are needed even where
+            # the body is empty.
             expected = "application/octet-stream" if is_bytes else "application/json"
             given = headers.get("content-type", "").partition(";")[0].strip().lower()
             if given != expected:
@@ -50,7 +55,7 @@ class HostGuard:
         return None
 
 
-def _name_of(host: str) -> str:
-    """Return a Host header without its port; an IPv6 address keeps its brackets."""
+def _host_name(host: str) -> str:
+    """Return a Host header without its port, in lower case; an IPv6 address keeps its brackets."""
     name, colon, port = host.rpartition(":")
     return name.lower() if colon and port.isdigit() and not host.endswith("]") else host.lower()

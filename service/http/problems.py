@@ -19,12 +19,12 @@ from service.store.database import STORE_FAILS
 
 _POSTGRESQL_DISK_FULL = "53100"
 MEDIA_TYPE = "application/problem+json"
-_HEADERS = {
+_HEADERS_BY_STATUS = {
     HTTPStatus.UNAUTHORIZED: {"WWW-Authenticate": "Bearer"},
     HTTPStatus.SERVICE_UNAVAILABLE: {"Retry-After": "1"},
 }
 
-_NAMES = {
+_NAMES_BY_STATUS = {
     HTTPStatus.BAD_REQUEST: "BadRequest",
     HTTPStatus.NOT_FOUND: "NotFound",
     HTTPStatus.METHOD_NOT_ALLOWED: "MethodNotAllowed",
@@ -32,14 +32,14 @@ _NAMES = {
 }
 
 MOST_FAULTS = 100
-MOST_GIVEN = 2000
-"""So many faults, and characters of a text that was given, are shown to whoever gave it."""
+MAX_SHOWN_CHARACTERS = 2000
+"""Faults in one problem document, and characters of each given text in it."""
 
 log = logging.getLogger(__name__)
 
 
 def type_of(name: str) -> str:
-    """Return the type of the problems of an error: `NotFound` is `urn:...:not-found`."""
+    """Return the problem type of an error class: `NotFound` is `urn:...:not-found`."""
     kind = "".join(f"-{c.lower()}" if c.isupper() else c for c in name).lstrip("-")
     return f"urn:activation-search:problem:{kind}"
 
@@ -49,27 +49,28 @@ PLAIN_PROBLEMS = {
     type_of("MethodNotAllowed"): "The path does not take this method.",
     type_of("InternalError"): "The service is at fault; its log knows the request id.",
 }
-"""Problems that no error of the service stands for, with what they mean."""
+"""Problem types that have no error class, with their meaning."""
 
 
 def add_problem_handlers(app: FastAPI) -> None:
-    """Answer every error as a problem document."""
+    """Make the app answer every error with a problem document."""
     app.add_exception_handler(ServiceError, _service_error)
     app.add_exception_handler(RequestValidationError, _validation_error)
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(OSError, _disk_error)
-    for lost in STORE_FAILS:
-        app.add_exception_handler(lost, _store_error)
+    for error in STORE_FAILS:
+        app.add_exception_handler(error, _store_error)
 
 
 def problem_response(request: Request, error: ServiceError) -> Response:
-    headers = {**_HEADERS.get(error.status, {}), **error.headers}
+    """Return the response for an error: problem document, status and headers."""
+    headers = {**_HEADERS_BY_STATUS.get(error.status, {}), **error.headers}
     body = problem_document(error, request.url.path)
     return JSONResponse(body, int(error.status), media_type=MEDIA_TYPE, headers=headers)
 
 
 def problem_document(error: ServiceError, path: str) -> dict[str, Any]:
-    """Return the problem document of an error, met at a path."""
+    """Return the problem document of an error that a request to a path led to."""
     return _document(type(error).__name__, error.status, str(error), path, **error.details)
 
 
@@ -83,7 +84,7 @@ def _document(
         "detail": detail,
         "instance": path,
         "request_id": structlog.contextvars.get_contextvars().get("request"),
-        **{key: _plain(value) for key, value in members.items()},
+        **{key: _json_safe(value) for key, value in members.items()},
     }
 
 
@@ -99,8 +100,8 @@ async def _validation_error(request: Request, error: Exception) -> Response:
 
 
 async def _store_error(request: Request, error: Exception) -> Response:
-    """Answer that the database is away: cut off, restarting, or too busy; or that it is full."""
-    log.warning("the database does not answer: %s", error)
+    """Answer that the database does not respond (disconnected, restarting, busy), or is full."""
+    log.warning("the database does not respond: %s", error)
     driver = getattr(error, "orig", None)
     is_full = (
         getattr(driver, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL
@@ -110,7 +111,7 @@ async def _store_error(request: Request, error: Exception) -> Response:
 
 
 async def _disk_error(request: Request, error: Exception) -> Response:
-    """Answer that a file could not be stored for want of room."""
+    """Answer that a file could not be stored because the disk or the quota is full."""
     assert isinstance(error, OSError)
     if error.errno not in (errno.ENOSPC, errno.EDQUOT):
         raise error
@@ -121,32 +122,35 @@ async def _disk_error(request: Request, error: Exception) -> Response:
 async def _http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     status = HTTPStatus(error.status_code)
-    name = _NAMES.get(status, "BadRequest")
+    name = _NAMES_BY_STATUS.get(status, "BadRequest")
     headers = dict(error.headers or {})
     if status == HTTPStatus.METHOD_NOT_ALLOWED:
-        # Starlette names the methods of one route alone; a path may have several.
-        taken = _methods_of(request.app.openapi(), request.url.path)
-        headers["Allow"] = ", ".join(taken) or headers["Allow"]
+        # Starlette names the methods of one route only; several routes may share a path.
+        allowed = _allowed_methods(request.app.openapi(), request.url.path)
+        headers["Allow"] = ", ".join(allowed) or headers["Allow"]
     body = _document(name, status, str(error.detail), request.url.path)
     return JSONResponse(body, int(status), media_type=MEDIA_TYPE, headers=headers)
 
 
-def unforeseen(request: Request) -> Response:
-    """Answer that something broke which is ours to mend; the log says what."""
+def internal_error(request: Request) -> Response:
+    """Return the response to an unexpected exception; the cause is in the log only."""
     status = HTTPStatus.INTERNAL_SERVER_ERROR
     detail = "the service failed to answer; its log says why under this request id"
     body = _document("InternalError", status, detail, request.url.path)
     return JSONResponse(body, int(status), media_type=MEDIA_TYPE)
 
 
-def _plain(value: Any) -> Any:
-    """Return a value as JSON can carry it: what was given may hold anything, NaN included."""
+def _json_safe(value: Any) -> Any:
+    """Return a value that JSON can represent: the given one may contain anything, as NaN."""
     if isinstance(value, dict):
-        return {str(key): _plain(one) for key, one in value.items()}
+        return {str(key): _json_safe(one) for key, one in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(one) for one in value]
+        return [_json_safe(one) for one in value]
     if isinstance(value, str):
-        short = value if len(value) <= MOST_GIVEN else f"{value[:MOST_GIVEN]}..."
+        # Halves of surrogate pairs cannot be encoded as UTF-8: they are shown escaped.
+        short = (
+            value if len(value) <= MAX_SHOWN_CHARACTERS else f"{value[:MAX_SHOWN_CHARACTERS]}..."
+        )
         return short.encode("utf-8", "backslashreplace").decode()
     if value is None or isinstance(value, bool | int):
         return value
@@ -155,8 +159,8 @@ def _plain(value: Any) -> Any:
     return repr(value)
 
 
-def _methods_of(document: dict[str, Any], path: str) -> list[str]:
-    """Return the methods that a path takes."""
+def _allowed_methods(document: dict[str, Any], path: str) -> list[str]:
+    """Return the methods that the OpenAPI document has for a path."""
     if path in document["paths"]:
         return sorted(method.upper() for method in document["paths"][path])
     return sorted(

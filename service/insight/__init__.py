@@ -1,1 +1,1 @@
-"""What a search shows to those who look closer: figures, and its trials for other tools."""
+"""Figures of a search, its learned activation functions, and its trials as a table."""

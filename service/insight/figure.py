@@ -1,17 +1,17 @@
-"""Plotly figures as plain data, so that a page, a notebook or Plotly itself can draw them."""
+"""Plotly figures as plain data: the page, a notebook or Plotly itself draws them."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
 MAX_POINTS = 1000
-"""A figure has at most so many points, whatever the search has."""
+"""Of one figure, however many trials a search has."""
 
 Figure = dict[str, Any]
-Point = TypeVar("Point")
+Item = TypeVar("Item")
 
 
 def figure(traces: Sequence[Figure], *, x: str, y: str, **layout: Any) -> Figure:
-    """Return a figure with titles at its axes; `layout` has what else there is to lay out."""
+    """Return a figure with titles at its axes; `layout` adds to Plotly's layout."""
     axes = {"xaxis": {"title": {"text": x}}, "yaxis": {"title": {"text": y}}}
     for name in axes:
         axes[name] |= layout.pop(name, {})
@@ -30,16 +30,13 @@ def scatter(name: str, points: Sequence[tuple[Any, Any]], mode: str, **more: Any
     }
 
 
-def sampled(points: Sequence[Point], most: int = MAX_POINTS) -> Sequence[Point]:
-    """Return at most `most` points, evenly spread, the last among them."""
-    step = -(-len(points) // most)
-    return points if step <= 1 else points[::-1][::step][::-1]
+def downsample(items: Sequence[Item], limit: int = MAX_POINTS) -> Sequence[Item]:
+    """Return at most `limit` items, evenly spread, always with the last."""
+    step = -(-len(items) // limit)
+    # From the end, so that the most recent item is among them.
+    return items if step <= 1 else items[::-1][::step][::-1]
 
 
-def readable(metric: str) -> str:
-    return metric.replace("_", " ")
-
-
-def note(**facts: Any) -> Mapping[str, Any]:
-    """Return what a figure says about itself beside its traces, where Plotly ignores it."""
+def meta(**facts: Any) -> Mapping[str, Any]:
+    """Return a part of a layout with facts about a figure, which Plotly ignores."""
     return {"meta": facts}

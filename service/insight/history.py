@@ -1,4 +1,4 @@
-"""Every value in the order of the trials, the best so far, and the luck line."""
+"""The history: every value in the order of the trials, the best so far, and the luck line."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from statistics import mean
@@ -9,9 +9,10 @@ from sqlalchemy.orm import Session
 
 from search_space.contract import TrialKind
 from search_space.search import metric_in
-from service.insight.figure import Figure, figure, readable, sampled, scatter
+from service.insight.figure import Figure, downsample, figure, scatter
 from service.results import ranking
 from service.results.objectives import maximizes
+from service.schemas.labels import metric_label
 from service.schemas.states import TrialState
 from service.store import trials
 from service.store.models import Search, Trial
@@ -21,10 +22,10 @@ _LUCK_POINTS = 100
 
 
 def history(session: Session, search: Search) -> Figure:
-    """Draw the values of trials; where there are too many, every n-th and each that was best.
+    """Draw the values of trials; of too many, every n-th and each that was the best so far.
 
-    The best so far is that of candidates: the mean over the trainings that one has had by then.
-    The line falls where a leader's luck does not repeat.
+    The best so far is the mean of a candidate over the trainings that it has had by then. So the
+    line can get worse: when a leader is trained again and does worse than before.
     """
     maximize = maximizes(search)
     rows = _with_values(session, search)
@@ -33,7 +34,7 @@ def history(session: Session, search: Search) -> Figure:
     ]
     proposed = ranking.numbers_of_proposals(session, search)
     steps = list(_steps(candidates, maximize=maximize))[-_LUCK_POINTS:]
-    shown = {row.number for row in sampled(rows, _DOTS)} | {number for number, _ in steps}
+    shown = {row.number for row in downsample(rows, _DOTS)} | {number for number, _ in steps}
     drawn = [row for row in rows if row.number in shown]
     original = ranking.original_of(session, search)
     return figure(
@@ -43,7 +44,7 @@ def history(session: Session, search: Search) -> Figure:
             _luck_line(original, proposed, maximize=maximize),
         ],
         x="trial",
-        y=readable(metric_in(search.document)),
+        y=metric_label(metric_in(search.document)),
     )
 
 
@@ -76,7 +77,7 @@ def _with_values(session: Session, search: Search) -> Sequence[Any]:
 
 
 def _steps(rows: Sequence[Any], *, maximize: bool) -> Iterator[tuple[int, float]]:
-    """Yield the trials after which the best mean of a candidate was another, with that mean."""
+    """Yield each trial that changed the best mean of a candidate, with that mean."""
     values: dict[str, list[float]] = {}
     means: dict[str, float] = {}
     best: float | None = None
@@ -84,7 +85,8 @@ def _steps(rows: Sequence[Any], *, maximize: bool) -> Iterator[tuple[int, float]
     for row in rows:
         values.setdefault(row.key, []).append(row.value)
         means[row.key] = mean(values[row.key])
-        # Only where the leader itself has changed, may any other be the best now.
+        # Another candidate can only lead now if this value is its own or the leader's; only
+        # a changed leader makes a comparison with all of them necessary.
         rivals: Iterable[str] = means if leader in ("", row.key) else (leader, row.key)
         leader = choose(rivals, key=means.__getitem__)
         if means[leader] != best:
@@ -107,10 +109,10 @@ def _best_so_far(steps: Sequence[tuple[int, float]], rows: Sequence[Any]) -> Fig
 def _luck_line(
     original: ranking.OriginalResults, proposed: Sequence[int], *, maximize: bool
 ) -> Figure:
-    """Draw what the best of as many networks equal to the original would show by luck."""
+    """Draw the value that the best of n networks equal to the original would have by luck."""
     points = [
         (number, lucky)
-        for n, number in sampled(list(enumerate(proposed, 1)), _LUCK_POINTS)
+        for n, number in downsample(list(enumerate(proposed, 1)), _LUCK_POINTS)
         if (lucky := ranking.luck(original, n, maximize=maximize)) is not None
     ]
     return scatter("best of equal networks, by luck", points, "lines", line={"dash": "dash"})

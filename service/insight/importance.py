@@ -1,8 +1,9 @@
-"""How much each site and each hyperparameter matters, and how much that could be chance.
+"""The importance of each site and each hyperparameter, and how much of it could be chance.
 
-Optuna's PED-ANOVA says how differently the best tenth of the trials chose a parameter. A site's
-importance is the sum over the parameters of its choice. The same sum over trials whose values
-were shuffled shows what chance makes of it: what does not exceed 95 % of that is no finding.
+Optuna's PED-ANOVA measures how differently the best tenth of the trials chose a parameter. The
+importance of a site is the sum over the parameters of its choice. It is never 0, even where
+nothing matters; so the same sum is computed for shuffled values (a permutation test), and what
+does not exceed 95 % of those is not statistically significant.
 """
 
 import warnings
@@ -15,7 +16,7 @@ import optuna
 from sqlalchemy.orm import Session
 
 from search_space.space.space import Space
-from service.insight.figure import Figure, figure, note
+from service.insight.figure import Figure, figure, meta
 from service.insight.study import completed, count_completed, make_study
 from service.store.documents import space_of
 from service.store.models import Search
@@ -23,13 +24,13 @@ from service.store.models import Search
 PERMUTATIONS = 40
 LEVEL = 0.95
 MIN_TRIALS = 20
-"""Below, the best tenth is one trial or two."""
+"""With fewer, the best tenth is one or two trials."""
 
 _TRAINING = "training/"
 
 
 def importance(session: Session, search: Search) -> Figure:
-    """Draw the share of each site and hyperparameter beside what chance would show."""
+    """Draw the share of each site and hyperparameter beside the threshold of chance."""
     rows = completed(session, search) if search.plan is not None else []
     facts = {"trials": len(rows), "of": count_completed(session, search), "least": MIN_TRIALS}
     if len(rows) < MIN_TRIALS:
@@ -38,7 +39,9 @@ def importance(session: Session, search: Search) -> Figure:
     study, rng = make_study(search, rows), np.random.default_rng(0)
     values = np.array([row.value for row in rows], dtype=float)
     found = _evaluate(study, values)
+    # One study serves all permutations: `target` supplies the values, so no trial is copied.
     shuffled = [_evaluate(study, rng.permutation(values)) for _ in range(PERMUTATIONS)]
+    # Shares of the observed total: the thresholds are on the same scale as the bars.
     total = sum(found.values()) or 1.0
     names = [group.name for group in space.groups] + list(space.hyperparameters)
     shares = {name: found.get(name, 0.0) / total for name in names}
@@ -51,12 +54,13 @@ def importance(session: Session, search: Search) -> Figure:
 
 def _evaluate(study: optuna.Study, values: "np.ndarray[Any, Any]") -> Mapping[str, float]:
     """Return the importance of each group of sites and of each hyperparameter."""
-    # It takes a second to import, for scikit-learn, and is needed here alone.
+    # It imports scikit-learn, which takes a second, and no other figure needs it.
     from optuna.importance import PedAnovaImportanceEvaluator
 
     sign = -1.0 if study.direction == optuna.study.StudyDirection.MAXIMIZE else 1.0
     with warnings.catch_warnings():
-        # It warns that lower is better, which the sign sees to, and of rare parameters.
+        # It warns that it takes lower values for better, so we negate where higher ones are, and
+        # of parameters that few trials have.
         warnings.simplefilter("ignore")
         found = PedAnovaImportanceEvaluator().evaluate(
             study, target=lambda trial: sign * float(values[trial.number])
@@ -84,12 +88,12 @@ def _draw(
     sites: Mapping[str, Sequence[str]],
     facts: Mapping[str, Any],
 ) -> Figure:
-    told = {name: share for name, share in shares.items() if share > chance[name]}
-    untold = {name: share for name, share in shares.items() if name not in told}
+    significant = {name: share for name, share in shares.items() if share > chance[name]}
+    others = {name: share for name, share in shares.items() if name not in significant}
     return figure(
         [
-            _bars("told from chance", told, color="#0b6296"),
-            _bars("could be chance", untold, color="#9aa3a8"),
+            _bars("told from chance", significant, color="#0b6296"),
+            _bars("could be chance", others, color="#9aa3a8"),
             {
                 "type": "scatter",
                 "mode": "markers",
@@ -103,7 +107,7 @@ def _draw(
         y="",
         barmode="overlay",
         yaxis={"categoryorder": "array", "categoryarray": list(reversed(list(shares)))},
-        **note(sites=sites, **facts),
+        **meta(sites=sites, **facts),
     )
 
 

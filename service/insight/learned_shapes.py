@@ -1,4 +1,4 @@
-"""The functions that a trial's activations have become, from the files that its worker stored."""
+"""Learned activation functions of a trial, from the files that its worker stored."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -16,22 +16,23 @@ from service.store.artifacts import ArtifactStore
 from service.store.models import Artifact, Search, Trial
 
 _MOST_BYTES = 32 * 1024**2
-"""Many times what a network of hundreds of sites comes to."""
+"""Many times the size for a network of hundreds of sites."""
 
 
 def read(
     session: Session, files: ArtifactStore, search: Search, trial_id: str | None, epoch: int | None
 ) -> ShapesAnswer:
-    """Return the curves of a trial, at its end or after an epoch, whose number begins at 1.
+    """Return the curves of a trial, at its end or after an epoch.
 
     Args:
-        trial_id: None: the confirmed winner; before there is one, the best so far.
-        epoch: None: the end.
+        trial_id: None means the confirmed winner; before there is one, the best so far.
+        epoch: Counted from 1; None means the end.
 
     Raises:
         NotFound: If the search has no such trial, or the trial ended without storing curves.
         NotReady: If the trial has not ended, or none has completed.
-        Invalid: If nothing is kept of this epoch.
+        Invalid: If no curves were stored for this epoch.
+        Damaged: If a stored file is not what workers write.
     """
     trial = _trial(session, search, trial_id)
     row = trials.artifact(session, trial.id, SHAPES)
@@ -40,8 +41,8 @@ def read(
     if row is None:
         raise NotFound("learned curve of trial", trial.id)
     end = _document(files, row)
-    kept = trials.artifact(session, trial.id, SHAPE_HISTORY)
-    history = {} if kept is None else _document(files, kept)
+    history_row = trials.artifact(session, trial.id, SHAPE_HISTORY)
+    history = {} if history_row is None else _document(files, history_row)
     try:
         by_epoch = {int(one["epoch"]): one["sites"] for one in history.get("epochs", [])}
         if epoch is not None and epoch not in by_epoch:
@@ -49,7 +50,7 @@ def read(
         sites = end["sites"] if epoch is None else _after(end["sites"], by_epoch[epoch])
         shapes = [ShapeAnswer.model_validate(site) for site in sites]
     except (ArithmeticError, LookupError, TypeError, ValueError):
-        # A worker stored it, and it is not what workers store.
+        # The file comes from a worker, and any worker with a token can store any bytes.
         raise Damaged(row.sha256) from None
     return ShapesAnswer(
         trial=trial.id,
@@ -86,17 +87,18 @@ def _document(files: ArtifactStore, row: Artifact) -> dict[str, Any]:
 
 
 def _after(
-    sites: Sequence[Mapping[str, Any]], kept: Sequence[Mapping[str, Any]]
+    sites: Sequence[Mapping[str, Any]], stored: Sequence[Mapping[str, Any]]
 ) -> list[Mapping[str, Any]]:
-    """Return the sites as they were after an epoch; those that learn nothing are as at the end."""
-    by_site = {one["site"]: one for one in kept}
+    """Return the sites after an epoch; those without learned parameters as at the end."""
+    by_site = {one["site"]: one for one in stored}
     return [
         _earlier(site, by_site[site["site"]]) if site["site"] in by_site else site for site in sites
     ]
 
 
 def _earlier(end: Mapping[str, Any], then: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a history keeps of a site, in the form that the end has."""
+    """Return the curves of a site from a history, in the form of `shapes.json`."""
+    # A history stores the ends of an even grid, and every n-th channel, to stay small.
     curves = then["curves"]
     points = len(curves[0])
     step = (then["right"] - then["left"]) / (points - 1)

@@ -1,4 +1,4 @@
-"""What good values cost: one objective against another, or against the time of a step."""
+"""The Pareto front: one objective against another, or against the time of a training step."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,17 +9,18 @@ from sqlalchemy.orm import Session
 
 from search_space.contract import TrialKind
 from search_space.search import objectives_in
-from service.insight.figure import Figure, figure, readable, sampled, scatter
+from service.insight.figure import Figure, downsample, figure, scatter
+from service.schemas.labels import metric_label, trial_name
 from service.schemas.states import TrialState
 from service.store.models import Search, Trial
-from service.study.pareto import ranks
+from service.study.pareto import pareto_ranks
 
 _FRONT, _OTHERS = 200, 800
 
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """A completed network: what lies across, what lies up, what it is called."""
+    """A completed network in the figure, with the name of its trial."""
 
     x: float
     y: float
@@ -27,29 +28,28 @@ class Point:
 
 
 def pareto(session: Session, search: Search) -> Figure:
-    """Draw the completed networks, and apart those that no other beats in both.
+    """Draw the completed networks, and as a trace of its own the Pareto front.
 
-    Across is the second of several objectives, else the time of a training step in ms; up is
-    the first.
+    The y axis is the first objective. The x axis is the second; if there is one only, the time of
+    a training step in ms.
     """
     objectives = objectives_in(search.document)
-    highest = [objective["direction"] == "maximize" for objective in objectives]
-    across = readable(objectives[1]["metric"]) if len(objectives) > 1 else _TIME
+    maximize = [objective["direction"] == "maximize" for objective in objectives]
+    x_label = metric_label(objectives[1]["metric"]) if len(objectives) > 1 else _TIME
     points = _points(session, search, several=len(objectives) > 1)
-    fronts = ranks(
+    fronts = pareto_ranks(
         [(point.y, point.x) for point in points],
-        (highest[0], highest[1] if len(objectives) > 1 else False),
-        best=None,
+        (maximize[0], maximize[1] if len(objectives) > 1 else False),
     )
     front = [point for point, rank in zip(points, fronts, strict=True) if rank == 0]
     others = [point for point, rank in zip(points, fronts, strict=True) if rank > 0]
     return figure(
         [
-            _dots("other networks", sampled(others, _OTHERS)),
-            _dots("not beaten in both", sampled(front, _FRONT)),
+            _dots("other networks", downsample(others, _OTHERS)),
+            _dots("not beaten in both", downsample(front, _FRONT)),
         ],
-        x=across,
-        y=readable(objectives[0]["metric"]),
+        x=x_label,
+        y=metric_label(objectives[0]["metric"]),
     )
 
 
@@ -57,27 +57,23 @@ _TIME = "time of a training step in ms"
 
 
 def _points(session: Session, search: Search, *, several: bool) -> list[Point]:
-    across: Any = Trial.values if several else Trial.step_seconds
+    x: Any = Trial.values if several else Trial.step_seconds
     rows = session.execute(
-        select(Trial.number, Trial.label, Trial.value, across)
+        select(Trial.number, Trial.label, Trial.value, x)
         .where(
             Trial.search_id == search.id,
             Trial.state == TrialState.COMPLETED,
             Trial.value.is_not(None),
-            across.is_not(None),
+            x.is_not(None),
             Trial.repeat_of.is_(None),
             Trial.kind != TrialKind.CONFIRMATION,
         )
         .order_by(Trial.number)
     )
     return [
-        Point(given[1] if several else given * 1000, value, _named(number, label))
+        Point(given[1] if several else given * 1000, value, trial_name(number, label))
         for number, label, value, given in rows
     ]
-
-
-def _named(number: int | None, label: str | None) -> str:
-    return f"trial {number}" + (f", {label}" if label else "")
 
 
 def _dots(name: str, points: Sequence[Point]) -> Figure:

@@ -5,12 +5,12 @@ from dataclasses import dataclass
 
 from sqlalchemy.orm import Session
 
-from service.insight.curves import intermediate
 from service.insight.figure import Figure
-from service.insight.heat import heat
+from service.insight.heat_map import heat_map
 from service.insight.history import history
 from service.insight.importance import importance
-from service.insight.parallel import parallel
+from service.insight.intermediate_values import intermediate_values
+from service.insight.parallel_coordinates import parallel_coordinates
 from service.insight.pareto import pareto
 from service.insight.rungs import rungs
 from service.insight.timeline import timeline
@@ -22,7 +22,7 @@ class Plot:
     """A figure of a search.
 
     Attributes:
-        is_heavy: Whether drawing it may take seconds, so that a process of its own does it.
+        is_heavy: Whether drawing it may take seconds; a separate process does it then.
     """
 
     description: str
@@ -32,14 +32,20 @@ class Plot:
 
 PLOTS: Mapping[str, Plot] = {
     "history": Plot("values in the order of the trials, the best so far, the luck line", history),
-    "intermediate": Plot("values during training, of the leaders and of others", intermediate),
+    "intermediate": Plot(
+        "values during training, of the leaders and of others", intermediate_values
+    ),
     "importance": Plot(
         "how much each site and hyperparameter matters, beside what chance would show",
         importance,
         is_heavy=True,
     ),
-    "heat": Plot("mean value by site and choice, with counts and intervals", heat, is_heavy=True),
-    "parallel": Plot("what each trial chose and what came of it", parallel, is_heavy=True),
+    "heat": Plot(
+        "mean value by site and choice, with counts and intervals", heat_map, is_heavy=True
+    ),
+    "parallel": Plot(
+        "what each trial chose and what came of it", parallel_coordinates, is_heavy=True
+    ),
     "pareto": Plot("networks that none beats in both value and time", pareto),
     "timeline": Plot("what every slot of every worker did, and when", timeline),
     "rungs": Plot("how many trials were still training after how many epochs", rungs),

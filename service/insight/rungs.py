@@ -1,4 +1,4 @@
-"""How many trials were still training after how many epochs."""
+"""Rungs: how many trials reached each epoch, and how many the pruner stopped there."""
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
@@ -23,10 +23,10 @@ def rungs(session: Session, search: Search) -> Figure:
         .group_by(Trial.step, Trial.state)
         .order_by(Trial.step, Trial.state)
     ).all()
-    last = [(step, state, number) for step, state, number in rows if step is not None]
-    steps = sorted({step for step, _, _ in last})
-    reached = [(at, sum(number for step, _, number in last if step >= at)) for at in steps]
-    stopped = [(step, number) for step, state, number in last if state == TrialState.STOPPED]
+    counts = [(step, state, number) for step, state, number in rows if step is not None]
+    steps = sorted({step for step, _, _ in counts})
+    reached = [(at, sum(number for step, _, number in counts if step >= at)) for at in steps]
+    stopped = [(step, number) for step, state, number in counts if state == TrialState.STOPPED]
     return figure(
         [
             scatter("reached this epoch", reached, "lines+markers", line={"shape": "vh"}),

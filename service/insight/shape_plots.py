@@ -1,4 +1,4 @@
-"""Draws the functions that a network's activations have become."""
+"""Draws learned activation functions as SVG."""
 
 import json
 import math
@@ -10,14 +10,14 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_MOST_COLUMNS = 4
+_MAX_COLUMNS = 4
 _PANEL_INCHES = (2.6, 2.3)
-_LONGEST_TITLE = 28
+_MAX_TITLE = 28
 _ONE_CURVE = "#0072B2"
 _REFERENCE = "#3C3C3C"
 _RANGE = "#E69F00"
 _TEXT = "#222222"
-# Dark to light as well as blue to green: told apart with any kind of colour vision.
+# Dark to light as well as blue to green, to be distinct with any kind of colour vision.
 _CHANNELS = ("#003F6B", "#0072B2", "#56B4E9", "#00A98F")
 STYLE: Any = {
     "font.family": "sans-serif",
@@ -32,6 +32,7 @@ STYLE: Any = {
     "ytick.color": "#6B6B6B",
 }
 
+# Formulas again, beside those of `search_space.activations`: these need no torch.
 _FUNCTIONS: Mapping[str, Callable[[float], float]] = {
     "relu": lambda x: max(x, 0.0),
     "silu": lambda x: x / (1.0 + math.exp(-x)) if x > -700 else 0.0,
@@ -48,7 +49,7 @@ def draw_shapes(shapes: bytes) -> bytes:
     Args:
         shapes: The artifact `shapes.json` of a trial.
     """
-    # Loaded only here: it takes a second, and the service draws nothing itself.
+    # It takes a second to load; the service itself must not load it.
     from matplotlib import rc_context
 
     with rc_context(STYLE):
@@ -62,7 +63,7 @@ def shapes_figure(shapes: Mapping[str, Any]) -> "Figure":
     from matplotlib.figure import Figure
 
     sites: Sequence[Mapping[str, Any]] = shapes["sites"]
-    columns = max(1, min(_MOST_COLUMNS, len(sites)))
+    columns = max(1, min(_MAX_COLUMNS, len(sites)))
     rows = max(1, math.ceil(len(sites) / columns))
     width, height = _PANEL_INCHES
     figure = Figure(figsize=(columns * width, rows * height + 0.5), layout="constrained")
@@ -116,4 +117,4 @@ def _legend() -> list[Any]:
 
 
 def _shortened(id: str) -> str:
-    return id if len(id) <= _LONGEST_TITLE else f"…{id[1 - _LONGEST_TITLE :]}"
+    return id if len(id) <= _MAX_TITLE else f"…{id[1 - _MAX_TITLE :]}"

@@ -1,23 +1,23 @@
-"""The trials of a search as Optuna has them, read from the rows for figures and exports."""
+"""The completed trials of a search, from the rows, as an Optuna study for figures."""
 
 from collections.abc import Sequence
 
 import optuna
-from optuna.trial import FrozenTrial, create_trial
+from optuna.trial import create_trial
 from sqlalchemy import ColumnElement, select
 from sqlalchemy.orm import Session, defer
 
 from search_space.search import objectives_in
-from search_space.space.space import Space
-from service.insight.figure import sampled
+from service.insight.figure import downsample
 from service.schemas.states import TrialState
 from service.store import trials
 from service.store.documents import space_of
 from service.store.models import Search, Trial
+from service.study.optuna_private import set_params
 
 
 def completed(session: Session, search: Search) -> Sequence[Trial]:
-    """Return the completed trials of the study, repeats aside; at most `MAX_POINTS` of them."""
+    """Return the completed trials of the study without repeats: at most `MAX_POINTS`, spread."""
     where = (
         Trial.search_id == search.id,
         Trial.optuna_number.is_not(None),
@@ -26,7 +26,7 @@ def completed(session: Session, search: Search) -> Sequence[Trial]:
         Trial.repeat_of.is_(None),
     )
     numbers = session.scalars(select(Trial.number).where(*where).order_by(Trial.number)).all()
-    return _rows(session, *where, Trial.number.in_(sampled(numbers)))
+    return _rows(session, *where, Trial.number.in_(downsample(numbers)))
 
 
 def count_completed(session: Session, search: Search) -> int:
@@ -40,22 +40,16 @@ def count_completed(session: Session, search: Search) -> int:
 
 
 def make_study(search: Search, rows: Sequence[Trial]) -> optuna.Study:
-    """Return a study that holds completed trials, to be looked at and thrown away."""
+    """Return a study in memory that holds completed trials, to be read only."""
     space = space_of(search)
     study = optuna.create_study(direction=objectives_in(search.document)[0]["direction"])
-    study.add_trials([_frozen(row, space) for row in rows])
-    for trial in study.get_trials(deepcopy=False):
-        # The study has copied them. Optuna compares the distributions of trials again and again;
-        # equal objects are compared whole, the same object at once.
-        trial.distributions = space.distributions(trial.params)
+    for number, row in enumerate(rows):
+        study.add_trial(create_trial(value=row.value))
+        params = dict(row.params or {})
+        set_params(study, number, params, space.distributions(params))
     return study
 
 
 def _rows(session: Session, *where: ColumnElement[bool]) -> Sequence[Trial]:
     query = select(Trial).where(*where).order_by(Trial.optuna_number)
     return session.scalars(query.options(defer(Trial.candidate))).all()
-
-
-def _frozen(row: Trial, space: Space) -> FrozenTrial:
-    params = dict(row.params or {})
-    return create_trial(value=row.value, params=params, distributions=space.distributions(params))

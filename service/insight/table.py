@@ -32,7 +32,7 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 def trials_as_csv(database: Database, search: Search) -> Iterator[str]:
-    """Yield the table in pieces; no transaction stays open between two of them."""
+    """Yield the table in batches; no transaction stays open between two of them."""
     sites = [site["id"] for site in (search.plan or {}).get("sites", ())]
     yield _line([*_COLUMNS, *_TIMES, *sites])
     after: Cursor | None = None
@@ -61,7 +61,7 @@ def _activation(spec: dict[str, Any]) -> str:
 
 
 def _plain(value: Any) -> Any:
-    """Return a cell that no spreadsheet takes for a formula."""
+    """Return a value that a spreadsheet does not run as a formula."""
     if isinstance(value, str) and value.startswith(_FORMULA):
         return f"'{value}"
     return value

@@ -1,4 +1,4 @@
-"""What every slot of every worker did, and when."""
+"""The timeline: what each slot of each worker did, and when."""
 
 from collections.abc import Sequence
 from typing import Any

@@ -1,0 +1,1 @@
+"""Renders figures, bundles and Optuna databases, and caches them."""

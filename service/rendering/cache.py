@@ -1,7 +1,7 @@
-"""Draws figures when they are asked for: each once, kept while no further trial has finished.
+"""Renders figures on demand, each once, and caches them until a further trial finishes.
 
-Light figures are drawn in a thread of the service; heavy ones, and exports, in a process of
-their own, which starts when it is first needed. One thread waits for it, for everybody.
+Light figures are rendered in a thread of the service. Heavy ones and exports are rendered in a
+separate process, which starts when it is first needed; one thread waits for its answers.
 """
 
 import asyncio
@@ -24,17 +24,17 @@ from service.store.database import Database
 from service.store.documents import in_force
 from service.store.models import Trial
 
-MOST_KEPT = 256
-EXPORT_KEPT_SECONDS = 60.0
-"""An export is handed out for so long though further trials have finished: else a client that
-fetches one from a fast search would never see it ready. Not so when the search was changed."""
+MAX_FIGURES = 256
+EXPORT_TTL_SECONDS = 60.0
+"""An export is served for so long although further trials have finished: a client that polls for
+the export of a fast search would never see it ready otherwise. A changed search ends it at once."""
 
 Key = tuple[str, str, int]
 
 
 @dataclass(frozen=True, slots=True)
 class RenderedFigure:
-    """A figure as JSON, with a tag that changes when it does."""
+    """A figure as JSON, with an entity tag."""
 
     body: bytes
     tag: str
@@ -42,38 +42,38 @@ class RenderedFigure:
 
 @dataclass(frozen=True, slots=True)
 class ExportJob:
-    """What is written of a search: the name of the child's work, its file's, its arguments."""
+    """A file to write about a search: the job of the process, the file's suffix, arguments."""
 
-    name: str
+    job: str
     suffix: str
     arguments: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Export:
-    """A file about a search that had so many finished trials, and these `terms`."""
+    """A written file, with the number of finished trials and the digest of the search it shows."""
 
     path: Path
     finished: int
-    terms: str
+    digest: str
     made_at: float
 
 
 class RenderCache:
-    """Lives on the event loop, whose calls alone may change it."""
+    """Figures and exports of all searches. Belongs to the event loop: no thread may change it."""
 
     def __init__(self, database: Database, url: str, folder: Path, artifacts: str) -> None:
         self._database = database
         self._url = url
         self._folder = folder
         self._artifacts = artifacts
-        self._kept: OrderedDict[Key, RenderedFigure] = OrderedDict()
-        self._drawing: dict[Key, asyncio.Task[RenderedFigure]] = {}
+        self._figures: OrderedDict[Key, RenderedFigure] = OrderedDict()
+        self._figure_tasks: dict[Key, asyncio.Task[RenderedFigure]] = {}
         self._exports: dict[tuple[str, ExportJob], Export] = {}
-        self._exporting: dict[tuple[str, ExportJob], asyncio.Task[Export]] = {}
+        self._export_tasks: dict[tuple[str, ExportJob], asyncio.Task[Export]] = {}
         self._process = RenderProcess()
-        self._waiter = ThreadPoolExecutor(1, thread_name_prefix="insight")
-        # Exports can be made again, and nobody would delete those of an earlier run.
+        self._process_thread = ThreadPoolExecutor(1, thread_name_prefix="insight")
+        # Exports of an earlier run: nothing else deletes them, and they can be written again.
         shutil.rmtree(folder, ignore_errors=True)
 
     async def figure(self, search_id: str, name: str) -> RenderedFigure:
@@ -81,94 +81,94 @@ class RenderCache:
         if name not in PLOTS:
             raise NotFound("plot", name)
         key = (search_id, name, await asyncio.to_thread(self._finished, search_id))
-        if key in self._kept:
-            self._kept.move_to_end(key)
-            return self._kept[key]
-        if key not in self._drawing:
-            self._drawing[key] = asyncio.create_task(self._draw(key))
-        # Shielded: others may wait for it when this one hangs up.
-        return await asyncio.shield(self._drawing[key])
+        if key in self._figures:
+            self._figures.move_to_end(key)
+            return self._figures[key]
+        if key not in self._figure_tasks:
+            self._figure_tasks[key] = asyncio.create_task(self._draw(key))
+        # Shielded: other requests may wait for the same figure when this one disconnects.
+        return await asyncio.shield(self._figure_tasks[key])
 
     async def optuna(self, search_id: str, *, wait: float) -> Path | None:
-        """Return a database for Optuna; None while it is still being written after `wait` s."""
-        return await self._written(search_id, ExportJob("export", ".db"), wait=wait)
+        """Return a database for Optuna; None if it is not written after `wait` seconds."""
+        return await self._export_file(search_id, ExportJob("export", ".db"), wait=wait)
 
     async def bundle(self, search_id: str, *, unconfirmed: bool, wait: float) -> Path | None:
-        """Return the bundle; None while it is still being written after `wait` s."""
+        """Return the bundle; None if it is not written after `wait` seconds."""
         which = "unconfirmed" if unconfirmed else "confirmed"
         arguments = ("artifacts", self._artifacts), ("which", which)
-        return await self._written(
+        return await self._export_file(
             search_id, ExportJob("bundle", f"-{which}.zip", arguments), wait=wait
         )
 
-    async def _written(self, search_id: str, work: ExportJob, *, wait: float) -> Path | None:
+    async def _export_file(self, search_id: str, job: ExportJob, *, wait: float) -> Path | None:
         finished = await asyncio.to_thread(self._finished, search_id)
-        terms = await asyncio.to_thread(self._terms, search_id)
-        key = search_id, work
+        digest = await asyncio.to_thread(self._digest, search_id)
+        key = search_id, job
         ready = self._exports.get(key)
         if (
             ready is not None
-            and ready.terms == terms
+            and ready.digest == digest
             and (
-                ready.finished == finished or time.monotonic() < ready.made_at + EXPORT_KEPT_SECONDS
+                ready.finished == finished or time.monotonic() < ready.made_at + EXPORT_TTL_SECONDS
             )
         ):
             return ready.path
-        if key not in self._exporting:
-            making = self._export(search_id, work, finished, terms)
-            self._exporting[key] = asyncio.create_task(making)
-        task = self._exporting[key]
+        if key not in self._export_tasks:
+            writing = self._export(search_id, job, finished, digest)
+            self._export_tasks[key] = asyncio.create_task(writing)
+        task = self._export_tasks[key]
         done, _ = await asyncio.wait([task], timeout=wait)
         return task.result().path if done else None
 
     def close(self) -> None:
-        """End the process, with whatever it is doing."""
-        self._process.interrupt()
-        self._waiter.shutdown(cancel_futures=True)
-        self._process.forget()
+        """End the process, also in the middle of a job."""
+        self._process.abort()
+        self._process_thread.shutdown(cancel_futures=True)
+        self._process.stop()
 
     async def _draw(self, key: Key) -> RenderedFigure:
         search_id, name, _ = key
         try:
             if PLOTS[name].is_heavy:
-                body = await self._in_child("draw", search=search_id, name=name)
+                body = await self._in_process("draw", search=search_id, name=name)
             else:
-                body = await asyncio.to_thread(self._draw_here, search_id, name)
-            drawn = RenderedFigure(body, f'"{hashlib.sha256(body).hexdigest()[:16]}"')
-            self._keep(key, drawn)
-            return drawn
+                body = await asyncio.to_thread(self._draw_in_thread, search_id, name)
+            figure = RenderedFigure(body, f'"{hashlib.sha256(body).hexdigest()[:16]}"')
+            self._store(key, figure)
+            return figure
         finally:
-            del self._drawing[key]
+            del self._figure_tasks[key]
 
-    async def _export(self, search_id: str, work: ExportJob, finished: int, terms: str) -> Export:
-        key = search_id, work
+    async def _export(self, search_id: str, job: ExportJob, finished: int, digest: str) -> Export:
+        key = search_id, job
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
-            path = self._folder / f"{search_id}-{finished}-{terms}{work.suffix}"
-            arguments = {"search": search_id, "path": str(path), **dict(work.arguments)}
-            await self._in_child(work.name, **arguments)
+            path = self._folder / f"{search_id}-{finished}-{digest}{job.suffix}"
+            arguments = {"search": search_id, "path": str(path), **dict(job.arguments)}
+            await self._in_process(job.job, **arguments)
             before = self._exports.get(key)
             if before is not None and before.path != path:
                 before.path.unlink(missing_ok=True)
-            self._exports[key] = Export(path, finished, terms, time.monotonic())
+            self._exports[key] = Export(path, finished, digest, time.monotonic())
             return self._exports[key]
         finally:
-            del self._exporting[key]
+            del self._export_tasks[key]
 
-    async def _in_child(self, work: str, **arguments: str) -> bytes:
-        call = partial(self._process.call, work, url=self._url, **arguments)
-        return await asyncio.get_running_loop().run_in_executor(self._waiter, call)
+    async def _in_process(self, job: str, **arguments: str) -> bytes:
+        call = partial(self._process.call, job, url=self._url, **arguments)
+        return await asyncio.get_running_loop().run_in_executor(self._process_thread, call)
 
-    def _keep(self, key: Key, drawn: RenderedFigure) -> None:
+    def _store(self, key: Key, figure: RenderedFigure) -> None:
         search_id, name, finished = key
-        for old in [one for one in self._kept if one[:2] == (search_id, name)]:
+        for old in [one for one in self._figures if one[:2] == (search_id, name)]:
             if old[2] < finished:
-                del self._kept[old]
-        self._kept[key] = drawn
-        while len(self._kept) > MOST_KEPT:
-            self._kept.popitem(last=False)
+                del self._figures[old]
+        self._figures[key] = figure
+        while len(self._figures) > MAX_FIGURES:
+            self._figures.popitem(last=False)
 
-    def _draw_here(self, search_id: str, name: str) -> bytes:
+    def _draw_in_thread(self, search_id: str, name: str) -> bytes:
         with self._database.read() as session:
             return encode(PLOTS[name].draw(session, searches.get(session, search_id)))
 
@@ -177,9 +177,9 @@ class RenderCache:
             searches.get(session, search_id)
             return trials.count(session, search_id, Trial.state.in_(FINISHED))
 
-    def _terms(self, search_id: str) -> str:
-        """Return a digest of what a user may change of a search, and of its state."""
+    def _digest(self, search_id: str) -> str:
+        """Return a digest of the state of a search and of what a user may change in it."""
         with self._database.read() as session:
             search = searches.get(session, search_id)
-            terms = json.dumps([search.name, search.state.value, in_force(search)])
-        return hashlib.sha256(terms.encode()).hexdigest()[:8]
+            changeable = json.dumps([search.name, search.state.value, in_force(search)])
+        return hashlib.sha256(changeable.encode()).hexdigest()[:8]

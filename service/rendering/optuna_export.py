@@ -1,19 +1,14 @@
-"""A search's trials as a SQLite database that Optuna and its tools open.
+"""A search's trials as a SQLite database that Optuna and its tools open."""
 
-Optuna makes the tables; the rows go in at once, where adding trial by trial would take
-minutes for thousands. What they hold is Optuna's documented schema, checked by loading it.
-"""
-
-import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import optuna
-from optuna.distributions import distribution_to_json
+from optuna.storages import RDBStorage
+from optuna.trial import FrozenTrial
 from optuna.trial import TrialState as StudyState
-from sqlalchemy import Connection, MetaData, create_engine, insert
 from sqlalchemy.orm import Session
 
 from search_space.search import objectives_in
@@ -21,23 +16,20 @@ from search_space.space.space import Space
 from service.store import trial_reports, trials
 from service.store.documents import space_of
 from service.store.models import Search, Trial
+from service.study.live import TrialResult
+from service.study.optuna_private import insert_trials
 from service.trials.study_sync import result_of
-
-Rows = dict[str, list[dict[str, Any]]]
-
-_BATCH = 2000
-_FINITE = "FINITE"
 
 
 def export(session: Session, search: Search, path: Path) -> None:
-    """Write the trials that Optuna was told of; the file appears when it is whole.
+    """Write the trials that have ended for the study; the file appears when it is complete.
 
-    Optuna numbers them without gaps; `number` among a trial's attributes is the search's.
+    Optuna numbers them without gaps; the user attribute `number` is the number in the search.
     """
     partial = path.with_suffix(".partial")
     partial.unlink(missing_ok=True)
     url = f"sqlite:///{partial}"
-    storage = optuna.storages.RDBStorage(url)
+    storage = RDBStorage(url)
     study = optuna.create_study(
         study_name=search.name,
         storage=storage,
@@ -45,94 +37,53 @@ def export(session: Session, search: Search, path: Path) -> None:
     )
     study.set_user_attr("search", search.id)
     study.set_user_attr("document", search.document)
-    study_id = study._study_id
+    # Optuna keeps a connection open, which would block the inserts and the rename.
     storage.remove_session()
     storage.engine.dispose()
-    engine = create_engine(url)
-    try:
-        with engine.begin() as connection:
-            _fill(connection, _rows(session, search, study_id))
-    finally:
-        engine.dispose()
+    insert_trials(url, search.name, _frozen_trials(session, search))
     partial.replace(path)
 
 
-def _fill(connection: Connection, rows: Rows) -> None:
-    tables = MetaData()
-    tables.reflect(connection, only=list(rows))
-    for name, values in rows.items():
-        for start in range(0, len(values), _BATCH):
-            connection.execute(insert(tables.tables[name]), values[start : start + _BATCH])
-
-
-def _rows(session: Session, search: Search, study_id: int) -> Rows:
-    """Return the rows of every table, by its name, in an order that references allow."""
-    tables = (
-        "trials",
-        "trial_values",
-        "trial_params",
-        "trial_intermediate_values",
-        "trial_user_attributes",
-        "trial_system_attributes",
-    )
-    rows: Rows = {table: [] for table in tables}
-    told = [] if search.plan is None else _told(session, search)
-    if not told:
-        return rows
+def _frozen_trials(session: Session, search: Search) -> Iterator[FrozenTrial]:
+    """Yield the trials that have ended for the study, in the order of its numbers."""
+    if search.plan is None:
+        return
     space = space_of(search)
     reports = trial_reports.told(session, search.id)
     results = trials.results_by_key(session, search.id)
-    for number, trial in enumerate(told):
-        end = result_of(search, trial, results)
-        key = {"trial_id": number + 1}
-        curve = reports.get(trial.id, [])
-        # Optuna itself gives what was pruned the value of its last report.
-        values = [at for _, at in curve[-1:]] if end.state is StudyState.PRUNED else end.values
-        rows["trials"].append(
-            {
-                **key,
-                "number": number,
-                "study_id": study_id,
-                "state": end.state.name,
-                "datetime_start": _time(trial.started_at or trial.created_at),
-                "datetime_complete": _time(trial.ended_at),
-            }
-        )
-        rows["trial_values"] += [
-            {**key, "objective": objective, "value": value, "value_type": _FINITE}
-            for objective, value in enumerate(values)
-        ]
-        rows["trial_params"] += [{**key, **one} for one in _params(trial.params or {}, space)]
-        rows["trial_intermediate_values"] += [
-            {
-                **key,
-                "step": step,
-                "intermediate_value": at,
-                "intermediate_value_type": _FINITE,
-            }
-            for step, at in curve
-        ]
-        rows["trial_user_attributes"] += [{**key, **one} for one in _attrs(_about(trial))]
-        rows["trial_system_attributes"] += [{**key, **one} for one in _attrs(trial.optuna_attrs)]
-    return rows
+    ended = (trial for trial in trials.in_study(session, search.id) if trial.told is not None)
+    for number, trial in enumerate(ended):
+        result = result_of(search, trial, results)
+        yield _frozen_trial(number, trial, result, reports.get(trial.id, []), space)
 
 
-def _told(session: Session, search: Search) -> Sequence[Trial]:
-    """Return the trials that have ended for Optuna, in the order of its numbers."""
-    return [trial for trial in trials.in_study(session, search.id) if trial.told is not None]
+def _frozen_trial(
+    number: int,
+    trial: Trial,
+    result: TrialResult,
+    reports: list[tuple[int, float]],
+    space: Space,
+) -> FrozenTrial:
+    params = dict(trial.params or {})
+    # `tell` gives a pruned trial the value of its last report.
+    last = [value for _, value in reports[-1:]]
+    return FrozenTrial(
+        number=number,
+        trial_id=number + 1,
+        state=result.state,
+        value=None,
+        values=last if result.state is StudyState.PRUNED else list(result.values),
+        datetime_start=_time(trial.started_at or trial.created_at),
+        datetime_complete=_time(trial.ended_at),
+        params=params,
+        distributions=space.distributions(params),
+        user_attrs=dict(_user_attributes(trial)),
+        system_attrs=dict(trial.optuna_attrs),
+        intermediate_values=dict(reports),
+    )
 
 
-def _params(params: Mapping[str, Any], space: Space) -> Iterator[Mapping[str, Any]]:
-    known = space.distributions(params)
-    for name, value in params.items():
-        yield {
-            "param_name": name,
-            "param_value": known[name].to_internal_repr(value),
-            "distribution_json": distribution_to_json(known[name]),
-        }
-
-
-def _about(trial: Trial) -> Mapping[str, Any]:
+def _user_attributes(trial: Trial) -> Mapping[str, Any]:
     return {
         "trial": trial.id,
         "number": trial.number,
@@ -144,11 +95,5 @@ def _about(trial: Trial) -> Mapping[str, Any]:
     }
 
 
-def _attrs(attrs: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-    for key, value in attrs.items():
-        yield {"key": key, "value_json": json.dumps(value)}
-
-
 def _time(seconds: float | None) -> datetime | None:
-    """Return a moment as Optuna keeps it: in UTC, without saying so."""
-    return None if seconds is None else datetime.fromtimestamp(seconds, UTC).replace(tzinfo=None)
+    return None if seconds is None else datetime.fromtimestamp(seconds, UTC)

@@ -1,8 +1,9 @@
-"""A process of its own for what takes seconds, heavy figures and exports: both its ends.
+"""A separate process for jobs that take seconds, and the service's end of the pipes to it.
 
-Run as `python -m service.rendering.process`, it reads one request a line and answers each with a
-line that tells the length, then so many bytes. It ends when its input does, so also when the
-service is killed. Unlike a worker of `multiprocessing` it never runs the service's main module.
+Run as `python -m service.rendering.process`, it reads one request per line and answers each with
+a line that gives the status and the length, then so many bytes. It ends when its input ends, so
+also when the service is killed. Not `multiprocessing`: its workers import the main module of the
+service again.
 """
 
 import json
@@ -29,43 +30,44 @@ _NICENESS = 5
 
 
 class RenderFailed(RuntimeError):
-    """The work went wrong, or the process was killed twice; the message says how."""
+    """The job failed, or the process was killed twice; the message has the traceback."""
 
 
 class RenderProcess:
-    """The service's end. The process starts at the first call. Not thread-safe."""
+    """The service's end of the pipes; the process starts at the first call. Not thread-safe."""
 
     def __init__(self) -> None:
         self._process: subprocess.Popen[bytes] | None = None
         self._closed = False
 
-    def call(self, work: str, **arguments: str) -> bytes:
-        """Do one of `WORK`; once more where the process was killed meanwhile.
+    def call(self, job: str, **arguments: str) -> bytes:
+        """Run one of `JOBS`; once more if the process was killed during it.
 
         Raises:
-            ChildFailed: If that went wrong.
+            RenderFailed: If the job failed.
         """
-        request = json.dumps({"work": work, "arguments": arguments}).encode()
+        request = json.dumps({"job": job, "arguments": arguments}).encode()
         for _ in range(2):
             try:
                 return self._ask(request)
             except (BrokenPipeError, EOFError):
-                self.forget()
+                # Killed from outside, as by the kernel for its memory: another one may succeed.
+                self.stop()
             if self._closed:
                 raise RenderFailed("the service stops")
         raise RenderFailed("the process that draws figures was killed twice")
 
-    def interrupt(self) -> None:
-        """End whatever it is doing, for good; any thread may."""
+    def abort(self) -> None:
+        """End the process for good, also in the middle of a job; safe in any thread."""
         self._closed = True
         if self._process is not None:
             self._process.kill()
 
-    def forget(self) -> None:
+    def stop(self) -> None:
         """End the process; the next call starts another."""
         if self._process is not None:
             self._process.kill()
-            # What was not read by a process that was killed cannot be written when it is closed.
+            # Closing the pipe flushes what the killed process did not read.
             with suppress(BrokenPipeError), self._process:
                 pass
             self._process = None
@@ -81,11 +83,11 @@ class RenderProcess:
         assert stdout is not None
         stdin.write(request + b"\n")
         stdin.flush()
-        went_well, _, length = stdout.readline().partition(b" ")
+        status, _, length = stdout.readline().partition(b" ")
         if not length:
             raise EOFError
         answer = stdout.read(int(length))
-        if went_well != b"ok":
+        if status != b"ok":
             raise RenderFailed(answer.decode())
         return answer
 
@@ -108,7 +110,7 @@ def write_export(url: str, search: str, path: str) -> bytes:
 
 
 def write_bundle(url: str, search: str, path: str, artifacts: str, which: str) -> bytes:
-    """Write what a user downloads of a search's best: the confirmed, or `which` names another."""
+    """Write the bundle of the confirmed winner, or of the best so far if `which` says so."""
     with _database(url).read() as session:
         write(
             session,
@@ -120,7 +122,7 @@ def write_bundle(url: str, search: str, path: str, artifacts: str, which: str) -
     return b""
 
 
-WORK: Mapping[str, Callable[..., bytes]] = {
+JOBS: Mapping[str, Callable[..., bytes]] = {
     "draw": draw,
     "export": write_export,
     "bundle": write_bundle,
@@ -133,7 +135,7 @@ def _database(url: str) -> Database:
 
 
 def _environment() -> dict[str, str]:
-    """Return the service's own environment, by which the child finds this package too."""
+    """Return the environment of the service, in which the process finds this package."""
     root = str(Path(__file__).parents[2])
     paths = [root, os.environ.get("PYTHONPATH", "")]
     return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
@@ -143,9 +145,9 @@ def _serve(requests: BinaryIO, answers: BinaryIO) -> None:
     for line in requests:
         request: Any = json.loads(line)
         try:
-            status, answer = b"ok", WORK[request["work"]](**request["arguments"])
+            status, answer = b"ok", JOBS[request["job"]](**request["arguments"])
         except Exception:
-            # The edge of the process: one search that breaks must not end the work for others.
+            # The boundary of the process: one search that fails must not stop the others.
             status, answer = b"failed", traceback.format_exc().encode()
         answers.write(b"%b %d\n%b" % (status, len(answer), answer))
         answers.flush()
@@ -154,7 +156,7 @@ def _serve(requests: BinaryIO, answers: BinaryIO) -> None:
 if __name__ == "__main__":
     os.nice(_NICENESS)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    # Whatever libraries print must not get between the answers.
+    # What libraries print must not get between the answers: it goes to stderr.
     channel = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     _serve(sys.stdin.buffer, channel)

@@ -14,7 +14,7 @@ from service.results.objectives import maximizes, means
 from service.schemas.states import TrialState
 from service.store import trials
 from service.store.models import Search, Trial
-from service.study.pareto import ranks
+from service.study.pareto import pareto_ranks
 
 MIN_SEEDS_FOR_LUCK = 3
 
@@ -200,7 +200,8 @@ def front(session: Session, search: Search) -> list[tuple[Trial, tuple[float, ..
     found = trials.results_by_key(session, search.id)
     keys, points = list(found), [means(found[key]) for key in found]
     maximize = [objective["direction"] == "maximize" for objective in objectives]
-    best = [place for place, rank in enumerate(ranks(points, maximize, best=1)) if rank == 0]
+    ranks = pareto_ranks(points, maximize, best=1)
+    best = [place for place, rank in enumerate(ranks) if rank == 0]
     best.sort(key=lambda place: points[place][0], reverse=maximize[0])
     first = _first_completed(session, search, [keys[place] for place in best])
     return [(first[keys[place]], points[place]) for place in best]

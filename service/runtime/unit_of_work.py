@@ -86,13 +86,13 @@ def unit_of_work(
     """
     # The study's lock comes first, always: a transaction that waited for it would hold the row's
     # lock meanwhile, and the holder of the study may wait for that row.
-    with context.studies.hold(search_id) as locked_study:
+    with context.studies.lock(search_id) as locked_study:
         with context.database.write() as session:
             search = searches.lock(session, search_id)
             before = search.events
             yield UnitOfWork(context, locked_study, session, search)
         # After the commit: if it is rolled back, the search still needs its live study.
         if search.state in ENDED_STATES:
-            context.studies.drop(search_id)
+            context.studies.discard(search_id)
         if search.events > before:
             context.publish(makes_work=makes_work)

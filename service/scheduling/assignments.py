@@ -98,7 +98,7 @@ def _eligible_searches(session: Session, slot: _Slot) -> list[str]:
 def _assign_from(context: Context, search_id: str, slot: _Slot) -> Assignment | None:
     """Assign a waiting or expired trial of a search, or a new one."""
     # The study stays locked between the two transactions, so that no other proposal comes between.
-    with context.studies.hold(search_id) as locked_study:
+    with context.studies.lock(search_id) as locked_study:
         with unit_of_work(context, search_id) as unit:
             if unit.search.wanted != Wanted.RUN or unit.search.state in ENDED_STATES:
                 return None

@@ -114,7 +114,7 @@ def cancel_waiting(unit: UnitOfWork, reason: str, *where: ColumnElement[bool]) -
     ).all()
     if any(trial.optuna_number is not None for trial in ended):
         # The live study still has them as running. A rebuilt one has them as failed.
-        unit.context.studies.drop(unit.search.id)
+        unit.context.studies.discard(unit.search.id)
     for trial in ended:
         unit.publish_trial(trial)
 
@@ -134,7 +134,7 @@ def requeue_cancelled(unit: UnitOfWork) -> bool:
     ).all()
     if requeued:
         # A live study that was rebuilt meanwhile has them as failed.
-        unit.context.studies.drop(unit.search.id)
+        unit.context.studies.discard(unit.search.id)
     for trial in requeued:
         unit.publish_trial(trial)
     return bool(requeued)

@@ -1,0 +1,1 @@
+"""Optuna: live studies, samplers, pruners, and what they see."""

@@ -1,8 +1,8 @@
-"""Live Optuna studies: a function over our rows, held in memory, thrown away at any doubt.
+"""Live Optuna studies: a cache in memory of what the rows of a search say.
 
-A study is fed in the order in which its search's rows are committed. Whoever feeds it holds the
-search's lock and commits before letting go; an error in between drops the study, and the next
-user rebuilds it from the rows.
+Trials and results enter a study in the order in which the rows of its search are committed. The
+caller holds the lock of the search and commits before it releases it. An error in between
+discards the study, and the next caller rebuilds it from the rows.
 """
 
 import hashlib
@@ -13,23 +13,32 @@ from threading import Lock, RLock
 from typing import Any
 
 import optuna
+from optuna.storages import InMemoryStorage
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from search_space.search import SearchSpec
 from search_space.space.space import Space
-from service.study.samplers import first_attributes, lasting, make_pruner, make_sampler, reseed
+from service.study.optuna_private import CONSTRAINT_PREFIX, set_params, set_values
+from service.study.samplers import (
+    initial_attributes,
+    make_pruner,
+    make_sampler,
+    needed_attributes,
+    reseed,
+)
 
 STUDY_NAME = "search"
-"""Optuna derives decisions from a study's name, so it is the same for all."""
+"""The same for all: Hyperband derives a trial's bracket from the name of its study, so another
+name would make a rebuilt study decide otherwise."""
 
 
 @dataclass(frozen=True, slots=True)
 class TrialResult:
-    """What the study is told at a trial's end.
+    """The result of a trial as the study gets it.
 
     Attributes:
-        values: One for each objective, of a completed trial.
-        constraints: Every constraint of the search, violated above 0.
+        values: One for each objective if the trial completed, else none.
+        constraints: Every constraint of the search; a value above 0 means violated.
     """
 
     state: TrialState
@@ -39,7 +48,13 @@ class TrialResult:
 
 @dataclass(frozen=True, slots=True)
 class StoredTrial:
-    """What our rows remember of a trial of the study."""
+    """A trial of the study as our rows have it.
+
+    Attributes:
+        attrs: The system attributes that Optuna gave it.
+        reports: Steps and values.
+        told: None if the trial has not ended for the study.
+    """
 
     params: dict[str, Any]
     attrs: dict[str, Any]
@@ -48,7 +63,7 @@ class StoredTrial:
 
 
 class LiveStudy:
-    """One search's study. Not thread-safe: its users hold the search's lock."""
+    """The study of one search. Not thread-safe: callers hold the lock of the search."""
 
     def __init__(
         self,
@@ -61,84 +76,83 @@ class LiveStudy:
         self._seed = search.sampler.seed
         self._space = space
         self._sampler = make_sampler(pinned["sampler"], space)
-        self._first_attributes = first_attributes(pinned["sampler"])
+        self._initial_attributes = initial_attributes(pinned["sampler"])
+        # A storage of its own gives the study's system attributes and the ids of its trials,
+        # which `optuna.Study` keeps to itself.
+        self._storage = InMemoryStorage()
         self._study = optuna.create_study(
             study_name=STUDY_NAME,
+            storage=self._storage,
             directions=[objective.direction for objective in search.objectives],
             sampler=self._sampler,
             pruner=make_pruner(pinned["pruner"]),
         )
+        self._id = self._storage.get_study_id_from_name(STUDY_NAME)
         for key, value in attributes.items():
-            self._study._storage.set_study_system_attr(self._study._study_id, key, value)
-        for memory in stored_trials:
-            self._enter(memory)
+            self._storage.set_study_system_attr(self._id, key, value)
+        for number, trial in enumerate(stored_trials):
+            self._restore(number, trial)
 
     def __len__(self) -> int:
         return len(self._study.get_trials(deepcopy=False))
 
     def ask(self) -> dict[str, Any]:
-        """Propose parameters. The same rows always give the same proposal."""
+        """Propose parameters. Equal rows always give equal proposals."""
+        # The seed depends on the number of the trial alone, so that a study that was rebuilt
+        # in between proposes the same.
         reseed(self._sampler, seed_of(self._seed, "ask", len(self)))
         return self._space.suggest(self._study.ask())
 
     def add(self, params: dict[str, Any]) -> None:
-        """Enter a trial with parameters that the sampler did not propose."""
-        self._enter(StoredTrial(params=params, attrs={}, reports=(), told=None))
+        """Add a trial with parameters that the sampler did not propose."""
+        self._restore(len(self), StoredTrial(params=params, attrs={}, reports=(), told=None))
 
     def report(self, number: int, step: int, value: float, *, may_stop: bool) -> bool:
-        """Enter a report; return whether the pruner, if it is asked, would stop the trial."""
+        """Add a report; return whether the pruner would stop the trial, if it may be stopped."""
         trial = self._trial(number)
         trial.report(value, step)
         return may_stop and trial.should_prune()
 
     def tell(self, number: int, told: TrialResult) -> None:
-        """Enter a trial's end."""
+        """End a trial with its result."""
         trial = self._trial(number)
         for name, value in told.constraints.items():
             trial.set_constraint(name, value)
         self._study.tell(number, list(told.values) or None, state=told.state)
 
     def revalue(self, number: int, values: Sequence[float]) -> None:
-        """Give a completed trial other values: the means over a candidate's trainings.
-
-        Optuna has no call for that, but hands out its own trials where no copy is asked for.
-        """
-        self._frozen(number).values = list(values)
+        """Replace the values of a completed trial by the means over a candidate's trainings."""
+        set_values(self._study, number, values)
 
     def attrs(self, number: int) -> dict[str, Any]:
-        """Return the study's own notes on a trial, which a rebuild needs."""
-        return dict(self._frozen(number).system_attrs)
+        """Return the system attributes of a trial, which a rebuild needs."""
+        return dict(self._storage.get_trial_system_attrs(self._trial_id(number)))
 
     @property
     def attributes(self) -> dict[str, Any]:
-        """The study's own notes on itself, which a rebuild needs."""
-        return lasting(self._study._storage.get_study_system_attrs(self._study._study_id))
+        """The system attributes of the study, which a rebuild needs."""
+        return needed_attributes(self._storage.get_study_system_attrs(self._id))
 
     @property
     def has_several_objectives(self) -> bool:
-        """Whether Optuna keeps no curves: it has none for several objectives."""
+        """Whether there are several: Optuna accepts no reports then."""
         return len(self._study.directions) > 1
 
-    def _enter(self, memory: StoredTrial) -> None:
-        """Enter a trial as the study held it.
+    def _restore(self, number: int, stored: StoredTrial) -> None:
+        """Add the next trial, `number`, as the study had it."""
+        self._study.add_trial(_without_params(stored, self._initial_attributes))
+        set_params(self._study, number, stored.params, self._space.distributions(stored.params))
 
-        Optuna copies and checks what it is given, for thousands of trials over many seconds. So
-        it is given a trial without parameters, and its own copy then gets ours.
-        """
-        self._study.add_trial(_frozen(memory, self._first_attributes))
-        entered = self._frozen(-1)
-        entered.params = memory.params
-        entered.distributions = self._space.distributions(memory.params)
-
-    def _frozen(self, number: int) -> FrozenTrial:
-        return self._study.get_trials(deepcopy=False)[number]
+    def _trial_id(self, number: int) -> int:
+        return self._storage.get_trial_id_from_study_id_trial_number(self._id, number)
 
     def _trial(self, number: int) -> optuna.Trial:
-        return optuna.Trial(self._study, self._frozen(number)._trial_id)
+        # `ask` alone returns a `Trial`, but a trial that was restored was never asked for.
+        return optuna.Trial(self._study, self._trial_id(number))
 
 
 class Studies:
-    """The live studies of this process, each behind its search's lock."""
+    """The live studies of this process, each behind the lock of its search."""
 
     def __init__(self) -> None:
         self._guard = Lock()
@@ -146,8 +160,8 @@ class Studies:
         self._live: dict[str, LiveStudy] = {}
 
     @contextmanager
-    def hold(self, search_id: str) -> Iterator["LockedStudy"]:
-        """Lock a search's study; an error inside drops the study, where it was used."""
+    def lock(self, search_id: str) -> Iterator["LockedStudy"]:
+        """Lock the study of a search; an error inside discards the study if it was used."""
         with self._guard:
             lock = self._locks.setdefault(search_id, RLock())
         with lock:
@@ -156,22 +170,22 @@ class Studies:
                 yield locked_study
             except BaseException:
                 if locked_study.was_used:
-                    self.drop(search_id)
+                    self.discard(search_id)
                 raise
 
-    def drop(self, search_id: str) -> None:
-        """Forget a study; the next user rebuilds it."""
+    def discard(self, search_id: str) -> None:
+        """Discard a study; the next caller rebuilds it."""
         self._live.pop(search_id, None)
 
-    def forget(self, search_id: str) -> None:
-        """Forget a search that is no more, with its lock."""
-        self.drop(search_id)
+    def remove(self, search_id: str) -> None:
+        """Discard the study of a deleted search, and its lock."""
+        self.discard(search_id)
         with self._guard:
             self._locks.pop(search_id, None)
 
 
 class LockedStudy:
-    """A search's study while its lock is held."""
+    """The study of a search while its lock is held."""
 
     def __init__(self, studies: Studies, search_id: str) -> None:
         self._studies = studies
@@ -184,7 +198,7 @@ class LockedStudy:
         return self._studies._live.get(self._search_id)
 
     def get(self, rebuild: Callable[[], LiveStudy]) -> LiveStudy:
-        """Return the live study, rebuilt from the rows where there is none."""
+        """Return the live study, rebuilt from the rows if there is none."""
         live = self.live
         if live is None:
             live = rebuild()
@@ -193,25 +207,26 @@ class LockedStudy:
 
 
 def seed_of(search_seed: int, purpose: str, number: int) -> int:
-    """Derive a seed of 31 bits from the search's."""
+    """Derive a seed of 31 bits from the seed of the search."""
     digest = hashlib.sha256(f"{search_seed}/{purpose}/{number}".encode()).digest()
     return int.from_bytes(digest[:4], "big") >> 1
 
 
-def _frozen(memory: StoredTrial, attributes: Mapping[str, Any]) -> FrozenTrial:
-    """Return a trial as the study held it, without its parameters."""
-    told = memory.told
+def _without_params(stored: StoredTrial, attributes: Mapping[str, Any]) -> FrozenTrial:
+    """Return a trial as the study had it, apart from its parameters."""
+    told = stored.told
     constraints = (
-        {} if told is None else {f"constraints:{k}": v for k, v in told.constraints.items()}
+        {} if told is None else {CONSTRAINT_PREFIX + k: v for k, v in told.constraints.items()}
     )
     values: list[float] | None = None
     if told is not None and told.state is TrialState.COMPLETE:
         values = list(told.values)
-    elif told is not None and told.state is TrialState.PRUNED and memory.reports:
-        values = [memory.reports[-1][1]]
+    elif told is not None and told.state is TrialState.PRUNED and stored.reports:
+        # `tell` gives a pruned trial the value of its last report.
+        values = [stored.reports[-1][1]]
     return create_trial(
         state=TrialState.RUNNING if told is None else told.state,
         values=values,
-        intermediate_values=dict(memory.reports),
-        system_attrs={**attributes, **constraints, **memory.attrs},
+        intermediate_values=dict(stored.reports),
+        system_attrs={**attributes, **constraints, **stored.attrs},
     )

@@ -3,19 +3,21 @@
 from collections.abc import Sequence
 
 import numpy as np
-from optuna.study._multi_objective import _fast_non_domination_rank
+
+from service.study.optuna_private import non_domination_ranks
 
 
-def ranks(
+def pareto_ranks(
     points: Sequence[Sequence[float]], maximize: Sequence[bool], *, best: int | None = None
 ) -> list[int]:
-    """Return the front that each point lies on: 0 is beaten by none, 1 by those on 0, and so on.
+    """Return the Pareto front of each point: 0 is dominated by none, 1 only by those of 0, etc.
 
     Args:
         points: One value for each objective.
-        maximize: Whether each objective is to be large.
-        best: So many points, the best, are ranked exactly; all others come after them.
+        maximize: Whether each objective is maximized.
+        best: How many of the best points need exact ranks; all others rank after them. None
+            means all.
     """
     signs = np.where(np.array(maximize), -1.0, 1.0)
     losses = np.array(points, dtype=float).reshape(-1, len(signs)) * signs
-    return [int(rank) for rank in _fast_non_domination_rank(losses, n_below=best)]
+    return non_domination_ranks(losses, best=best)

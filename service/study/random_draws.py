@@ -1,4 +1,4 @@
-"""Drawing parameters without a study."""
+"""Random parameters without a study."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ import numpy as np
 
 
 class RandomSuggester:
-    """Draws parameters uniformly."""
+    """Draws parameters uniformly, by the interface of `optuna.Trial`."""
 
     def __init__(self, rng: np.random.Generator) -> None:
         self._rng = rng

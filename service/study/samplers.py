@@ -18,14 +18,21 @@ from optuna.trial import FrozenTrial, TrialState
 
 from search_space.search import MAX_REALIGN_AFTER, SearchSpec
 from search_space.space.space import Space
-from service.study.window import MOST_SEEN, RULE, Windowed
-
-GENERATION = "NSGAIISampler:generation"
-PARENTS = "NSGAIISampler:parent:"
+from service.study.optuna_private import (
+    GENERATION,
+    PARENTS_PREFIX,
+    all_trials,
+    seed_generators,
+)
+from service.study.window import MAX_VISIBLE, RULE, Windowed
 
 
 def pinned_arguments(search: SearchSpec, *, has_phases: bool, epochs: int | None) -> dict[str, Any]:
-    """Return every argument of the sampler and the pruner of a search, and what they rest on."""
+    """Return every argument of the sampler and the pruner, and the epochs that they follow from.
+
+    They are stored with the search: a later version of Optuna with other defaults must not change
+    what a search proposes.
+    """
     return {
         "epochs": epochs,
         "sampler": {"name": search.sampler.name, **_sampler_arguments(search)},
@@ -39,8 +46,8 @@ def pinned_arguments(search: SearchSpec, *, has_phases: bool, epochs: int | None
 def first_rung(*, has_phases: bool, epochs: int | None) -> int:
     """Return the first epoch after which a trial may be stopped.
 
-    It lies after the longest phase of any offered choice, for all trials alike: until then a
-    phased activation has not trained, and would be judged for what it is not.
+    It lies after the longest phase of any offered choice, for all trials alike: a phased
+    activation has not trained its own parameters before, so its value says nothing yet.
     """
     if not has_phases or epochs is None:
         return 1
@@ -49,7 +56,7 @@ def first_rung(*, has_phases: bool, epochs: int | None) -> int:
 
 def make_sampler(pinned: Mapping[str, Any], space: Space) -> BaseSampler:
     """Return the sampler that `pinned_arguments` describes."""
-    arguments = {key: value for key, value in pinned.items() if key not in _NOT_ITS_OWN}
+    arguments = {key: value for key, value in pinned.items() if key not in _NOT_FOR_OPTUNA}
     match pinned["name"]:
         case "tpe":
             return Windowed(_Tpe(space, **arguments))
@@ -59,13 +66,13 @@ def make_sampler(pinned: Mapping[str, Any], space: Space) -> BaseSampler:
             crossover = UniformCrossover(arguments["swapping_prob"])
             return NSGAIISampler(**arguments | {"crossover": crossover})
         case _:
-            # The grid is enumerated by ourselves; what the study has for a sampler is never asked.
+            # The service enumerates a grid itself and never asks this sampler.
             return RandomSampler(**arguments)
 
 
 def make_pruner(pinned: Mapping[str, Any]) -> BasePruner:
     """Return the pruner that `pinned_arguments` describes."""
-    arguments = {key: value for key, value in pinned.items() if key not in _NOT_ITS_OWN}
+    arguments = {key: value for key, value in pinned.items() if key not in _NOT_FOR_OPTUNA}
     pruners: dict[str, type[BasePruner]] = {
         "none": NopPruner,
         "median": MedianPruner,
@@ -76,47 +83,43 @@ def make_pruner(pinned: Mapping[str, Any]) -> BasePruner:
 
 
 def reseed(sampler: BaseSampler, seed: int) -> None:
-    """Seed every generator of a sampler anew.
-
-    Optuna can only reseed from the system's randomness; a new sampler for every ask would
-    cost twice the time, since it would forget the search space that it has worked out.
-    """
+    """Seed every random generator of a sampler."""
     match sampler:
         case Windowed():
             reseed(sampler.inner, seed)
-        case TPESampler() | NSGAIISampler():
-            sampler._rng.rng.seed(seed)
-            sampler._random_sampler._rng.rng.seed(seed)
-        case RandomSampler():
-            sampler._rng.rng.seed(seed)
         case QMCSampler():
             pass  # Its sequence follows from the search's seed and the count of its points.
+        case _:
+            seed_generators(sampler, seed)
 
 
-def first_attributes(pinned: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the attributes of a trial that the sampler did not propose.
+def initial_attributes(pinned: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the system attributes that a trial needs which the sampler did not propose.
 
-    NSGA-II breeds only from trials of a generation; what was given is of the first.
+    NSGA-II chooses parents only among trials that have a generation: such a trial joins the first.
     """
     return {GENERATION: 0} if pinned["name"] == "nsga2" else {}
 
 
-def lasting(attributes: Mapping[str, Any]) -> dict[str, Any]:
-    """Return those attributes of a study that its sampler may still ask for.
+def needed_attributes(attributes: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the system attributes of a study that its sampler may still read.
 
-    NSGA-II looks at the parents of a trial's own generation and of the one before it.
+    NSGA-II reads the parents of a trial's own generation and of the one before. Without this the
+    row of the search would grow by the list of parents of every generation.
     """
-    generations = [int(key.removeprefix(PARENTS)) for key in attributes if key.startswith(PARENTS)]
-    oldest = max(generations, default=0) - 1
+    generations = {
+        key: int(key.removeprefix(PARENTS_PREFIX))
+        for key in attributes
+        if key.startswith(PARENTS_PREFIX)
+    }
+    oldest = max(generations.values(), default=0) - 1
     return {
-        key: value
-        for key, value in attributes.items()
-        if not key.startswith(PARENTS) or int(key.removeprefix(PARENTS)) >= oldest
+        key: value for key, value in attributes.items() if generations.get(key, oldest) >= oldest
     }
 
 
-_NOT_ITS_OWN = ("name", "sees", "by")
-"""What is pinned beside the arguments of Optuna's constructors."""
+_NOT_FOR_OPTUNA = ("name", "sees", "by")
+"""Keys of the pinned arguments that Optuna's constructors do not take."""
 
 
 def _sampler_arguments(search: SearchSpec) -> dict[str, Any]:
@@ -127,11 +130,11 @@ def _sampler_arguments(search: SearchSpec) -> dict[str, Any]:
                 **seed,
                 "n_startup_trials": 10,
                 "n_ei_candidates": 24,
-                # With several objectives independent, as Optuna has it.
+                # With several objectives independent, which is Optuna's default.
                 "multivariate": len(search.objectives) == 1,
                 "group": False,
                 "constant_liar": True,
-                "sees": MOST_SEEN,
+                "sees": MAX_VISIBLE,
                 "by": RULE,
             }
         case "qmc":
@@ -178,42 +181,43 @@ def _pruner_arguments(search: SearchSpec, first: int, epochs: int | None) -> dic
 
 
 class _Tpe(TPESampler):
-    """TPE whose proposals follow from what it is shown, and not from what it was shown before.
+    """TPE whose proposals depend only on the trials that it sees now.
 
-    Which parameters all trials have in common, Optuna's own works out from trial to trial and
-    remembers; of trials that have left the window a rebuilt sampler would know nothing.
+    Optuna's `IntersectionSearchSpace` remembers, from ask to ask, which parameters all trials
+    have in common. A rebuilt sampler cannot know of trials that have left the window.
     """
 
-    def __init__(self, space: Space, **arguments: Any) -> None:
-        super().__init__(**arguments)
-        self._everything = space.every_distribution
+    def __init__(self, space: Space, *, multivariate: bool, **arguments: Any) -> None:
+        super().__init__(multivariate=multivariate, **arguments)
+        self._is_joint = multivariate
+        self._every_distribution = space.every_distribution
 
     def infer_relative_search_space(
         self,
         study: Study,
         trial: FrozenTrial,  # noqa: ARG002
     ) -> dict[str, BaseDistribution]:
-        if not self._is_multivariate(study):
+        if not self._is_joint:
             return {}
-        ended = study._get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED))
+        ended = all_trials(study, (TrialState.COMPLETE, TrialState.PRUNED))
         common = set.intersection(*(set(one.params) for one in ended)) if ended else set()
-        return {name: self._everything[name] for name in sorted(common)}
+        return {name: self._every_distribution[name] for name in sorted(common)}
 
 
 class _Qmc(QMCSampler):
     """Quasi-random points of the whole space, inactive parameters included.
 
-    Optuna's own takes the parameters of the first trial for the space, and draws those of
-    choices that this trial did not make at random.
+    Optuna takes the parameters of the first trial for the space, and draws at random those of
+    choices that this trial did not make.
     """
 
     def __init__(self, space: Space, **arguments: Any) -> None:
         super().__init__(**arguments)
-        self._everything = space.every_distribution
+        self._every_distribution = space.every_distribution
 
     def infer_relative_search_space(
         self,
         study: Study,  # noqa: ARG002
         trial: FrozenTrial,  # noqa: ARG002
     ) -> dict[str, BaseDistribution]:
-        return self._everything
+        return self._every_distribution

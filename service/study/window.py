@@ -1,10 +1,10 @@
-"""What a sampler is shown of a study that has become long.
+"""Which trials of a long study a sampler sees.
 
-TPE's time grows with what it sees, and what is long past and middling tells it little. So
-it sees a second study, of at most `MOST_SEEN` trials; pruners see the whole.
+The time that TPE takes grows with the number of trials it sees, and old trials of middling value
+tell it little. So it sees a view of at most `MAX_VISIBLE` trials; pruners see the whole study.
 """
 
-from collections.abc import Container, Sequence
+from collections.abc import Sequence
 from itertools import islice
 from typing import Any
 
@@ -13,14 +13,15 @@ from optuna.samplers import BaseSampler
 from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-from service.study.pareto import ranks
+from service.study.optuna_private import StudyView, all_trials
+from service.study.pareto import pareto_ranks
 
-MOST_SEEN = 1000
+MAX_VISIBLE = 1000
 RULE = "all running, then of the ended the best half, then the most recent"
 
 
 class Windowed(BaseSampler):
-    """A sampler that is shown at most `MOST_SEEN` trials."""
+    """A sampler that sees at most `MAX_VISIBLE` trials."""
 
     def __init__(self, inner: BaseSampler) -> None:
         self.inner = inner
@@ -28,7 +29,7 @@ class Windowed(BaseSampler):
     def infer_relative_search_space(
         self, study: Study, trial: FrozenTrial
     ) -> dict[str, BaseDistribution]:
-        # Asked first, and once for each trial: what is seen is settled here.
+        # Optuna calls this first, and once for each trial; the other calls use the same view.
         self._window = _window(study, trial)
         return dict(self.inner.infer_relative_search_space(self._window, trial))
 
@@ -62,58 +63,42 @@ class Windowed(BaseSampler):
         self.inner.after_trial(study, trial, state, values)
 
 
-class Window(Study):
-    """A study of which only some trials are seen. Made for one ask, and only read."""
-
-    def __init__(self, study: Study, seen: Sequence[FrozenTrial]) -> None:
-        super().__init__(study.study_name, study._storage, study.sampler, study.pruner)
-        self._seen = seen
-
-    def _get_trials(
-        self,
-        deepcopy: bool = True,
-        states: Container[TrialState] | None = None,
-        use_cache: bool = False,  # noqa: ARG002
-    ) -> list[FrozenTrial]:
-        assert not deepcopy, "samplers look, and do not touch"
-        return [trial for trial in self._seen if states is None or trial.state in states]
-
-
 def _window(study: Study, asking: FrozenTrial) -> Study:
-    """Return what is seen of a study; the trial that is asked for is always seen."""
-    trials = study._get_trials(deepcopy=False)
-    if len(trials) <= MOST_SEEN:
+    """Return what the sampler sees of a study; the trial that is asked for is always in it."""
+    trials = all_trials(study)
+    if len(trials) <= MAX_VISIBLE:
         return study
     others = [*trials[: asking.number], *trials[asking.number + 1 :]]
-    return Window(study, [*seen(others, study.directions, MOST_SEEN - 1), asking])
+    return StudyView(study, [*visible_trials(others, study.directions, MAX_VISIBLE - 1), asking])
 
 
-def seen(
-    trials: Sequence[FrozenTrial], directions: Sequence[StudyDirection], most: int
+def visible_trials(
+    trials: Sequence[FrozenTrial], directions: Sequence[StudyDirection], limit: int
 ) -> list[FrozenTrial]:
-    """Choose what a sampler sees, in the order of the numbers.
+    """Choose at most `limit` trials that a sampler sees, in the order of their numbers.
 
-    First what runs, the newest where even that is too much; then of what has ended the best
-    for half of the room, and the most recent for the rest. Failures teach a sampler nothing.
+    Running trials first, the newest of them if there are more than `limit`. Of the ended trials
+    the best get half of the remaining places, the most recent the rest. Failed trials get none.
     """
-    running = [trial for trial in trials if trial.state == TrialState.RUNNING][-most:]
+    running = [trial for trial in trials if trial.state == TrialState.RUNNING][-limit:]
     ended = [t for t in trials if t.state in (TrialState.COMPLETE, TrialState.PRUNED)]
-    room = most - len(running)
-    best = _best(ended, directions, room // 2)
+    places = limit - len(running)
+    best = _best(ended, directions, places // 2)
+    # Trials are compared by identity: `FrozenTrial.__eq__` compares every field.
     chosen = set(map(id, best))
-    recent = islice((t for t in reversed(ended) if id(t) not in chosen), room - len(best))
+    recent = islice((t for t in reversed(ended) if id(t) not in chosen), places - len(best))
     return sorted([*running, *best, *recent], key=lambda trial: trial.number)
 
 
 def _best(
     ended: Sequence[FrozenTrial], directions: Sequence[StudyDirection], count: int
 ) -> list[FrozenTrial]:
-    """Return the best completed feasible trials: front after front, the earlier trial first."""
+    """Return the best completed feasible trials, by Pareto front, then by number."""
     completed = [trial for trial in ended if trial.state == TrialState.COMPLETE]
     maximize = [one == StudyDirection.MAXIMIZE for one in directions]
-    front = ranks([trial.values for trial in completed], maximize, best=count)
-    order = sorted(range(len(completed)), key=front.__getitem__)
-    feasible = (completed[place] for place in order if _is_feasible(completed[place]))
+    ranks = pareto_ranks([trial.values for trial in completed], maximize, best=count)
+    order = sorted(range(len(completed)), key=ranks.__getitem__)
+    feasible = (completed[index] for index in order if _is_feasible(completed[index]))
     return list(islice(feasible, count))
 
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from difflib import get_close_matches
 
-from search_space.catalog.lookup import check, check_fit, initial_for, lookup
+from search_space.catalog.lookup import check_fit, get_entry, initial_for, validate
 from search_space.contract import TrialKind
 from search_space.errors import SearchSpaceError
 from search_space.space.space import Space
@@ -64,7 +64,7 @@ def _candidate(wanted: CandidateByHand, space: Space) -> Candidate:
     specs = dict(space.original.sites)
     for id, spec in wanted.sites.items():
         start = spec.initial or initial_for(
-            lookup(spec.name), original=sites[id].original, policy=space.initial
+            get_entry(spec.name), original=sites[id].original, policy=space.initial
         )
         specs[id] = replace(spec, initial=start)
     return Candidate(specs, Training(**wanted.training.model_dump()))
@@ -76,8 +76,8 @@ def _fault(id: str, spec: ActivationSpec, sites: Mapping[str, Site]) -> Fault | 
         near = get_close_matches(id, sites, n=3) or list(sites)[:3]
         return Fault(field, f"{id!r} is no site of the network; nearest are {', '.join(near)}", id)
     try:
-        check(spec)
-        check_fit(lookup(spec.name), sites[id])
+        validate(spec)
+        check_fit(get_entry(spec.name), sites[id])
     except SearchSpaceError as error:
         return Fault(field, str(error), spec.name)
     return None

@@ -21,7 +21,7 @@ def loaded(code: str, *names: str) -> list[str]:
 def test_no_module_of_the_service_loads_torch() -> None:
     names = [module.name for module in pkgutil.walk_packages(service.__path__, "service.")]
     modules = [name for name in names if "migrations" not in name and "__main__" not in name]
-    free = ["spec", "search", "contract", "catalog", "sample", "errors"]
+    free = ["spec", "search", "contract", "catalog", "space", "errors"]
     modules += [f"search_space.{name}" for name in free]
     assert loaded(f"import {', '.join(modules)}", "torch") == []
 
@@ -36,7 +36,7 @@ async def run():
     async with app.router.lifespan_context(app):
         pass
 asyncio.run(run())"""
-    assert loaded(code, "torch", "matplotlib", "plotly", "scipy") == []
+    assert loaded(code, "torch", "matplotlib", "plotly", "scipy", "jinja2") == []
 
 
 @pytest.mark.parametrize(
@@ -58,3 +58,39 @@ def test_what_a_bare_gpu_machine_runs_needs_torch_and_numpy_alone(module: str) -
 def test_using_the_public_face_outside_a_worker_needs_torch_alone() -> None:
     code = "import actsearch, torch\nwith actsearch.trial() as t: t.apply(torch.nn.ReLU(), None)"
     assert loaded(code, "pydantic", "optuna", "httpx2", "fastapi", "sqlalchemy") == []
+
+
+# What the commands and the client need none of; each takes a part of a second or more to load.
+HEAVY = (
+    *("fastapi", "starlette", "uvicorn", "optuna", "sqlalchemy", "alembic", "pydantic_settings"),
+    *("plotly", "matplotlib", "torch", "numpy", "scipy", "structlog"),
+)
+
+
+def test_no_help_text_loads_what_only_a_running_service_needs() -> None:
+    code = """
+import contextlib, io, os
+import typer
+from service.cli.main import main, make_app
+
+def exec_nothing(path, arguments):
+    raise SystemExit(0)
+
+def show_help(*command):
+    with contextlib.redirect_stdout(io.StringIO()) as text, contextlib.suppress(SystemExit):
+        main([*command, "--help"])
+    return text.getvalue()
+
+os.execv = exec_nothing  # Commands that another module answers start it in place of this process.
+assert "Usage: actsearch " in show_help()
+app = typer.main.get_command(make_app())
+assert len(app.commands) > 20
+for name, command in app.commands.items():
+    text = show_help(name)
+    assert command.context_settings or f"Usage: actsearch {name}" in text, name
+"""
+    assert loaded(code, *HEAVY) == []
+
+
+def test_the_client_loads_what_only_a_running_service_needs_neither() -> None:
+    assert loaded("import actsearch; actsearch.Client", "rich", *HEAVY) == []

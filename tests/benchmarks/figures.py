@@ -29,7 +29,7 @@ from tests.benchmarks.evidence.drawing import draw
 from tests.benchmarks.evidence.judging import judge, sites_of
 from tests.benchmarks.evidence.plan import TASK
 from tests.benchmarks.evidence.transferring import TASK as DEEP
-from workers.commands.alone import Alone
+from workers.commands.local_attempt import LocalAttempt
 from workers.handle import phases
 from workers.tasks.image_classification import prepare
 
@@ -74,7 +74,7 @@ def made(home: Path) -> dict[str, Any]:
     }
 
 
-class _Keeping(Alone):
+class _Keeping(LocalAttempt):
     """Keeps the files of a training."""
 
     def upload(self, name: str, data: bytes) -> None:
@@ -151,9 +151,9 @@ def _images(home: Path) -> Tensor:
 def _trained(task: Mapping[str, Any], name: str, home: Path) -> "_Keeping":
     plan = sites_of(task, home)
     candidate = _everywhere(plan, name)
-    alone = judge(task, candidate, plan.fingerprint, 0, home, _Keeping)
-    assert isinstance(alone, _Keeping)
-    return alone
+    attempt = judge(task, candidate, plan.fingerprint, 0, home, _Keeping)
+    assert isinstance(attempt, _Keeping)
+    return attempt
 
 
 def _everywhere(plan: SitePlan, name: str) -> Candidate:

@@ -23,7 +23,7 @@ from search_space.contract import Assignment, TrialKind
 from search_space.search import SearchSpec
 from search_space.space.space import Space, make_space
 from search_space.spec import Candidate, SitePlan, to_data
-from workers.commands.alone import Alone
+from workers.commands.local_attempt import LocalAttempt
 from workers.simulation.table import BUILTIN, Table, save, variances
 
 SEEDS = 3
@@ -79,7 +79,7 @@ class Trainer:
     def train(self, key: Key) -> tuple[list[int], int]:
         """Return the numbers of samples got right: of validation per epoch, and of test."""
         from workers.handle.seeds import derive
-        from workers.handle.served import Inside
+        from workers.handle.served import ServedTrial
         from workers.tasks.sequence_classification import run
 
         variants, seed = key
@@ -98,15 +98,15 @@ class Trainer:
             fingerprint=self.plan.fingerprint,
             seed=derive(seed, *variants),
         )
-        alone = Alone(assignment, self.place.home)
+        attempt = LocalAttempt(assignment, self.place.home)
         settings = {name: value for name, value in TASK.items() if name != "name"}
-        with Inside(alone) as trial:
+        with ServedTrial(attempt) as trial:
             run(trial, settings, self.place)
-        assert alone.outcome is not None
+        assert attempt.outcome is not None
         validation, test = self.samples
-        accuracies = [report.metrics["validation_accuracy"] for report in alone.reports]
+        accuracies = [report.metrics["validation_accuracy"] for report in attempt.reports]
         right = [round(accuracy * validation) for accuracy in accuracies]
-        return right, round(alone.outcome.test["test_accuracy"] * test)
+        return right, round(attempt.outcome.test["test_accuracy"] * test)
 
     def candidate(self, variants: tuple[int, ...]) -> Candidate:
         params: dict[str, Any] = {}

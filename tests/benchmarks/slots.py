@@ -37,13 +37,13 @@ import torch
 from search_space.apply import parameter_groups
 from service.client.client import Client
 from tests.benchmarks.training import Handle
-from workers.agent.machine import look_around
+from workers.agent.machine import machine_resources
 from workers.tasks.base import Place
 from workers.tasks.image_classification import TASK
 from workers.tasks.loading import target_of
 
 TARGET = 0.3
-CORES = look_around().cores
+CORES = machine_resources().cores
 NETWORK = {"dataset": "digits", "network": "small-cnn", "epochs": 8, "batch_size": 64}
 CHOICES: Sequence[str] = ("relu", "silu", "acon_c", "pwlu")
 FACTORS: Sequence[float] = (0.3, 1.0, 3.0)

@@ -33,9 +33,9 @@ from workers.tasks.loading import target_of
 from workers.tasks.registry import load_tasks
 from workers.training import loop
 from workers.training.batches import Batches
-from workers.training.diagnostics import Watch
+from workers.training.diagnostics import ActivationDiagnostics
 from workers.training.recipe import Augmentation
-from workers.trial import Outside
+from workers.trial import StandaloneTrial
 
 # A name, and labelled sides to be compared.
 Group = tuple[str, Sequence[tuple[str, Callable[[], None]]]]
@@ -88,7 +88,7 @@ FULL: dict[str, dict[str, Any]] = {
 }
 
 
-class Handle(Outside):
+class Handle(StandaloneTrial):
     """Keeps what is reported; may put one activation everywhere."""
 
     def __init__(self, activation: str | None = None) -> None:
@@ -260,7 +260,7 @@ def step(
     optimizer = torch.optim.SGD(
         model.parameters(), lr=0.01, momentum=0.9, nesterov=True, fused=fused
     )
-    watch = Watch(model)
+    watch = ActivationDiagnostics(model)
 
     def run() -> None:
         with torch.autocast(DEVICE.type, dtype=dtype) if dtype else nullcontext():

@@ -70,3 +70,15 @@ def mixed() -> nn.Module:
 @pytest.fixture
 def images() -> Tensor:
     return torch.randn(4, 3, 12, 12)
+
+
+def outputs(model: nn.Module, x: Tensor) -> list[Tensor]:
+    """Output and gradients in training, then output in evaluation, with the same dropout."""
+    results = []
+    for training in (True, False):
+        torch.manual_seed(0)
+        model.train(training).zero_grad()
+        y = model(x)
+        y.square().sum().backward()
+        results += [y.detach(), *(p.grad for p in model.parameters())]
+    return results

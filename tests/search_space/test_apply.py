@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+import random
 from collections.abc import Callable
 
 import pytest
@@ -17,9 +18,9 @@ from search_space.activations.learned import phased_modules
 from search_space.activations.pwlu import PWLU
 from search_space.apply import apply, parameter_groups
 from search_space.errors import ApplyFails, BadParameter, NoSuchSite, SitesDiffer, UnfitActivation
-from search_space.sites import find_sites
+from search_space.sites import find_sites, probe
 from search_space.spec import ActivationConfig, ActivationSpec, Candidate
-from tests.search_space.conftest import MIXED_SITES, Block, Mixed
+from tests.search_space.conftest import MIXED_SITES, Block, Mixed, outputs
 
 SILU, ACON, PIECES = ActivationSpec("silu"), ActivationSpec("acon_c"), ActivationSpec("pwlu")
 NAMES = ["acon_c", "pwlu", "meta_acon", "silu", "relu", "gelu", "pwlu", "acon_c", "meta_acon"]
@@ -45,18 +46,6 @@ def by_hand(model: nn.Module) -> nn.Module:
     for block in (twin.layers[0], twin.layers[2]):
         block.relu = nn.SiLU()
     return twin.train(model.training)
-
-
-def outputs(model: nn.Module, x: Tensor) -> list[Tensor]:
-    """Output and gradients in training, then output in evaluation, with the same dropout."""
-    results = []
-    for training in (True, False):
-        torch.manual_seed(0)
-        model.train(training).zero_grad()
-        y = model(x)
-        y.square().sum().backward()
-        results += [y.detach(), *(p.grad for p in model.parameters())]
-    return results
 
 
 @pytest.fixture
@@ -420,6 +409,44 @@ def test_the_check_sees_every_way_to_call_an_activation_as_the_original_does(
     assert not torch.allclose(first[2][0], expected)
     assert torch.equal(second[0][0], first[2][0])
     assert mixed.training
+
+
+@pytest.mark.parametrize(
+    ("check", "is_probed", "expected"),
+    [
+        (True, False, [True, False, False, False, False]),
+        (False, False, [True, False]),
+        (True, True, [False, False, False]),
+        (False, True, []),
+    ],
+)
+def test_the_network_runs_as_often_as_is_documented(
+    mixed: nn.Module, images: Tensor, *, check: bool, is_probed: bool, expected: list[bool]
+) -> None:
+    found = probe(mixed, images) if is_probed else None
+    modes: list[bool] = []
+    mixed.register_forward_pre_hook(lambda module, _: modes.append(module.training))
+    apply(mixed, SPECS, images, check=check, found=found)
+    assert modes == expected
+
+
+def test_a_probe_handed_on_changes_no_bit_and_no_state(images: Tensor) -> None:
+    results = []
+    for is_probed in (False, True):
+        torch.manual_seed(1)
+        random.seed(1)
+        model = Mixed()
+        buffers = [buffer.clone() for buffer in model.buffers()]
+        found = probe(model, images) if is_probed else None
+        apply(model, SPECS, images, found=found)
+        state = [torch.get_rng_state(), *(t.clone() for t in model.state_dict().values())]
+        norms = [m for m in model.modules() if type(m) is nn.BatchNorm2d]
+        after = [buffer for norm in norms for buffer in norm.buffers()]
+        assert all(torch.equal(*pair) for pair in zip(buffers, after, strict=True))
+        results.append(([*state, *outputs(model, images)], random.getstate()))
+    (one, draws), (other, other_draws) = results
+    assert all(torch.equal(*pair) for pair in zip(one, other, strict=True))
+    assert draws == other_draws
 
 
 def test_activation_parameters_have_their_own_group(applied: nn.Module) -> None:

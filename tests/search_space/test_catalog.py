@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from search_space.catalog.entry import Entry, Parameter
-from search_space.catalog.lookup import CATALOG, check
+from search_space.catalog.lookup import CATALOG, validate
 from search_space.errors import BadParameter
 from search_space.spec import ActivationSpec
 
@@ -50,13 +50,13 @@ def test_no_two_entries_have_a_name_or_a_module_in_common() -> None:
 )
 def test_what_a_parameter_does_not_take_is_refused(spec: ActivationSpec, expected: str) -> None:
     with pytest.raises(BadParameter) as caught:
-        check(spec)
+        validate(spec)
     assert expected in caught.value.expected
 
 
 @pytest.mark.parametrize("params", [{"bounds": None}, {"bounds": 2}, {"snap_zero": True}])
 def test_what_it_takes_is_taken(params: dict[str, Any]) -> None:
-    check(ActivationSpec("pwlu", params))
+    validate(ActivationSpec("pwlu", params))
 
 
 def test_a_limit_may_be_on_one_side() -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from search_space.activations import pwlu as module_under_test
+from search_space.activations import pwlu_function as module_under_test
 from search_space.activations.pwlu import PWLU, pwlu
 from search_space.activations.pwlu_table import MIN_WIDTH
 

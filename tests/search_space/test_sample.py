@@ -311,7 +311,7 @@ def test_fixed_sites_need_no_trials() -> None:
         ({"b0*": ["silu"], "*act": ["gelu"]}, r"'b0\*' and '\*act' differ, and both match"),
         (
             {"b0*": {"name": "composed", "first": ["tanh"]}, "b1*": "composed"},
-            "composed is one for the network",
+            "composed has the same values at all sites",
         ),
     ],
 )

@@ -25,7 +25,7 @@ from search_space.phases import Phases
 from search_space.sites import find_sites
 from search_space.spec import ActivationConfig, ActivationSpec, Candidate, SitePlan, Training
 from search_space.standalone.generate import standalone
-from tests.search_space.conftest import MIXED_SITES, Mixed
+from tests.search_space.conftest import MIXED_SITES, Mixed, outputs
 
 NAMES = ["acon_c", "pwlu", "meta_acon", "silu", "relu", "gelu", "pwlu", "acon_c", "meta_acon"]
 SPECS = {id: ActivationSpec(name) for id, name in zip(MIXED_SITES, NAMES, strict=True)}
@@ -46,18 +46,6 @@ def loaded(config: ActivationConfig) -> ModuleType:
     sys.modules[module.__name__] = module
     exec(compile(text, "activations_standalone.py", "exec"), module.__dict__)
     return module
-
-
-def outputs(model: nn.Module, x: Tensor) -> list[Tensor]:
-    """Outputs and gradients in training, then the output in evaluation."""
-    results = []
-    for training in (True, False):
-        torch.manual_seed(0)
-        model.train(training).zero_grad()
-        y = model(x)
-        y.square().sum().backward()
-        results += [y.detach(), *(p.grad for p in model.parameters())]
-    return results
 
 
 def same_state(one: nn.Module, other: nn.Module) -> None:

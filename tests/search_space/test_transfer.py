@@ -118,7 +118,7 @@ def test_an_activation_at_a_gate_is_not_dropped(images: Tensor) -> None:
         with pytest.raises(CannotTransfer, match=r"gates.*by name alone: gates\.1$"):
             transfer(config, plan, match)
     smaller = find_sites(Gated(1), images)
-    with pytest.raises(CannotTransfer, match=r"no gate of the name: gates\.1$"):
+    with pytest.raises(CannotTransfer, match=r"no gate with the id: gates\.1$"):
         transfer(config, smaller, "name")
     kept = replace(config, candidate=Candidate({**specs, "gates.1": ActivationSpec("sigmoid")}))
     assert names(transfer(kept, plan, "order")) == ["silu"]

@@ -124,8 +124,8 @@ def test_every_element_belongs_to_one_program(name: str) -> None:
     from search_space.kernels.grid import parts
 
     case = CASES[name]
-    x = layout.settled(case.input(torch.float32), case.channel_dim)
-    view = layout.View.of(x, case.channel_dim)
+    x = layout.as_dense(case.input(torch.float32), case.channel_dim)
+    view = layout.MemoryView.of(x, case.channel_dim)
     each = view.outer * view.length
     size, count = parts(each, view.channels, 64)
     assert size % 64 == 0

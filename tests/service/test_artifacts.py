@@ -76,16 +76,14 @@ def test_a_file_over_the_limit_is_refused_and_leaves_nothing(serve: Callable[...
     assert files(served) == []
 
 
-def test_what_arrives_is_checked_against_the_digest_that_was_said(
-    served: Served, lease: dict[str, str]
-) -> None:
+def test_an_upload_is_checked_against_its_digest(served: Served, lease: dict[str, str]) -> None:
     right, wrong = hashlib.sha256(b"whole").hexdigest(), "0" * 64
     assert put(served, lease["lease"], f"w?sha256={wrong}", b"whole").status_code == 422
     assert files(served) == []
     assert put(served, lease["lease"], f"w?sha256={right}", b"whole").status_code == 200
 
 
-def test_a_damaged_file_is_never_handed_out_whole(served: Served, lease: dict[str, str]) -> None:
+def test_the_download_of_a_damaged_file_breaks_off(served: Served, lease: dict[str, str]) -> None:
     put(served, lease["lease"], "weights", b"x" * 3_000_000)
     (file,) = files(served)
     file.write_bytes(b"y" * 3_000_000)
@@ -93,7 +91,7 @@ def test_a_damaged_file_is_never_handed_out_whole(served: Served, lease: dict[st
         served.http.get(f"/trials/{lease['trial']}/artifacts/weights")
 
 
-def test_what_nothing_names_is_collected_and_what_is_named_is_kept(
+def test_files_without_a_row_are_deleted_and_named_files_kept(
     serve: Callable[..., Served],
 ) -> None:
     served = serve(artifact_grace_seconds=0.3)
@@ -111,7 +109,7 @@ def test_what_nothing_names_is_collected_and_what_is_named_is_kept(
     assert sorted(path.read_bytes() for path in files(served)) == [b"left behind", b"named"]
 
 
-def test_of_ended_trials_the_best_keep_their_weights_and_none_its_checkpoint(
+def test_the_best_ended_trials_keep_their_weights_and_none_a_checkpoint(
     serve: Callable[..., Served],
 ) -> None:
     served = serve(keep_weights=2, artifact_grace_seconds=0.3)
@@ -139,7 +137,7 @@ def test_of_ended_trials_the_best_keep_their_weights_and_none_its_checkpoint(
         assert missing.json()["detail"] == f"there is no artifact of trial {worst} '{name}'; {why}"
 
 
-def test_files_may_lie_in_any_store_of_fsspec(serve: Callable[..., Served]) -> None:
+def test_files_may_be_in_any_fsspec_file_system(serve: Callable[..., Served]) -> None:
     served = serve(artifacts_url="memory://lab/files", artifact_grace_seconds=0.3)
     player = Player(served)
     player.submit()

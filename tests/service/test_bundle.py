@@ -1,4 +1,4 @@
-"""The bundle: every file it has, what is left out, and what it says of the search."""
+"""The bundle: its files, what is left out, and what it says of the search."""
 
 import hashlib
 import io
@@ -16,13 +16,11 @@ import yaml
 
 from search_space.contract import NO_ONNX, ONNX, RUN, SHAPES, WEIGHTS, read_config
 from search_space.search import SearchSpec
-from service.bundle.material import gather
-from service.bundle.numbers import gain, spread
+from service.bundle.data import collect
 from service.bundle.paper import methods
 from service.bundle.references import bibtex
 from service.bundle.write import write
 from service.client.client import Client
-from service.results.verdict import Sample
 from service.store import searches
 from tests.service.test_confirmation import CONFIRM, noisy, silu_is_better
 from tests.support.player import Player, plan
@@ -90,7 +88,7 @@ def run(
 def run_on(
     player: Player, search: str, *, test: Value = silu_is_better, onnx: str | None = None
 ) -> None:
-    """Train whatever there is until the search has ended."""
+    """Train every assignment until the search has ended."""
     while (found := player.search(search))["state"] != "completed":
         assignment = player.work()
         confirms = assignment["kind"] == "confirmation"
@@ -116,7 +114,7 @@ def unpacked(content: bytes) -> dict[str, bytes]:
 
 
 def written(served: Served, search: str, folder: Path, *, unconfirmed: bool) -> dict[str, bytes]:
-    """Return what the job in the background writes."""
+    """Return the files of the bundle that the background job writes."""
     path = folder / "bundle.zip"
     store = served.context.artifacts
     with served.context.database.read() as session:
@@ -196,7 +194,7 @@ def check_paper(
 
 
 def check_report(page: str, best: dict[str, Any]) -> None:
-    """Check that it says what may be claimed, needs nothing else, and escapes users' text."""
+    """Check that it states the claim, loads no other file, and escapes users' text."""
     assert best["claim"] in page
     assert "<h1>bundle &lt;b&gt;50 %&lt;/b&gt; &amp; more</h1>" in page
     assert "<b>" not in page
@@ -295,9 +293,9 @@ def test_what_is_noise_is_said_to_be(player: Player, served: Served, tmp_path: P
 
 
 def told(served: Served, search: str) -> str:
-    """Return the methods as a bundle written now has them."""
+    """Return the methods paragraph of a bundle written now."""
     with served.context.database.read() as session:
-        return methods(gather(session, searches.get(session, search), unconfirmed=False))
+        return methods(collect(session, searches.get(session, search), unconfirmed=False))
 
 
 def test_the_methods_count_what_was_trained_and_nothing_else(
@@ -411,10 +409,3 @@ def test_papers_are_cited_with_authors_title_and_place(name: str, expected: tupl
 def test_each_paper_is_cited_once_and_no_paper_not_at_all() -> None:
     text = bibtex(["acon_c", "meta_acon", "identity", "pwlu"])
     assert re.findall(r"@misc\{(.*),", text) == ["actsearch:acon_c", "actsearch:pwlu"]
-
-
-def test_small_metrics_keep_their_digits() -> None:
-    assert gain(0.0031, "validation_mse") == "+0.0031"
-    assert spread(Sample("x", (0.001, 0.003)), "test_mse") == "0.002 ± 0.001414"
-    assert gain(0.0031, "validation_accuracy") == "+0.31 points"
-    assert spread(Sample("x", (0.5, 0.5)), "test_mean_iou") == "50.00 ± 0.00 %"

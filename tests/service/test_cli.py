@@ -171,7 +171,7 @@ def test_wrong_use_exits_with_2(run: Run, arguments: list[str]) -> None:
 def test_a_missing_file_is_named(run: Run) -> None:
     code, _, err = run("submit", "nowhere.yaml")
     assert code == 1
-    assert "cannot read the search nowhere.yaml" in err
+    assert "the search nowhere.yaml cannot be read" in err
 
 
 @pytest.mark.parametrize(
@@ -416,7 +416,7 @@ def test_a_downloaded_config_is_added_as_a_trial(
     assert (code, err) == (0, "")
     assert f"trial 1 of {again} waits" in out
     (tmp_path / "list.yaml").write_text("- relu\n")
-    assert "must hold an object" in run("add", again, str(tmp_path / "list.yaml"))[2]
+    assert "must be an object" in run("add", again, str(tmp_path / "list.yaml"))[2]
 
 
 @pytest.mark.usefixtures("finished")

@@ -74,8 +74,8 @@ def test_a_refusal_names_every_field_at_fault(client: Client) -> None:
     [
         ("task: [", "neither YAML nor JSON"),
         ("- 1", "an object with the key 'task', got \\[1\\]"),
-        ("nowhere.yaml", "cannot read the search nowhere.yaml"),
-        ({"task": {"name": object()}}, "what JSON cannot carry"),
+        ("nowhere.yaml", "the search nowhere.yaml cannot be read: No such file"),
+        ({"task": {"name": object()}}, "cannot be written as JSON"),
     ],
 )
 def test_what_is_no_search_is_refused_before_it_is_sent(document: str, said: str) -> None:
@@ -279,6 +279,44 @@ def moody() -> Iterator[tuple[str, list[int], list[str]]]:
     thread.join()
 
 
+@pytest.fixture
+def answering() -> Iterator[Callable[[bytes], str]]:
+    """Start other programs, which answer every request with the same bytes."""
+    servers: list[ThreadingHTTPServer] = []
+
+    def start(body: bytes) -> str:
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                self.send_response(200)
+                self.send_header("content-length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        servers.append(server)
+        threading.Thread(target=server.serve_forever).start()
+        return f"http://127.0.0.1:{server.server_port}"
+
+    yield start
+    for server in servers:
+        server.shutdown()
+        server.server_close()
+
+
+@pytest.mark.parametrize("body", [b"<html>", b"[]", b"{}", b"7"])
+def test_another_program_at_the_url_is_refused(
+    answering: Callable[[bytes], str], body: bytes
+) -> None:
+    url = answering(body)
+    with Client(url) as client:
+        for call in (client.session, lambda: list(client.trials("s1"))):
+            with pytest.raises(ClientError, match=f"^{url}/v1/.* is not answered by an activation"):
+                call()
+
+
 @pytest.mark.parametrize(
     ("statuses", "calls"), [([429, 503], 3), ([502], 1), ([500], 1), ([404], 1)]
 )
@@ -320,5 +358,5 @@ def test_a_file_is_sent_in_pieces_and_what_arrives_is_compared(
         return await receive(fewer(), **limits)
 
     monkeypatch.setattr(served.context.artifacts, "receive", cut)
-    with pytest.raises(ClientError, match="did not arrive as it is"):
+    with pytest.raises(ClientError, match="was changed in transit"):
         client.upload(file)

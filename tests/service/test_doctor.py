@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from search_space.doctor import Finding
+from search_space.doctor import HealthCheck
 from service.cli.checks import check_database, check_home, check_service
 from service.store.database import Database
 from service.store.location import store_url
@@ -95,10 +95,10 @@ def test_the_findings_are_lines_for_people(served: Served, tmp_path: Path) -> No
     lines = done.stdout.splitlines()
     assert lines[0] == "warn  torch: not installed; this machine cannot train"
     assert lines[1] == "      -> to train here: pip install 'activation-search[worker]'"
-    assert "ok    token: none is asked for" in lines
+    assert "ok    token: none is required" in lines
 
 
-def only(found: Finding) -> tuple[str, str]:
+def only(found: HealthCheck) -> tuple[str, str]:
     return found.health.value, found.detail
 
 
@@ -138,7 +138,7 @@ def test_a_disk_that_fills_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         usage = type("Usage", (), {"free": int(gib * 2**30)})
         monkeypatch.setattr("shutil.disk_usage", lambda _, usage=usage: usage)
         home, disk = check_home(tmp_path / "new")
-        assert only(home) == ("ok", f"{tmp_path / 'new'}, which is made at start")
+        assert only(home) == ("ok", f"{tmp_path / 'new'}, which is created at start")
         found.append(disk.health.value)
     assert found == ["fail", "warn", "ok"]
     assert not (tmp_path / "new").exists()
@@ -149,7 +149,7 @@ def test_a_database_is_looked_at_and_left_as_it_is(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
     file = tmp_path / "actsearch.db"
     file.touch()
-    assert only(check_database(None, tmp_path))[1].endswith("its tables are made at start")
+    assert only(check_database(None, tmp_path))[1].endswith("its tables are created at start")
     assert file.stat().st_size == 0
     database = Database(store_url(None, tmp_path))
     migrate(database.engine)

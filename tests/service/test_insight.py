@@ -31,7 +31,7 @@ def player(served: Served) -> Player:
 
 @pytest.fixture(scope="module")
 def small(player: Player) -> str:
-    """Return a search of a few trials, played whole; one is stopped, one diverges."""
+    """Return a search of a few trials, run to its end; one is stopped, one diverges."""
     search = player.submit(
         name="small",
         choices=CHOICES,

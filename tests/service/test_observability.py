@@ -81,13 +81,15 @@ def test_requests_are_counted_by_the_template_of_their_route(served: Served) -> 
     assert routes["GET", "unknown", "404"] == 3
 
 
-def test_what_a_refusal_at_the_door_costs_is_counted_too(served: Served) -> None:
+def test_refused_hosts_are_counted(served: Served) -> None:
     httpx2.get(f"{served.url}/v1/searches", headers={"host": "evil.example"})
     assert read(served)["actsearch_http_requests_total", "GET", "unknown", "421"] == 1
 
 
 @pytest.mark.parametrize("given", ["trace-1.2_3", "two words", "x" * 65, ""])
-def test_every_answer_carries_an_id_and_a_sane_one_is_kept(served: Served, given: str) -> None:
+def test_every_response_has_a_request_id_and_keeps_a_well_formed_one(
+    served: Served, given: str
+) -> None:
     for path in ("/v1/searches", "/v1/none", "/healthz", "/"):
         answer = httpx2.get(f"{served.url}{path}", headers={"x-request-id": given})
         shown = answer.headers["x-request-id"]

@@ -11,7 +11,6 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from service.api.openapi import problem_types
-from service.http.auth import SESSION_COOKIE
 from tests.support.examples import ADMIN, Tour, take
 from tests.support.player import SEARCH, Player
 from tests.support.serving import Served
@@ -233,39 +232,6 @@ def test_every_answer_tells_browsers_to_be_careful(served: Served) -> None:
         assert "frame-ancestors 'none'" in answer.headers["content-security-policy"]
     assert answers[0].headers["cache-control"] == "no-store"
     assert answers[2].json()["type"] == f"{PROBLEM}method-not-allowed"
-
-
-def test_one_client_is_bounded_and_the_others_are_not(
-    serve: Callable[..., Served], tmp_path: Path
-) -> None:
-    (tmp_path / "token").write_text("a-token-that-is-long-enough\n")
-    served = serve(rate_limit=1.5, admin_token_file=tmp_path / "token")
-    mine = {"authorization": "Bearer a-token-that-is-long-enough"}
-    answers = [served.http.get("/searches", headers=mine) for _ in range(17)]
-    # Before it was accepted the token counted as any caller from this address.
-    assert [answer.status_code for answer in answers] == [200] * 16 + [429]
-    refused = answers[-1]
-    assert 1 <= int(refused.headers["retry-after"]) <= 20
-    assert refused.json()["type"] == f"{PROBLEM}too-many-requests"
-    assert served.http.get("/searches", headers={"authorization": "Bearer x"}).status_code == 401
-    assert httpx2.get(f"{served.url}/healthz").status_code == 200
-
-
-@pytest.mark.parametrize("header", ["authorization", "cookie"])
-def test_who_makes_up_tokens_is_one_client(
-    header: str, serve: Callable[..., Served], tmp_path: Path
-) -> None:
-    (tmp_path / "token").write_text("a-token-that-is-long-enough\n")
-    served = serve(rate_limit=1.5, admin_token_file=tmp_path / "token")
-    known = {"authorization": "Bearer a-token-that-is-long-enough"}
-    assert served.http.get("/searches", headers=known).status_code == 200
-    form = {"authorization": "Bearer {}", "cookie": f"{SESSION_COOKIE}=admin.{{}}.x"}[header]
-    answers = [
-        served.http.post("/session", json={"token": "x"}, headers={header: form.format(number)})
-        for number in range(16)
-    ]
-    assert [answer.status_code for answer in answers] == [401] * 14 + [429] * 2
-    assert served.http.get("/searches", headers=known).status_code == 200, "they take from nobody"
 
 
 def test_what_breaks_is_a_problem_that_names_the_request(

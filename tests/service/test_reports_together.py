@@ -45,7 +45,7 @@ def at_once(served: Served, player: Player, sent: Sent) -> list[httpx2.Response]
     search = sent[0][0]["search"]
     with ThreadPoolExecutor(len(sent)) as pool:
         answers: list[Future[httpx2.Response]] = []
-        with served.context.studies.hold(search):
+        with served.context.studies.lock(search):
             for number, (assignment, metrics) in enumerate(sent):
                 answers.append(pool.submit(send, player, assignment, metrics))
                 # The first waits for the lock; all others wait for the first.
@@ -139,11 +139,11 @@ def test_a_stale_report_does_not_drop_the_live_study(served: Served, player: Pla
     value = {fresh["metric"]: 0.5}
     assert send(player, fresh, value).status_code == 200
     assert player.end(stale, "failed", failure="preempted").status_code == 204
-    with served.context.studies.hold(fresh["search"]) as locked_study:
+    with served.context.studies.lock(fresh["search"]) as locked_study:
         before = locked_study.live
     assert send(player, stale, value).status_code == 409
     assert player.end(stale).status_code == 409
-    with served.context.studies.hold(fresh["search"]) as locked_study:
+    with served.context.studies.lock(fresh["search"]) as locked_study:
         assert locked_study.live is before is not None
 
 

@@ -1,4 +1,4 @@
-"""The functions that trials have learned, over HTTP: of the best, of any, of an epoch."""
+"""Learned activation functions over HTTP: of the best, of any trial, after an epoch."""
 
 import json
 from collections.abc import Callable
@@ -49,7 +49,7 @@ def search(player: Player) -> str:
 
 @pytest.fixture
 def train(player: Player) -> Train:
-    """Train what waits to a value, store its files, and return its id."""
+    """Train the waiting trial to a value, store its files, and return its id."""
 
     def train(value: float, **files: Any) -> str:
         trial = player.work()

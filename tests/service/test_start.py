@@ -7,7 +7,7 @@ import pytest
 
 from service.cli import main
 from service.client.client import Client
-from service.housekeeping.deletion import delete_piece
+from service.housekeeping.deletion import delete_batch
 from tests.service.test_artifacts import BINARY, files
 from tests.service.test_confirmation import CONFIRM, noisy, run, silu_is_better
 from tests.support.player import Player, plan
@@ -55,7 +55,7 @@ def test_a_trial_s_own_file_will_do_and_outlives_its_search(player: Player, serv
     player.http.put(url, content=CONTENT, headers=BINARY).raise_for_status()
     later = player.submit(start={"weights": SHA256})
     player.http.delete(f"/searches/{earlier['id']}").raise_for_status()
-    while delete_piece(served.context.database, served.context.artifacts, earlier["id"]):
+    while delete_batch(served.context.database, served.context.artifacts, earlier["id"]):
         pass
     assert player.search(later["id"])["document"]["start"] == {"weights": SHA256}
     assert [path.name for path in files(served)] == [SHA256]

@@ -1,4 +1,4 @@
-"""The live study is a function over the rows: thrown away and rebuilt, it proposes the same."""
+"""The live study follows from the rows: discarded and rebuilt, it proposes the same."""
 
 import hashlib
 import json
@@ -108,7 +108,7 @@ def test_a_rebuilt_study_proposes_as_its_unbroken_twin(
     def drop_often(served: Served, search_id: str) -> Callable[[int], None]:
         def disturb(turn: int) -> None:
             if turn % 3 == 0:
-                served.context.studies.drop(search_id)
+                served.context.studies.discard(search_id)
             if turn == 20:
                 served.restart()
 
@@ -141,7 +141,7 @@ def make_study(**changes: Any) -> LiveStudy:
 
 
 def test_the_sampler_learns_to_avoid_what_cannot_be_trained() -> None:
-    """A candidate that cannot be trained is told as pruned and infeasible; TPE keeps off."""
+    """What cannot be trained is told as pruned and infeasible; TPE then avoids it."""
     study = make_study(choices=["relu", "silu", "gelu", "acon_c"], hyperparameters={})
     wasted = []
     for number in range(60):
@@ -181,7 +181,7 @@ def test_every_argument_of_sampler_and_pruner_is_stored(player: Player) -> None:
 def test_a_trial_that_has_done_its_last_epoch_is_never_stopped(
     player: Player, epochs: int, last_verdict: str
 ) -> None:
-    """ASHA's rungs lie at 1, 3 and 9 epochs here; the one at the last epoch decides nothing."""
+    """ASHA's rungs are at 1, 3 and 9 epochs here; a rung at the last epoch stops nothing."""
     task = SEARCH["task"] | {"epochs": epochs}
     none = {"original_seeds": 0, "uniform": False}
     player.submit(task=task, pruner={"name": "asha"}, baselines=none)

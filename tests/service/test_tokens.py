@@ -1,6 +1,9 @@
 """Tokens: what each scope may do, until when, and the cookie of a page that signed in."""
 
+import hashlib
+import hmac
 import json
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,7 +15,7 @@ from sqlalchemy import select, text
 
 from search_space.contract import PROTOCOL
 from service.cli import main
-from service.store.models import Token
+from service.store.models import Secret, Token
 from tests.support.player import SEARCH, Player
 from tests.support.serving import Served
 
@@ -93,7 +96,7 @@ def status_of(client: httpx2.Client, method: str, path: str, headers: dict[str, 
     return answer.status_code
 
 
-def test_every_call_lets_pass_its_scope_and_no_other(
+def test_every_route_requires_its_scope(
     guarded: Served, make: Callable[..., dict[str, Any]], stranger: httpx2.Client
 ) -> None:
     tokens = {scope: bearer(make(scope)["token"]) for scope in SCOPES}
@@ -109,7 +112,7 @@ def test_every_call_lets_pass_its_scope_and_no_other(
             assert passed == (needed in ALLOWS[scope]), (method, path, scope, status)
 
 
-def test_no_call_lets_pass_what_is_no_token_or_none_any_more(
+def test_every_route_refuses_invalid_expired_and_revoked_tokens(
     guarded: Served, make: Callable[..., dict[str, Any]], stranger: httpx2.Client
 ) -> None:
     revoked, expired = make("admin"), make("admin", expires_in_seconds=60)
@@ -141,7 +144,7 @@ def test_a_refusal_says_which_scope_is_needed(
     assert (missing.status_code, missing.headers["www-authenticate"]) == (401, "Bearer")
 
 
-def test_a_workers_token_works_a_search_through(
+def test_a_worker_token_runs_trials_and_does_nothing_else(
     guarded: Served, make: Callable[..., dict[str, Any]]
 ) -> None:
     search = guarded.http.post("/searches", json=SEARCH).raise_for_status().json()
@@ -158,7 +161,7 @@ def test_a_workers_token_works_a_search_through(
     assert guarded.http.get(f"/searches/{search['id']}").status_code == 403
 
 
-def test_an_attempts_token_speaks_for_its_attempt_and_nothing_else(guarded: Served) -> None:
+def test_an_attempt_token_is_valid_for_its_attempt_only(guarded: Served) -> None:
     player = Player(guarded)
     search = player.submit()
     player.inspect()
@@ -177,6 +180,19 @@ def test_an_attempts_token_speaks_for_its_attempt_and_nothing_else(guarded: Serv
     own = guarded.http.get(f"/trials/{mine['trial']}/artifacts/none", headers=token)
     others = guarded.http.get(f"/trials/{other['trial']}/artifacts/none", headers=token)
     assert (own.status_code, others.status_code) == (404, 401)
+
+
+def test_attempt_tokens_keep_their_form_over_upgrades(guarded: Served) -> None:
+    """Workers keep the token of a running attempt, and mask this form of it in its output."""
+    player = Player(guarded)
+    player.submit()
+    assignment = player.work()
+    with guarded.context.database.read() as session:
+        key = session.scalars(select(Secret.value).where(Secret.name == "attempts")).one()
+    lease = assignment["lease"]
+    signature = hmac.new(bytes.fromhex(key), lease.encode(), hashlib.sha256).hexdigest()
+    assert assignment["token"] == f"attempt-{lease}-{signature}"
+    assert re.fullmatch(r"attempt-[0-9A-Za-z]+-[0-9a-f]{64}", assignment["token"])
 
 
 def test_tokens_are_listed_in_pages_and_stored_only_as_hashes(
@@ -207,7 +223,7 @@ def test_tokens_are_listed_in_pages_and_stored_only_as_hashes(
         ({"expires_at": 5}, "expires_at"),
     ],
 )
-def test_a_token_that_cannot_be_is_refused(
+def test_an_invalid_request_for_a_token_is_refused(
     guarded: Served, change: dict[str, Any], field: str
 ) -> None:
     answer = guarded.http.post("/tokens", json={"name": "a", "scopes": ["read"]} | change)
@@ -215,7 +231,7 @@ def test_a_token_that_cannot_be_is_refused(
     assert [fault["field"] for fault in answer.json()["errors"]] == [field]
 
 
-def test_the_page_signs_in_for_a_cookie_that_ends_with_its_token(
+def test_a_cookie_ends_with_its_token(
     guarded: Served, make: Callable[..., dict[str, Any]], stranger: httpx2.Client
 ) -> None:
     token = make("submit", expires_in_seconds=600)
@@ -236,20 +252,20 @@ def test_the_page_signs_in_for_a_cookie_that_ends_with_its_token(
     assert stranger.get("/v1/searches").status_code == 401
 
 
-def test_signing_out_takes_the_cookie_back(stranger: httpx2.Client) -> None:
+def test_signing_out_deletes_the_cookie(stranger: httpx2.Client) -> None:
     stranger.post("/v1/session", json={"token": ADMIN}).raise_for_status()
     assert stranger.get("/v1/tokens").status_code == 200
     stranger.delete("/v1/session").raise_for_status()
     assert stranger.get("/v1/tokens").status_code == 401
 
 
-def test_behind_tls_the_cookie_travels_only_there(stranger: httpx2.Client) -> None:
+def test_behind_tls_the_cookie_is_secure(stranger: httpx2.Client) -> None:
     headers = {"x-forwarded-proto": "https"}
     answer = stranger.post("/v1/session", json={"token": ADMIN}, headers=headers)
     assert "secure" in answer.headers["set-cookie"].lower()
 
 
-def test_a_cookie_cannot_be_changed_or_outlive_its_time(stranger: httpx2.Client) -> None:
+def test_a_changed_cookie_is_refused(stranger: httpx2.Client) -> None:
     stranger.post("/v1/session", json={"token": ADMIN}).raise_for_status()
     who, expires, signature = stranger.cookies["actsearch_session"].split(".")
     stranger.cookies.clear()
@@ -257,10 +273,38 @@ def test_a_cookie_cannot_be_changed_or_outlive_its_time(stranger: httpx2.Client)
         f"{who}.{int(expires) + 1}.{signature}",
         f"worker.{expires}.{signature}",
         f"{who}.{expires}.{signature[:-1]}",
+        f"{who}.{expires}.{signature[1:]}",
+        f"{who}.{expires}",
+        f"{who}..{signature}",
         f"{who}.é.{signature}",
     ):
         headers = {"cookie": f"actsearch_session={forged}".encode()}
         assert stranger.get("/v1/searches", headers=headers).status_code == 401
+
+
+def test_a_cookie_expires(stranger: httpx2.Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    def status_of_a_new_cookie() -> int:
+        signed_in = stranger.post("/v1/session", json={"token": ADMIN})
+        cookie = signed_in.headers["set-cookie"].partition(";")[0]
+        # By hand: a client drops a cookie whose time is over.
+        stranger.cookies.clear()
+        return stranger.get("/v1/searches", headers={"cookie": cookie}).status_code
+
+    assert status_of_a_new_cookie() == 200
+    monkeypatch.setattr("service.http.auth.SESSION_SECONDS", 0)
+    assert status_of_a_new_cookie() == 401
+
+
+def test_a_cookie_ends_when_the_admin_token_is_replaced(
+    guarded: Served, stranger: httpx2.Client, tmp_path: Path
+) -> None:
+    stranger.post("/v1/session", json={"token": ADMIN}).raise_for_status()
+    assert stranger.get("/v1/searches").status_code == 200
+    guarded.restart()
+    assert stranger.get("/v1/searches").status_code == 200
+    (tmp_path / "token").write_text("open-barley\n")
+    guarded.restart()
+    assert stranger.get("/v1/searches").status_code == 401
 
 
 def test_a_service_on_loopback_without_tokens_says_that_it_is_open(served: Served) -> None:

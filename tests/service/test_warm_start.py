@@ -107,7 +107,7 @@ def test_a_restart_remembers_what_was_taken_over(
         player.inspect()
         for number in range(12):
             if disturb and number % 4 == 2:
-                served.context.studies.drop(warm["id"])
+                served.context.studies.discard(warm["id"])
             assignment = player.work()
             player.train(assignment, 0.1 * len(choices(assignment)))
         return [t["candidate"] for t in player.trials(warm["id"])]

@@ -11,7 +11,7 @@ from search_space.space.space import make_space
 from search_space.spec import Site, SitePlan
 from service.study.live import LiveStudy, StoredTrial, TrialResult
 from service.study.samplers import pinned_arguments
-from service.study.window import MOST_SEEN, seen
+from service.study.window import MAX_VISIBLE, visible_trials
 
 LETTERS = CategoricalDistribution(("a", "b", "c"))
 UP, DOWN = StudyDirection.MAXIMIZE, StudyDirection.MINIMIZE
@@ -32,10 +32,10 @@ def numbers(trials: list[FrozenTrial]) -> list[int]:
     return [one.number for one in trials]
 
 
-def test_the_best_and_the_most_recent_share_the_room() -> None:
+def test_the_best_and_the_most_recent_share_the_places() -> None:
     trials = [trial(number, value=float(-number)) for number in range(20)]
-    assert numbers(seen(trials, [UP], 6)) == [0, 1, 2, 17, 18, 19]
-    assert numbers(seen(trials, [DOWN], 6)) == [14, 15, 16, 17, 18, 19]
+    assert numbers(visible_trials(trials, [UP], 6)) == [0, 1, 2, 17, 18, 19]
+    assert numbers(visible_trials(trials, [DOWN], 6)) == [14, 15, 16, 17, 18, 19]
 
 
 def test_what_runs_is_always_seen_and_failures_never() -> None:
@@ -43,7 +43,7 @@ def test_what_runs_is_always_seen_and_failures_never() -> None:
     failed = [trial(n, TrialState.FAIL) for n in (18, 19)]
     ended = [trial(n, value=float(n)) for n in range(18) if n not in (3, 7)]
     everything = sorted([*running, *failed, *ended], key=lambda one: one.number)
-    assert numbers(seen(everything, [UP], 6)) == [3, 7, 14, 15, 16, 17]
+    assert numbers(visible_trials(everything, [UP], 6)) == [3, 7, 14, 15, 16, 17]
 
 
 def test_what_is_infeasible_or_was_stopped_is_recent_and_never_best() -> None:
@@ -55,13 +55,13 @@ def test_what_is_infeasible_or_was_stopped_is_recent_and_never_best() -> None:
         trial(3, value=0.5),
         trial(4, value=0.1),
     ]
-    assert numbers(seen(trials, [UP], 2)) == [1, 4]
-    assert numbers(seen(trials, [UP], 4)) == [1, 2, 3, 4]
+    assert numbers(visible_trials(trials, [UP], 2)) == [1, 4]
+    assert numbers(visible_trials(trials, [UP], 4)) == [1, 2, 3, 4]
 
 
 def test_of_several_objectives_the_first_front_is_best() -> None:
     trials = [trial(n, values=[v, v]) for n, v in enumerate([3.0, 1.0, 2.0, 0.0, 0.0, 0.0])]
-    assert numbers(seen(trials, [UP, UP], 4)) == [0, 2, 4, 5]
+    assert numbers(visible_trials(trials, [UP, UP], 4)) == [0, 2, 4, 5]
 
 
 PLAN = SitePlan((Site("b0", 4, 16, 1, "relu", "0", "b0"),))
@@ -80,9 +80,11 @@ def came_to(value: float) -> TrialResult:
 
 
 def test_what_has_left_the_window_leaves_no_trace_in_the_sampler() -> None:
-    """The worst, and oldest, lack a parameter that all others have."""
+    """The oldest trials, which are the worst, lack a parameter that all others have."""
     past = [StoredTrial({"b0": "relu"}, {}, (), came_to(0.0))] * 40
-    past += [StoredTrial(PWLU[n % 3], {}, (), came_to(1.0 + n % 7)) for n in range(MOST_SEEN - 50)]
+    past += [
+        StoredTrial(PWLU[n % 3], {}, (), came_to(1.0 + n % 7)) for n in range(MAX_VISIBLE - 50)
+    ]
     old = make_study(past)
     for number in range(60):
         params, told = PWLU[number % 3], came_to(1.0 + number % 7)

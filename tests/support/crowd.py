@@ -15,7 +15,7 @@ from service.schemas.states import TrialState
 from service.store.database import Database
 from service.store.documents import space_of
 from service.store.models import Report, Search, Trial
-from service.study.random_draws import Dice
+from service.study.random_draws import RandomSuggester
 
 EPOCHS = 4
 STARTED = 1_790_000_000.0
@@ -41,7 +41,7 @@ def crowd(database: Database, search_id: str, count: int, seed: int = 0) -> None
 def _trials(search: Search, numbers: range, rng: random.Random) -> list[dict[str, Any]]:
     import numpy as np
 
-    space, dice = space_of(search), Dice(np.random.default_rng(rng.randrange(2**31)))
+    space, dice = space_of(search), RandomSuggester(np.random.default_rng(rng.randrange(2**31)))
     rows = []
     for number in numbers:
         params = space.suggest(dice)

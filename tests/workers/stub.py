@@ -1,4 +1,4 @@
-"""The far side of the wire: a service in a thread that hands out what a test queues."""
+"""The far side of the client: a service in a thread that hands out what a test queues."""
 
 import hashlib
 import json
@@ -27,7 +27,7 @@ _NOTHING = (204, b"")
 
 
 class Stub:
-    """Records what it is told and answers as it was set up to."""
+    """Records the requests, and gives the answers that a test has set up."""
 
     def __init__(self) -> None:
         self.url = ""

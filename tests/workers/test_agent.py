@@ -24,11 +24,11 @@ from search_space.contract import (
 )
 from tests.workers.conftest import candidate, fingerprint
 from tests.workers.stub import Stub, serving
-from workers.agent.agent import Agent, Habits
+from workers.agent.agent import Agent, AgentSettings
 from workers.agent.presence import DRAIN, drain_all, present
 from workers.agent.task_code import code_of
 from workers.errors import NotWelcome
-from workers.executors import local
+from workers.executors import local_process
 from workers.executors.local import LocalExecutor
 from workers.tasks.base import CommandTask, FunctionTask, Place, Task
 
@@ -42,7 +42,7 @@ TASKS: dict[str, Task] = {
 
 
 def make_agent(
-    stub: Stub, home: Path, *, slots: int = 1, tasks: dict[str, Task] = TASKS, **habits: float
+    stub: Stub, home: Path, *, slots: int = 1, tasks: dict[str, Task] = TASKS, **settings: float
 ) -> Agent:
     executor = LocalExecutor(Place(home, home, threads=1), slots=slots, gpus=[])
     manifest = WorkerManifest(
@@ -61,7 +61,7 @@ def make_agent(
         tasks=tasks,
         executor=executor,
         home=home,
-        habits=Habits(**habits),
+        settings=AgentSettings(**settings),
     )
 
 
@@ -147,7 +147,7 @@ def test_a_process_that_the_kernel_killed_for_want_of_memory_says_so(
     stub: Stub, monkeypatch: pytest.MonkeyPatch, task: str
 ) -> None:
     kills = iter((3, 4))
-    monkeypatch.setattr(local, "kills_for_want_of_memory", lambda: next(kills))
+    monkeypatch.setattr(local_process, "out_of_memory_kills", lambda: next(kills))
     lease = give(stub, "hang", task=task)
     if task == "mine":
         os.kill(pid_of_trial(stub), signal.SIGKILL)
@@ -290,8 +290,8 @@ def test_a_worker_on_which_trial_after_trial_fails_leases_no_more_and_says_why(
         stub.wait(lambda: stub.beats)
 
 
-class Ended:
-    """A process that was killed where it ran; implements `Running`."""
+class KilledProcess:
+    """A process that was killed where it ran; implements `TrialProcess`."""
 
     is_placed = True
     cause = None
@@ -316,7 +316,7 @@ class Ended:
 def test_machines_that_are_gone_do_not_speak_against_the_worker(
     stub: Stub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_place_gone: bool
 ) -> None:
-    ended = Ended(is_place_gone=is_place_gone)
+    ended = KilledProcess(is_place_gone=is_place_gone)
     monkeypatch.setattr(LocalExecutor, "start", lambda *_, **__: ended)
     with running(make_agent(stub, tmp_path, failures=2)):
         for name in ("trial-a", "trial-b"):

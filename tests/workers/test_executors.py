@@ -14,7 +14,7 @@ import pytest
 
 from search_space.contract import FailureClass, TaskOffer
 from tests.support.ray_cluster import ray_cluster
-from workers.executors.base import Executor, Order, Running, Share
+from workers.executors.base import Executor, ProcessSpec, TrialProcess, TrialResources
 from workers.executors.gpus import Gpu
 from workers.executors.local import LocalExecutor
 from workers.tasks.base import CommandTask, FunctionTask, Place
@@ -24,7 +24,7 @@ OFFER = TaskOffer(name="t", settings={}, metrics={})
 MEMORY_BYTES = 400 * 2**20
 
 # Starts a process and returns it; killed at the end of the test at the latest.
-Start = Callable[..., Running]
+Start = Callable[..., TrialProcess]
 
 
 @pytest.fixture(scope="module")
@@ -50,17 +50,17 @@ def executor(request: pytest.FixtureRequest, tmp_path: Path) -> Executor:
     request.getfixturevalue("joined")
     from workers.executors.ray import RayExecutor
 
-    return RayExecutor(place, slots=2, share=Share(cpus=1, gpus=0.5))
+    return RayExecutor(place, slots=2, resources=TrialResources(cpus=1, gpus=0.5))
 
 
 @pytest.fixture
 def start(executor: Executor, tmp_path: Path) -> Iterator[Start]:
-    started: list[Running] = []
+    started: list[TrialProcess] = []
 
-    def start(code: str, **settings: Any) -> Running:
+    def start(code: str, **settings: Any) -> TrialProcess:
         task = CommandTask(OFFER, (sys.executable, "-c", code), tmp_path, {"MINE": "1"})
-        order = Order(task, settings, lease_file(tmp_path, len(started)), tmp_path / "log")
-        started.append(executor.start(order, slot=0))
+        spec = ProcessSpec(task, settings, lease_file(tmp_path, len(started)), tmp_path / "log")
+        started.append(executor.start(spec, slot=0))
         return started[-1]
 
     yield start
@@ -184,8 +184,8 @@ def test_a_command_that_does_not_exist_ends_with_a_sentence(
     executor: Executor, tmp_path: Path
 ) -> None:
     task = CommandTask(OFFER, ("no-such-command",), tmp_path)
-    order = Order(task, {}, lease_file(tmp_path), tmp_path / "log")
-    assert executor.start(order, slot=0).wait(30) == 1
+    spec = ProcessSpec(task, {}, lease_file(tmp_path), tmp_path / "log")
+    assert executor.start(spec, slot=0).wait(30) == 1
     assert "no-such-command" in (tmp_path / "log").read_text()
 
 
@@ -203,10 +203,10 @@ def test_every_slot_has_its_own_gpu(
     executor = LocalExecutor(place, slots=3, gpus=gpus, run=lambda _: "8")
     code = f"import os; print(os.environ['CUDA_VISIBLE_DEVICES'], file=open({str(fifo)!r}, 'w'))"
     task = CommandTask(OFFER, (sys.executable, "-c", code), tmp_path)
-    order = Order(task, {}, tmp_path / "lease.json", tmp_path / "log")
+    spec = ProcessSpec(task, {}, tmp_path / "lease.json", tmp_path / "log")
     seen = []
     for slot in range(3):
-        running = executor.start(order, slot=slot)
+        running = executor.start(spec, slot=slot)
         seen.append(fifo.read_text().strip())
         running.wait(30)
     assert seen == ["0", "1", "0"]
@@ -217,7 +217,7 @@ AGENT = """
 import sys
 from pathlib import Path
 from tests.workers.test_executors import OFFER
-from workers.executors.base import Order
+from workers.executors.base import ProcessSpec
 from workers.executors.local import LocalExecutor
 from workers.tasks.base import CommandTask, Place
 
@@ -225,7 +225,7 @@ if __name__ == "__main__":
     home = Path(sys.argv[1])
     task = CommandTask(OFFER, (sys.executable, "-c", sys.argv[2]), home)
     executor = LocalExecutor(Place(home, home, threads=1), slots=1, gpus=[])
-    executor.start(Order(task, {}, home / "lease.json", home / "log"), slot=0).wait()
+    executor.start(ProcessSpec(task, {}, home / "lease.json", home / "log"), slot=0).wait()
 """
 
 
@@ -247,6 +247,6 @@ def test_a_function_has_its_share_of_threads_and_dies_of_its_own_error(
     executor: Executor, tmp_path: Path
 ) -> None:
     task = FunctionTask(OFFER, "tests.workers.targets:nothing")
-    order = Order(task, {}, lease_file(tmp_path), tmp_path / "log")
-    assert executor.start(order, slot=0).wait(60) == 1
+    spec = ProcessSpec(task, {}, lease_file(tmp_path), tmp_path / "log")
+    assert executor.start(spec, slot=0).wait(60) == 1
     assert "ValidationError" in (tmp_path / "log").read_text()

@@ -6,7 +6,7 @@ import pytest
 
 from search_space.contract import FailureClass, Outcome, OutcomeKind
 from workers.agent.deadline import Deadline, read_time
-from workers.agent.health import Health
+from workers.agent.health import CircuitBreaker
 from workers.attempt.exit_outcomes import failed
 from workers.errors import BadSetting
 
@@ -14,34 +14,34 @@ COMPLETED = Outcome(outcome=OutcomeKind.COMPLETED)
 
 
 def test_different_trials_that_fail_in_a_row_end_the_leasing() -> None:
-    health = Health(3)
-    assert health.note("a", failed(FailureClass.LOST, "x")) is None
-    assert health.note("b", failed(FailureClass.ENVIRONMENT, "x")) is None
-    reason = health.note("c", failed(FailureClass.LOST, "killed\nby whom?"))
+    breaker = CircuitBreaker(3)
+    assert breaker.record("a", failed(FailureClass.LOST, "x")) is None
+    assert breaker.record("b", failed(FailureClass.ENVIRONMENT, "x")) is None
+    reason = breaker.record("c", failed(FailureClass.LOST, "killed\nby whom?"))
     assert reason is not None
     assert "3 trials in a row failed here, the last with: killed;" in reason
 
 
 def test_one_trial_that_fails_again_and_again_does_not() -> None:
-    health = Health(2)
-    assert [health.note("a", failed(FailureClass.LOST, "x")) for _ in range(9)] == [None] * 9
+    breaker = CircuitBreaker(2)
+    assert [breaker.record("a", failed(FailureClass.LOST, "x")) for _ in range(9)] == [None] * 9
 
 
 @pytest.mark.parametrize(
     "outcome", [COMPLETED, failed(FailureClass.DIVERGED, ""), failed(FailureClass.USER_ERROR, "")]
 )
 def test_what_is_not_the_worker_s_fault_speaks_for_it(outcome: Outcome) -> None:
-    health = Health(2)
-    health.note("a", failed(FailureClass.LOST, "x"))
-    health.note("b", outcome)
-    assert health.note("c", failed(FailureClass.LOST, "x")) is None
+    breaker = CircuitBreaker(2)
+    breaker.record("a", failed(FailureClass.LOST, "x"))
+    breaker.record("b", outcome)
+    assert breaker.record("c", failed(FailureClass.LOST, "x")) is None
 
 
 def test_being_preempted_says_nothing() -> None:
-    health = Health(2)
-    health.note("a", failed(FailureClass.LOST, "x"))
-    health.note("b", failed(FailureClass.PREEMPTED, "x"))
-    assert health.note("c", failed(FailureClass.LOST, "x")) is not None
+    breaker = CircuitBreaker(2)
+    breaker.record("a", failed(FailureClass.LOST, "x"))
+    breaker.record("b", failed(FailureClass.PREEMPTED, "x"))
+    assert breaker.record("c", failed(FailureClass.LOST, "x")) is not None
 
 
 def test_without_an_end_there_is_always_time() -> None:
@@ -52,10 +52,10 @@ def test_time_to_lease_leaves_room_for_a_first_checkpoint() -> None:
     deadline = Deadline(time.time() + 1000, grace=100, margin=60)
     assert 800 < deadline.seconds_left <= 900
     assert 740 < deadline.seconds_to_lease <= 840
-    deadline.note(400)
-    deadline.note(10)
+    deadline.record(400)
+    deadline.record(10)
     assert 200 < deadline.seconds_to_lease <= 300
-    deadline.note(700)
+    deadline.record(700)
     assert deadline.seconds_to_lease < 0
 
 

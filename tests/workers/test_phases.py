@@ -9,7 +9,7 @@ from search_space.activations.learned import PhasedActivation, phased_modules
 from search_space.apply import apply, parameter_groups
 from search_space.phases import switch_step
 from tests.workers.conftest import EXAMPLE, candidate, network
-from workers.handle.phases import Course
+from workers.handle.phases import PhaseScheduler
 
 
 @pytest.mark.parametrize(
@@ -31,13 +31,13 @@ def test_the_phase_lasts_its_share_of_the_steps_within_bounds(
 
 def start(
     *, epochs: int, steps_per_epoch: int | None
-) -> tuple[nn.Module, SGD, Course, PhasedActivation]:
+) -> tuple[nn.Module, SGD, PhaseScheduler, PhasedActivation]:
     model = apply(network(), candidate(), EXAMPLE)
     optimizer = SGD(parameter_groups(model, lr=0.1), momentum=0.9)
-    course = Course(model, optimizer, share=0.05, epochs=epochs)
-    course.steps_per_epoch = steps_per_epoch
+    phase_scheduler = PhaseScheduler(model, optimizer, share=0.05, epochs=epochs)
+    phase_scheduler.steps_per_epoch = steps_per_epoch
     (phased,) = phased_modules(model)
-    return model, optimizer, course, phased
+    return model, optimizer, phase_scheduler, phased
 
 
 def step(model: nn.Module, optimizer: SGD) -> None:
@@ -49,16 +49,18 @@ def step(model: nn.Module, optimizer: SGD) -> None:
 def switched_at(*, epochs: int, steps: int, told: bool) -> int:
     """Train and return the number of steps after which the activation had switched."""
     steps_per_epoch = steps if told else None
-    model, optimizer, course, phased = start(epochs=epochs, steps_per_epoch=steps_per_epoch)
+    model, optimizer, phase_scheduler, phased = start(
+        epochs=epochs, steps_per_epoch=steps_per_epoch
+    )
     for _ in range(epochs):
-        course.begin_epoch()
+        phase_scheduler.begin_epoch()
         for _ in range(steps):
             step(model, optimizer)
             if not phased.collecting:
-                return course.steps
-        course.end_epoch()
+                return phase_scheduler.steps
+        phase_scheduler.end_epoch()
         if not phased.collecting:
-            return course.steps
+            return phase_scheduler.steps
     raise AssertionError("it never switched")
 
 
@@ -82,12 +84,12 @@ def test_activations_switch_at_the_step_that_the_rule_says(
 
 
 def test_the_switch_clears_the_optimizer_s_state_of_what_it_changed() -> None:
-    model, optimizer, course, phased = start(epochs=1, steps_per_epoch=50)
+    model, optimizer, phase_scheduler, phased = start(epochs=1, steps_per_epoch=50)
     for _ in range(9):
         step(model, optimizer)
     assert all(p in optimizer.state for p in phased.parameters())
     step(model, optimizer)
-    assert course.steps == 10
+    assert phase_scheduler.steps == 10
     assert not phased.collecting
     assert not any(p in optimizer.state for p in phased.parameters())
     assert model.get_submodule("0").weight in optimizer.state  # type: ignore[comparison-overlap]

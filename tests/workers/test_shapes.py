@@ -167,7 +167,7 @@ def history(epochs: int, name: str = "acon_c", **params: Any) -> ShapeHistory:
         with torch.no_grad():
             for parameter in model.own.parameters():
                 parameter += 0.1
-        kept.take(epoch, model, batch)
+        kept.record(epoch, model, batch)
     return kept
 
 
@@ -205,7 +205,7 @@ def test_nothing_that_learns_has_no_history() -> None:
     model, batch = Mixed(), torch.randn(4, 3, 8, 8)
     plan = find_sites(model, batch)
     kept = ShapeHistory(plan, Candidate({"own": ActivationSpec("silu")}))
-    kept.take(1, model, batch)
+    kept.record(1, model, batch)
     assert kept.epochs == []
 
 

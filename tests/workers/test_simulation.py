@@ -106,7 +106,7 @@ def test_confirmations_scatter_as_the_measured_seeds_do(table: Table, stub: Stub
     [
         (["--workers", "0"], "--workers: expected a number from 1 to 4096"),
         (["--speed", "-1"], "--speed: expected more than 0"),
-        (["--kill-rate", "1"], "--kill-rate: expected a chance"),
+        (["--kill-rate", "1"], "--kill-rate: expected a probability"),
         (["--table", "nowhere.npz"], "nowhere.npz is no table"),
     ],
 )

@@ -10,12 +10,12 @@ import torch
 
 from search_space.contract import TaskOffer
 from workers.agent import machine
-from workers.agent.machine import Surroundings, look_around
+from workers.agent.machine import MachineResources, machine_resources
 from workers.agent.wiring import place_on_node
 from workers.environment import GPU_SHARE, LEASE_FILE
 from workers.errors import NoGpuMemory
 from workers.executors import gpus
-from workers.executors.base import Order, Share
+from workers.executors.base import ProcessSpec, TrialResources
 from workers.executors.gpus import Gpu, find_gpus, free_now
 from workers.executors.local import LocalExecutor
 from workers.tasks.base import CommandTask, Place
@@ -29,7 +29,7 @@ def gpu(*, free: float, total: float = 80) -> Gpu:
     return Gpu("a gpu", "1234", int(total * GIB), int(free * GIB))
 
 
-def given(folder: Path, monkeypatch: pytest.MonkeyPatch, **files: str) -> Surroundings:
+def given(folder: Path, monkeypatch: pytest.MonkeyPatch, **files: str) -> MachineResources:
     """Look around in a container that was given these limits, on a machine of 64 GiB."""
     monkeypatch.setattr(machine, "_CGROUP", folder)
     monkeypatch.setattr(machine, "_MEMINFO", folder / "meminfo")
@@ -38,24 +38,24 @@ def given(folder: Path, monkeypatch: pytest.MonkeyPatch, **files: str) -> Surrou
     (folder / "meminfo").write_text("".join(f"{k}: {v} kB\n" for k, v in kib.items()))
     for name, text in files.items():
         (folder / name.replace("_", ".")).write_text(f"{text}\n")
-    return look_around()
+    return machine_resources()
 
 
 def test_a_machine_is_what_its_kernel_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert given(tmp_path, monkeypatch) == Surroundings(8, 64 * GIB, 48 * GIB)
+    assert given(tmp_path, monkeypatch) == MachineResources(8, 64 * GIB, 48 * GIB)
 
 
 def test_a_container_is_what_it_was_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     limits = {"memory_max": str(16 * GIB), "memory_current": str(6 * GIB)}
     there = given(tmp_path, monkeypatch, cpu_max="300000 100000", **limits)
-    assert there == Surroundings(3, 16 * GIB, 10 * GIB)
+    assert there == MachineResources(3, 16 * GIB, 10 * GIB)
 
 
 def test_a_container_without_limits_is_its_machine(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     there = given(tmp_path, monkeypatch, cpu_max="max 100000", memory_max="max")
-    assert there == Surroundings(8, 64 * GIB, 48 * GIB)
+    assert there == MachineResources(8, 64 * GIB, 48 * GIB)
 
 
 @pytest.mark.parametrize(
@@ -78,7 +78,7 @@ def test_a_container_without_limits_is_its_machine(
 def test_slots_are_as_many_as_cores_and_memory_hold(
     cores: int, free: int, devices: list[int], slots: int
 ) -> None:
-    there = Surroundings(cores, 64 * GIB, free * GIB)
+    there = MachineResources(cores, 64 * GIB, free * GIB)
     assert there.slots([gpu(free=device, total=140) for device in devices]) == slots
 
 
@@ -124,7 +124,7 @@ def test_a_trial_on_a_ray_cluster_has_its_share_of_its_node(
     tmp_path: Path, given: str, gpus: float, memory_bytes: float | None, gpu_share: float | None
 ) -> None:
     options = Namespace(data_root=tmp_path, min_free_disk="1", memory_per_trial=given)
-    place = place_on_node(options, tmp_path, Share(cpus=2, gpus=gpus))
+    place = place_on_node(options, tmp_path, TrialResources(cpus=2, gpus=gpus))
     expected = (2, memory_bytes, gpu_share, GIB)
     assert (place.threads, place.memory_bytes, place.gpu_share, place.min_free_bytes) == expected
 
@@ -150,7 +150,10 @@ def start(
     seen = folder / "seen"
     code = f"import os; open({str(seen)!r}, 'w').write(repr(dict(os.environ)))"
     task = CommandTask(OFFER, (sys.executable, "-c", code), folder)
-    assert executor.start(Order(task, {}, folder / "lease", folder / "log"), slot=0).wait(30) == 0
+    assert (
+        executor.start(ProcessSpec(task, {}, folder / "lease", folder / "log"), slot=0).wait(30)
+        == 0
+    )
     environment: dict[str, str] = eval(seen.read_text())
     return environment
 

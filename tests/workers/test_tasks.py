@@ -11,7 +11,7 @@ from workers.errors import BadTaskFile
 from workers.tasks.base import CommandTask, FunctionTask, Place
 from workers.tasks.loading import target_of
 from workers.tasks.registry import load_tasks
-from workers.trial import Outside
+from workers.trial import StandaloneTrial
 
 FULL = """
 [tasks.mine]
@@ -111,7 +111,7 @@ EXAMPLE = Path(__file__).parents[2] / "docs" / "examples" / "task" / "two_moons.
 CPU = Place(Path(), Path(), threads=1)
 
 
-class Watched(Outside):
+class Watched(StandaloneTrial):
     def __init__(self) -> None:
         self.accuracy = 0.0
 

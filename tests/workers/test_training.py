@@ -25,12 +25,12 @@ from workers.training.batches import Batches
 from workers.training.evaluation import evaluate
 from workers.training.loop import train
 from workers.training.recipe import Augmentation, Recipe
-from workers.trial import Outside, trial
+from workers.trial import StandaloneTrial, trial
 
 RECIPE = Recipe(learning_rate=0.1, weight_decay=5e-4)
 
 
-class Watched(Outside):
+class Watched(StandaloneTrial):
     """A handle that keeps what it is told."""
 
     def __init__(self) -> None:

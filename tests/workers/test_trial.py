@@ -34,7 +34,7 @@ from search_space.contract import (
 )
 from tests.workers.conftest import EXAMPLE, Serve, candidate, fingerprint, network
 from tests.workers.stub import Stub
-from workers.attempt.outbox import said_in
+from workers.attempt.outbox import outcome_file_of
 from workers.errors import DataMissing, Diverged, MisusedHandle, NetworkChanged
 from workers.handle.protocol import Trial
 from workers.trial import trial
@@ -128,7 +128,7 @@ def test_a_last_word_that_cannot_be_written_down_is_said_all_the_same(
         train(t)
     assert stub.outcomes[given.lease].outcome is OutcomeKind.COMPLETED
     assert not path.exists()
-    assert not said_in(path).exists()
+    assert not outcome_file_of(path).exists()
 
 
 def test_an_inspection_tells_the_sites_and_exits_with_0(stub: Stub, serve: Serve) -> None:

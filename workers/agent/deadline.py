@@ -1,4 +1,4 @@
-"""The end of a worker's time, as a cluster's scheduler has set it."""
+"""The deadline of a worker: when the scheduler of a cluster ends its job."""
 
 import math
 import time
@@ -18,12 +18,12 @@ def read_time(text: str) -> float:
 
 
 class Deadline:
-    """Says when it is too late to lease: when no trial would come to its first checkpoint.
+    """Says when it is too late to lease a trial, because it would not reach its first checkpoint.
 
     Args:
-        until: Seconds since the epoch; infinity: there is no end.
-        grace: Seconds before the end at which running trials are told to hand in.
-        margin: What a trial is thought to need for its first checkpoint as long as none was seen.
+        until: Seconds since the epoch; infinity: there is no deadline.
+        grace: Seconds before the deadline at which running trials are ended.
+        margin: Seconds that a trial is assumed to need for its first checkpoint at least.
     """
 
     def __init__(
@@ -36,19 +36,20 @@ class Deadline:
 
     @property
     def seconds_left(self) -> float:
-        """Until running trials are told to hand in."""
+        """Seconds until running trials are ended."""
         return self._end - time.time()
 
     @property
     def seconds_to_lease(self) -> float:
-        """How long it makes sense to go on waiting for work."""
+        """Seconds in which a trial may still be leased; 0 or less: it is too late."""
+        # The longest attempt so far, and half as much again: trials differ in size.
         return self.seconds_left - max(self._margin, 1.5 * self._longest)
 
     @property
     def reason(self) -> str:
         end = datetime.fromtimestamp(self._until).astimezone().isoformat(timespec="seconds")
-        return f"its time ends at {end}, too soon for another trial to come to a checkpoint"
+        return f"its time ends at {end}, too soon for another trial to reach a checkpoint"
 
-    def note(self, seconds: float) -> None:
-        """Take in how long an attempt took to its first checkpoint, or to its end."""
+    def record(self, seconds: float) -> None:
+        """Record how long an attempt took to its first checkpoint, or to its end."""
         self._longest = max(self._longest, seconds)

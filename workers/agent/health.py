@@ -1,26 +1,27 @@
-"""Whether a worker is fit to go on, told by how its last trials ended."""
+"""When a worker stops leasing because its trials fail."""
 
 from search_space.contract import FailureClass, Outcome
 
-# What speaks against the worker; everything else is the trial's own fault, or nobody's.
-_WORKERS_OWN = (FailureClass.LOST, FailureClass.ENVIRONMENT)
+# Failures that the worker may cause. The trial itself, or nobody, causes all others.
+_WORKERS_FAULT = (FailureClass.LOST, FailureClass.ENVIRONMENT)
 
 
-class Health:
-    """Counts the different trials in a row that failed for reasons of the worker's own.
+class CircuitBreaker:
+    """Counts the different trials in a row that failed by the worker's fault.
 
-    One trial that fails again and again is one: it may be the one that is sick.
+    Several failures of one trial count once: the trial may be the cause.
     """
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._failed: set[str] = set()
 
-    def note(self, trial: str, outcome: Outcome) -> str | None:
-        """Take in how an attempt ended, and return why nothing more should be leased, if so."""
+    def record(self, trial: str, outcome: Outcome) -> str | None:
+        """Count the outcome of an attempt; return why to stop leasing, or None to go on."""
+        # A preempted attempt shows neither that the worker works nor that it fails.
         if outcome.failure is FailureClass.PREEMPTED:
             return None
-        if outcome.failure not in _WORKERS_OWN:
+        if outcome.failure not in _WORKERS_FAULT:
             self._failed.clear()
             return None
         self._failed.add(trial)
@@ -29,5 +30,5 @@ class Health:
         first = next(iter(outcome.message.strip().splitlines()), "no reason was given")
         return (
             f"{self._limit} trials in a row failed here, the last with: {first}; "
-            "mend it, then start the worker again"
+            "fix the cause, then start the worker again"
         )

@@ -1,4 +1,4 @@
-"""The living workers of a home, so that one can be told to drain from another terminal."""
+"""The workers that run with a home, so that another process can tell them to drain."""
 
 import fcntl
 import os
@@ -12,7 +12,9 @@ DRAIN = signal.SIGUSR2
 
 @contextmanager
 def present(home: Path, worker: str) -> Iterator[None]:
-    """Hold a locked file with this process's id; the lock tells the living from the dead."""
+    """Hold a locked file with this process's id."""
+    # The system frees the lock of a process that dies, so a file without a lock is stale. A
+    # process id alone says nothing: it may belong to another process by now.
     path = _folder(home) / worker
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w") as file:
@@ -26,21 +28,21 @@ def present(home: Path, worker: str) -> Iterator[None]:
 
 
 def drain_all(home: Path) -> list[str]:
-    """Tell every living worker of `home` to drain, and return their ids."""
-    told = []
-    for worker, process in _living(home):
+    """Tell every running worker of `home` to drain, and return their ids."""
+    drained = []
+    for worker, process in _running(home):
         os.kill(process, DRAIN)
-        told.append(worker)
-    return told
+        drained.append(worker)
+    return drained
 
 
-def is_alone(home: Path, worker: str) -> bool:
-    """Whether no other worker of `home` lives."""
-    return all(living == worker for living, _ in _living(home))
+def is_only_worker(home: Path, worker: str) -> bool:
+    """Whether no other worker of `home` runs."""
+    return all(running == worker for running, _ in _running(home))
 
 
-def _living(home: Path) -> Iterator[tuple[str, int]]:
-    """Yield the living workers with their processes."""
+def _running(home: Path) -> Iterator[tuple[str, int]]:
+    """Yield the running workers with their process ids."""
     for path in sorted(_folder(home).glob("*")):
         with path.open("r+") as file:
             try:

@@ -1,4 +1,4 @@
-"""What code a task runs, in a few letters that differ where the code does."""
+"""A digest of the code of a task: equal digests mean equal code."""
 
 import hashlib
 import subprocess
@@ -16,10 +16,10 @@ _LETTERS = 16
 def code_of(task: Task) -> str:
     """Return a digest of a task's code.
 
-    A user's command in a git tree has the commit, and a digest of what differs from it, Python
-    files that git does not know and does not ignore included; elsewhere it is one of the Python
-    files. A task of a file has one of the Python files that it can import from its folder, a task
-    of a package that of the package, and a built-in one that of our own packages.
+    For a command in a git tree: the commit, and a digest of the differences from it, with the
+    Python files that git neither tracks nor ignores. For a command elsewhere: a digest of the
+    Python files in its folder. For a task of a file: of the Python files that it can import from
+    its folder. For a task of a package: of the package. For a built-in task: of our own packages.
     """
     if isinstance(task, CommandTask):
         return _of_git(task.directory) or _of_files(task.directory, _sources(task.directory))
@@ -30,7 +30,10 @@ def code_of(task: Task) -> str:
 
 
 def _of_git(directory: Path) -> str | None:
-    """Return commit and difference of the tree that holds a folder; None where there is none."""
+    """Return the commit of a folder's git tree and a digest of the differences from it.
+
+    None if the folder is in no git tree.
+    """
     top = _git(directory, "rev-parse", "--show-toplevel")
     commit = _git(directory, "rev-parse", "HEAD")
     if top is None or commit is None:
@@ -39,11 +42,11 @@ def _of_git(directory: Path) -> str | None:
     changed = _git(root, "diff", "HEAD", "--binary", "--no-ext-diff") or b""
     listed = _git(root, "ls-files", "--others", "--exclude-standard", "-z", "--", "*.py") or b""
     new = [root / name.decode() for name in listed.split(b"\0") if name]
-    said = f"git {commit.decode()[:_LETTERS]}"
+    clean = f"git {commit.decode()[:_LETTERS]}"
     if not changed and not new:
-        return said
+        return clean
     digest = hashlib.sha256(changed + _of_files(root, new).encode()).hexdigest()
-    return f"{said} + {digest[:_LETTERS]}"
+    return f"{clean} + {digest[:_LETTERS]}"
 
 
 def _git(directory: Path, *arguments: str) -> bytes | None:
@@ -78,7 +81,7 @@ def _sources(folder: Path) -> list[Path]:
 
 def _beside(file: Path) -> list[Path]:
     """Return the modules in a file's folder, itself too, and the files of the packages there."""
-    # Hidden ones are locks of editors, which may be links to nowhere.
+    # Hidden files are locks of editors, which may be links to files that do not exist.
     modules = [m for m in file.parent.glob("[!.]*.py") if m.is_file()]
     packages = (marker.parent for marker in file.parent.glob("*/__init__.py"))
     return [*modules, *(source for package in packages for source in _sources(package))]
@@ -89,8 +92,7 @@ def _of_package(name: str) -> str:
     spec = find_spec(name)
     if spec is not None and spec.submodule_search_locations is not None:
         folders = [Path(folder) for folder in spec.submodule_search_locations]
-        said = [_of_files(folder, _sources(folder)) for folder in folders]
-        return " and ".join(said)
+        return " and ".join(_of_files(folder, _sources(folder)) for folder in folders)
     file = None if spec is None else spec.origin
     return _of_files(Path("/"), []) if file is None else _of_files(Path(file).parent, [Path(file)])
 

@@ -1,4 +1,4 @@
-"""Wires a worker together from its options. Loads no torch: the agent only starts processes."""
+"""Builds the agent from the options of the command. Loads no torch: trials are other processes."""
 
 import argparse
 import logging
@@ -13,13 +13,13 @@ from pathlib import Path
 
 from search_space.catalog.lookup import CATALOG
 from search_space.contract import WorkerManifest
-from workers.agent.agent import Agent, Habits
+from workers.agent.agent import Agent, AgentSettings
 from workers.agent.deadline import read_time
-from workers.agent.machine import look_around
+from workers.agent.machine import machine_resources
 from workers.agent.presence import drain_all
 from workers.agent.task_code import code_of
 from workers.errors import BadSetting
-from workers.executors.base import Executor, Share
+from workers.executors.base import Executor, TrialResources
 from workers.executors.gpus import FOR_TRIALS, find_gpus
 from workers.executors.local import LocalExecutor
 from workers.tasks.base import Place
@@ -36,7 +36,7 @@ def make_agent(options: argparse.Namespace) -> Agent:
     """Return the agent that the options of `python -m workers` describe.
 
     Raises:
-        WorkerError: If an option means nothing, or the file of tasks is wrong.
+        WorkerError: If an option or the file of tasks is not valid.
     """
     home = options.home.expanduser().resolve()
     executor = _executor(options, home)
@@ -57,23 +57,23 @@ def make_agent(options: argparse.Namespace) -> Agent:
         tasks=tasks,
         executor=executor,
         home=home,
-        habits=_habits(options),
+        settings=_agent_settings(options),
     )
 
 
 def drain(options: argparse.Namespace) -> int:
-    """Tell the living workers of a home to drain, and return the exit code."""
+    """Tell the running workers of a home to drain, and return the exit code."""
     home = options.home.expanduser().resolve()
-    told = drain_all(home)
-    for worker in told:
+    workers = drain_all(home)
+    for worker in workers:
         sys.stdout.write(f"{worker} drains\n")
-    if not told:
+    if not workers:
         sys.stderr.write(f"no worker runs with --home {home}\n")
-    return 0 if told else 1
+    return 0 if workers else 1
 
 
-def _habits(options: argparse.Namespace) -> Habits:
-    return Habits(
+def _agent_settings(options: argparse.Namespace) -> AgentSettings:
+    return AgentSettings(
         grace=_number("--grace", options.grace),
         checkpoint_seconds=_number("--checkpoint-seconds", options.checkpoint_seconds),
         failures=max(1, int(_number("--failures", options.failures))),
@@ -93,14 +93,14 @@ def _executor(options: argparse.Namespace, home: Path) -> Executor:
 
 def _local(options: argparse.Namespace, home: Path) -> Executor:
     gpus = find_gpus()
-    there = look_around()
-    slots = _slots(options.slots, auto=there.slots(gpus))
-    logger.info("%d slots: %s", slots, there.described(gpus))
+    machine = machine_resources()
+    slots = _slots(options.slots, auto=machine.slots(gpus))
+    logger.info("%d slots: %s", slots, machine.describe(gpus))
     place = Place(
         home,
         options.data_root.expanduser().resolve(),
-        threads=max(1, there.cores // slots),
-        memory_bytes=_memory(options.memory_per_trial, auto=there.memory_bytes // slots),
+        threads=max(1, machine.cores // slots),
+        memory_bytes=_memory(options.memory_per_trial, auto=machine.memory_bytes // slots),
         min_free_bytes=int(_number("--min-free-disk", options.min_free_disk) * 2**30),
     )
     return LocalExecutor(place, slots=slots, gpus=gpus)
@@ -110,31 +110,33 @@ def _ray(options: argparse.Namespace, home: Path) -> Executor:
     if find_spec("ray") is None:
         wanted = "local, or ray where `pip install 'activation-search[ray]'` was run"
         raise BadSetting("--executor", "ray", wanted)
-    # Loaded where it is wanted: it is an extra, and takes most of a second.
+    # Imported here: Ray is an extra, and its import takes most of a second.
     from workers.executors import ray
 
     ray.connect(options.address, url=options.url)
     cpus = _amount("--cpus-per-trial", options.cpus_per_trial, auto=1.0)
     gpus = _amount("--gpus-per-trial", options.gpus_per_trial, auto=float(ray.has_gpus()))
-    share = Share(cpus, gpus)
-    place = place_on_node(options, home, share)
-    return ray.RayExecutor(place, slots=_slots(options.slots, auto=ray.room(share)), share=share)
+    resources = TrialResources(cpus, gpus)
+    place = place_on_node(options, home, resources)
+    return ray.RayExecutor(
+        place, slots=_slots(options.slots, auto=ray.capacity(resources)), resources=resources
+    )
 
 
-def place_on_node(options: argparse.Namespace, home: Path, share: Share) -> Place:
-    """Return what a trial finds on a node of a Ray cluster, where only its share is known."""
+def place_on_node(options: argparse.Namespace, home: Path, resources: TrialResources) -> Place:
+    """Return the place of a trial on a node of a Ray cluster, from its resources."""
     return Place(
         home,
         options.data_root.expanduser().resolve(),
-        threads=max(1, int(share.cpus)),
+        threads=max(1, int(resources.cpus)),
         memory_bytes=_memory(options.memory_per_trial, auto=None),
-        gpu_share=FOR_TRIALS * share.gpus if 0 < share.gpus < 1 else None,
+        gpu_share=FOR_TRIALS * resources.gpus if 0 < resources.gpus < 1 else None,
         min_free_bytes=int(_number("--min-free-disk", options.min_free_disk) * 2**30),
     )
 
 
 def _amount(setting: str, given: str, *, auto: float) -> float:
-    """Return an amount of a resource; Ray gives whole ones, or a fraction of one."""
+    """Return an amount of a resource. Ray allows whole numbers, and fractions of one."""
     if given == "auto":
         return auto
     try:
@@ -193,7 +195,7 @@ def _tasks_file(given: Path | None) -> Path | None:
 
 
 def _worker_id(name: str | None) -> str:
-    """Return an id that says where the worker runs, for one life: a restart is a new worker."""
+    """Return an id with the name of the host. It is random: a restarted worker is a new one."""
     if name is None:
         name = re.sub(r"[^A-Za-z0-9]", "-", platform.node())[:_LONGEST_NAME] or "worker"
     elif not re.fullmatch(rf"[A-Za-z0-9-]{{1,{_LONGEST_NAME}}}", name):

@@ -1,4 +1,4 @@
-"""What an agent says for a process that ended without having said how."""
+"""The outcome that an agent sends for a process that ended without sending one."""
 
 import contextlib
 import os
@@ -8,13 +8,13 @@ from pathlib import Path
 from search_space.contract import FailureClass, Outcome, OutcomeKind, TrialKind
 from workers.attempt.masking import Mask
 
-# What a trial exits with when the service was away for too long to be told anything.
 SERVICE_AWAY = 75
+"""Exit code of a trial that could not reach the service to send its outcome."""
 _LOG_BYTES = 8000
 _ENDED = (signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP)
 _CRASHED = (signal.SIGSEGV, signal.SIGBUS, signal.SIGILL, signal.SIGFPE)
-# A shell, and torchrun, end with 128 and the signal that ended what they ran.
-_TOLD_BY_A_SHELL = (signal.SIGKILL, signal.SIGTERM, signal.SIGABRT, *_CRASHED)
+# A shell, and torchrun, exit with 128 plus the signal that ended what they ran.
+_REPORTED_BY_A_SHELL = (signal.SIGKILL, signal.SIGTERM, signal.SIGABRT, *_CRASHED)
 
 _SILENT = {
     TrialKind.INSPECTION: "the script ended without having called apply on actsearch.trial()",
@@ -40,19 +40,20 @@ def was_killed(code: int) -> bool:
     return _signal_of(code) is signal.SIGKILL
 
 
-def leave_behind(lease_file: Path, outcome: Outcome) -> None:
-    """Write beside the lease file how a process failed that does not speak with the service."""
-    with contextlib.suppress(FileExistsError), _left(lease_file).open("x") as file:
+def write_failure(lease_file: Path, outcome: Outcome) -> None:
+    """Write beside the lease file how one rank of a trial failed; the first one wins."""
+    # "x" fails if the file exists: what fails later is mostly a consequence of the first failure.
+    with contextlib.suppress(FileExistsError), _failure_file(lease_file).open("x") as file:
         file.write(outcome.model_dump_json())
 
 
-def left_behind(lease_file: Path, code: int) -> Outcome | None:
-    """Return, once, what the first such process has written.
+def read_failure(lease_file: Path, code: int) -> Outcome | None:
+    """Return what `write_failure` wrote, and remove it.
 
-    Where the exit code says that one of them was killed or crashed, nothing: then the others have
-    only seen that it was gone.
+    None if the exit code says that a rank was killed or crashed: the others have then only seen
+    that it was gone, and what they wrote is not the cause.
     """
-    path = _left(lease_file)
+    path = _failure_file(lease_file)
     if not path.exists():
         return None
     outcome = Outcome.model_validate_json(path.read_bytes())
@@ -60,15 +61,17 @@ def left_behind(lease_file: Path, code: int) -> Outcome | None:
     return None if _signal_of(code) in (signal.SIGKILL, *_CRASHED) else outcome
 
 
-def _left(lease_file: Path) -> Path:
+def _failure_file(lease_file: Path) -> Path:
     return lease_file.with_suffix(".failed")
 
 
 def preempted() -> Outcome:
+    """Return the outcome of an attempt that the stop of its worker ended."""
     return failed(FailureClass.PREEMPTED, "the worker was stopped")
 
 
 def failed(failure: FailureClass, message: str) -> Outcome:
+    """Return the outcome of an attempt that failed."""
     return Outcome(outcome=OutcomeKind.FAILED, failure=failure, message=message)
 
 
@@ -83,7 +86,7 @@ def _sentence(code: int, kind: TrialKind) -> str:
 def _signal_of(code: int) -> signal.Signals | None:
     if code < 0:
         return signal.Signals(-code)
-    return next((number for number in _TOLD_BY_A_SHELL if code == 128 + number), None)
+    return next((number for number in _REPORTED_BY_A_SHELL if code == 128 + number), None)
 
 
 def _tail(log: Path) -> str:

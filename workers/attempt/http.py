@@ -1,4 +1,4 @@
-"""HTTP to the service, with the one rule of retrying that agents and trials share."""
+"""HTTP to the service, with the retry rule that agents and trials share."""
 
 import logging
 import math
@@ -24,15 +24,15 @@ _TOO_MANY_REQUESTS = 429
 LONGEST_PAUSE = 10.0
 
 
-class Wire:
-    """Calls to one service with one token.
+class HttpClient:
+    """Sends requests to one service with one token. Safe to share between threads.
 
-    Whatever may pass (no connection, a broken one, 429, 5xx) is tried again with growing,
-    jittered pauses; every call of the wire may be repeated. Safe to share between threads.
+    It retries temporary failures (no connection, a broken connection, 429, 5xx) with exponential
+    backoff and jitter. Every request of the protocol may be repeated.
 
     Args:
         patience: Seconds to go on trying before `ServiceAway` is raised.
-        pause: Waits so many seconds; an agent that is told to stop cuts it short.
+        pause: Waits so many seconds. An agent passes a function that raises when it is stopped.
     """
 
     def __init__(
@@ -67,8 +67,9 @@ class Wire:
         """Return the answer, or raise a `ServiceError`.
 
         Args:
-            longest_pause: Seconds between two tries at most.
-            token: Of an attempt that speaks through the wire of its worker.
+            patience: Of this request; None: that of the client. 0: one try.
+            longest_pause: Largest number of seconds between two tries.
+            token: Of an attempt whose requests go through the client of its worker.
         """
         content, headers = _encode(body)
         if token is not None:
@@ -76,7 +77,7 @@ class Wire:
         patience = self._patience if patience is None else patience
         began = time.monotonic()
         reason = ""
-        for pause in pauses(longest_pause):
+        for pause in backoff(longest_pause):
             try:
                 response = self._client.request(
                     method, path, content=content, headers=headers, timeout=timeout
@@ -90,13 +91,16 @@ class Wire:
                     return _accepted(response)
                 problem = f"{response.status_code} {_detail(response)}"
             away = time.monotonic() - began
+            # Checked with the pause added: the caller may not wait longer than its patience, and
+            # a patience of 0 means one try.
             if away + pause > patience:
                 raise ServiceAway(self.url, away, problem)
+            # Only the first failure is logged; a service may be away for days.
             if not reason:
                 logger.warning("%s %s%s: %s; trying again", method, self.url, path, problem)
             reason = problem
             self._pause(pause)
-        raise AssertionError("pauses never end")
+        raise AssertionError("the backoff never ends")
 
     def close(self) -> None:
         self._client.close()
@@ -110,8 +114,9 @@ def _encode(body: BaseModel | bytes | None) -> tuple[bytes, dict[str, str]]:
     return content, {"content-type": "application/json"}
 
 
-def pauses(longest: float = LONGEST_PAUSE) -> Iterator[float]:
-    """Yield seconds, doubling up to a bound; jittered, so that workers do not return in step."""
+def backoff(longest: float = LONGEST_PAUSE) -> Iterator[float]:
+    """Yield pauses in seconds: exponential from 0.1 up to `longest`, with jitter."""
+    # Jitter, so that hundreds of workers do not all return to a restarted service at once.
     pause = 0.1
     while True:
         yield pause * random.uniform(0.5, 1.0)

@@ -1,4 +1,4 @@
-"""What an attempt leaves on the machine that runs its agent."""
+"""The files of an attempt on the machine that runs its agent."""
 
 import contextlib
 import logging
@@ -8,42 +8,47 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from search_space.contract import LeaseFile, Outcome
-from workers.attempt.outbox import hand_in_for_the_dead, mark_of, said_in
+from workers.attempt.outbox import (
+    checkpoint_marker_of,
+    outcome_file_of,
+    upload_checkpoint_of,
+)
 from workers.errors import ServiceError
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Files:
-    """The files of one attempt; all but the log lie beside the lease file."""
+class AttemptFiles:
+    """The files of one attempt; all but the log are beside the lease file."""
 
     lease: Path
     log: Path
 
     def write_lease(self, content: LeaseFile) -> None:
-        """Write the lease file, which holds a token, for this user alone."""
+        """Write the lease file, readable by this user only: it holds a token."""
+        # The mode is given at creation; a later chmod would leave a moment to read the token.
         descriptor = os.open(self.lease, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
             file.write(content.model_dump_json())
 
-    def hand_in(self) -> None:
-        """Upload the checkpoint of a process that died, for its next attempt to go on from."""
+    def upload_checkpoint(self) -> None:
+        """Upload the checkpoint of a process that died, for the next attempt to resume from."""
         try:
-            hand_in_for_the_dead(self.lease)
+            upload_checkpoint_of(self.lease)
         except ServiceError as error:
-            logger.warning("a checkpoint was not handed in: %s", error)
+            logger.warning("a checkpoint was not uploaded: %s", error)
 
-    def said(self) -> Outcome | None:
-        """Return the last word that the process has told itself."""
+    def sent_outcome(self) -> Outcome | None:
+        """Return the outcome that the process has sent to the service itself."""
         with contextlib.suppress(FileNotFoundError):
-            return Outcome.model_validate_json(said_in(self.lease).read_bytes())
+            return Outcome.model_validate_json(outcome_file_of(self.lease).read_bytes())
         return None
 
-    def first_checkpoint(self) -> float:
-        """Return when the first checkpoint was kept; now, if none was."""
+    def first_checkpoint_at(self) -> float:
+        """Return when the first checkpoint was saved, in seconds since the epoch; else now."""
         with contextlib.suppress(FileNotFoundError):
-            return mark_of(self.lease).stat().st_mtime
+            return checkpoint_marker_of(self.lease).stat().st_mtime
         return time.time()
 
     def remove(self) -> None:

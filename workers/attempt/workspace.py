@@ -1,6 +1,4 @@
-"""What trials leave in a worker's home: folders for their next attempts, and what killed workers
-could not remove.
-"""
+"""Folders of trials in a worker's home, and the removal of files that nobody needs any more."""
 
 import hashlib
 import shutil
@@ -9,9 +7,9 @@ from pathlib import Path
 
 from search_space.contract import FailureClass, Outcome, OutcomeKind
 
-_KEPT_SECONDS = 7 * 86400.0
+_UNUSED_SECONDS = 7 * 86400.0
 _YOUNG_SECONDS = 60.0
-_TRIED_AGAIN = (
+_RETRIED = (
     FailureClass.LOST,
     FailureClass.PREEMPTED,
     FailureClass.ENVIRONMENT,
@@ -20,29 +18,29 @@ _TRIED_AGAIN = (
 
 
 def folder_of(home: Path, trial: str) -> Path:
-    """Return the folder of a trial, which may not be there yet."""
-    # An id comes from outside, so it is no name of a file.
+    """Return the folder of a trial, which may not exist yet."""
+    # The id comes from the service and may hold any character, so it is no safe file name.
     return home / "trials" / hashlib.sha256(trial.encode()).hexdigest()[:32]
 
 
-def is_kept(outcome: Outcome | None) -> bool:
-    """Whether another attempt may follow; None: nobody waits for this one any more."""
+def is_retried(outcome: Outcome | None) -> bool:
+    """Whether another attempt may follow; None: an outcome that the service does not want."""
     if outcome is None:
         return False
     released = outcome.outcome is OutcomeKind.RELEASED
-    return released or outcome.failure in _TRIED_AGAIN
+    return released or outcome.failure in _RETRIED
 
 
-def sweep(home: Path, *, alone: bool) -> None:
-    """Remove the folders of trials that went on elsewhere: those not used for a week.
+def remove_stale_files(home: Path, *, only_worker: bool) -> None:
+    """Remove the folders of trials that were not used for a week, and files of killed workers.
 
     Args:
-        alone: No other worker lives here, so files of attempts are of killed ones.
+        only_worker: No other worker uses `home`, so files of attempts are of killed workers.
     """
     for folder in (*(home / "trials").glob("*"), *home.glob("trial-*")):
-        if _unused(folder, _KEPT_SECONDS):
+        if _unused(folder, _UNUSED_SECONDS):
             shutil.rmtree(folder, ignore_errors=True)
-    if alone:
+    if only_worker:
         for path in (*(home / "leases").glob("*"), *(home / "logs").glob("*")):
             # A worker that starts at this moment may have begun its first attempt.
             if _unused(path, _YOUNG_SECONDS):

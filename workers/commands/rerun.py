@@ -1,7 +1,7 @@
-"""`actsearch rerun TRIAL`: trains a trial again from its stored document, and compares.
+"""`actsearch rerun TRIAL`: trains a trial again from its record, and compares the results.
 
-On the same kind of processor, with the same versions and number of threads, a training on CPUs
-repeats bit for bit; on a GPU one with `deterministic: true` does.
+On the same model of processor, with the same versions and number of threads, a training on a CPU
+repeats bit for bit. On a GPU, one with `deterministic: true` does.
 """
 
 import argparse
@@ -14,11 +14,11 @@ from typing import Any
 
 from search_space.contract import RUN, WEIGHTS, OutcomeKind
 from workers.agent.task_code import code_of
-from workers.attempt.http import Wire
-from workers.commands.alone import Alone, run_alone
-from workers.environment import setting
+from workers.attempt.http import HttpClient
+from workers.command_line import add_service_options, add_task_options
+from workers.commands.local_attempt import LocalAttempt, run_locally
 from workers.errors import NotRepeatable, WorkerError
-from workers.handle.provenance import Run, differences, environment
+from workers.handle.provenance import RunRecord, differences, environment
 from workers.tasks.base import FunctionTask, Place
 from workers.tasks.registry import load_tasks
 
@@ -27,16 +27,16 @@ _SAME, _DIFFERENT, _REFUSED = 0, 1, 2
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Train a trial again; return 0 where it was the same, 1 where not, 2 where it cannot be."""
+    """Train a trial again; return 0 if the results are the same, 1 if not, 2 if it cannot be."""
     options = _parser().parse_args(arguments)
-    wire = Wire(options.url, options.token, patience=_PATIENCE)
+    client = HttpClient(options.url, options.token, patience=_PATIENCE)
     try:
-        return _rerun(wire, options)
+        return _rerun(client, options)
     except WorkerError as error:
         sys.stderr.write(f"actsearch: {error}\n")
         return _REFUSED
     finally:
-        wire.close()
+        client.close()
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -44,32 +44,29 @@ def _parser() -> argparse.ArgumentParser:
         prog="actsearch rerun", description="Train a trial again, and compare what comes out."
     )
     parser.add_argument("trial", metavar="TRIAL", help="the trial's id")
-    parser.add_argument("--url", default=setting("URL"), help="the service (%(default)s)")
-    parser.add_argument("--token", default=setting("TOKEN"), help="bearer token with scope read")
-    parser.add_argument("--data-root", type=Path, default=setting("DATA_ROOT"))
-    parser.add_argument("--tasks", type=Path, default=setting("TASKS"), help="tasks.toml")
-    parser.add_argument("--load", type=Path, action="append", default=[], metavar="FILE")
-    parser.add_argument("--home", type=Path, default=setting("HOME"))
+    add_service_options(parser, scope="read")
+    add_task_options(parser)
     parser.add_argument("--json", action="store_true", help="print JSON")
     return parser
 
 
-def _rerun(wire: Wire, options: argparse.Namespace) -> int:
+def _rerun(client: HttpClient, options: argparse.Namespace) -> int:
     path = f"/trials/{options.trial}"
-    trial = wire.call("GET", path).json()
-    stored = {a["name"]: a["sha256"] for a in wire.call("GET", f"{path}/artifacts").json()}
+    trial = client.call("GET", path).json()
+    stored = {a["name"]: a["sha256"] for a in client.call("GET", f"{path}/artifacts").json()}
     if RUN not in stored:
         raise NotRepeatable(options.trial, f"it has stored no {RUN}; it is {trial['state']}")
-    run = Run.model_validate_json(wire.call("GET", f"{path}/artifacts/{RUN}").content)
+    run = RunRecord.model_validate_json(client.call("GET", f"{path}/artifacts/{RUN}").content)
     task = load_tasks(options.tasks, options.load).get(run.assignment.task["name"])
     if not isinstance(task, FunctionTask):
         kind = "not offered here" if task is None else "a command: run it by hand with its seed"
         raise NotRepeatable(options.trial, f"its task {run.assignment.task['name']!r} is {kind}")
-    reports = _first_of_each_epoch(wire.call("GET", f"{path}/reports").json())
+    reports = _first_of_each_epoch(client.call("GET", f"{path}/reports").json())
+    # A trial that was stopped early is stopped after the same epoch again.
     stopped = trial["state"] == OutcomeKind.STOPPED.value
-    tunes = run.assignment.start is not None
-    start = wire.call("GET", f"{path}/start").content if tunes else None
     last = max(reports, default=0) if stopped else None
+    has_start = run.assignment.start is not None
+    start = client.call("GET", f"{path}/start").content if has_start else None
     repeat = _train(run, task, options, last=last, start=start)
     changes = differences(run.environment, environment(code_of(task)))
     differs = list(_compare(reports, stored.get(WEIGHTS), repeat))
@@ -78,12 +75,12 @@ def _rerun(wire: Wire, options: argparse.Namespace) -> int:
         sys.stdout.write(json.dumps(answer, indent=2) + "\n")
     else:
         what = f"{len(reports)} epochs{' and the weights' if WEIGHTS in stored else ''}"
-        sys.stdout.write("\n".join(_said(run, what, differs, changes)) + "\n")
+        sys.stdout.write("\n".join(_summary(run, what, differs, changes)) + "\n")
     return _DIFFERENT if differs else _SAME
 
 
 def _first_of_each_epoch(reports: Sequence[dict[str, Any]]) -> dict[int, dict[str, float]]:
-    """Return metrics by epoch: of several attempts, the first is what counted."""
+    """Return metrics by epoch: of several attempts, the first report is the one that counted."""
     found: dict[int, dict[str, float]] = {}
     for report in reports:
         found.setdefault(report["step"], report["metrics"])
@@ -91,26 +88,26 @@ def _first_of_each_epoch(reports: Sequence[dict[str, Any]]) -> dict[int, dict[st
 
 
 def _train(
-    run: Run,
+    run: RunRecord,
     task: FunctionTask,
     options: argparse.Namespace,
     *,
     last: int | None,
     start: bytes | None,
-) -> Alone:
+) -> LocalAttempt:
     home = options.home.expanduser().resolve()
     data_root = options.data_root.expanduser().resolve()
     place = Place(home, data_root, threads=run.environment["threads"])
     with tempfile.TemporaryDirectory() as scratch:
-        repeat = Alone(run.assignment, Path(scratch), last=last, start=start)
-        run_alone(task, repeat, place)
+        repeat = LocalAttempt(run.assignment, Path(scratch), last=last, start=start)
+        run_locally(task, repeat, place)
     return repeat
 
 
 def _compare(
-    reports: Mapping[int, dict[str, float]], weights: str | None, repeat: Alone
+    reports: Mapping[int, dict[str, float]], weights: str | None, repeat: LocalAttempt
 ) -> Iterator[str]:
-    """Yield in words what came out another time."""
+    """Yield a sentence for each result that differs."""
     again = {report.step: report.metrics for report in repeat.reports}
     for epoch, then in sorted(reports.items()):
         now = again.get(epoch)
@@ -120,7 +117,9 @@ def _compare(
         yield f"{WEIGHTS}: sha256 {weights} then, {repeat.digests.get(WEIGHTS)} now"
 
 
-def _said(run: Run, what: str, differs: Sequence[str], changes: Sequence[str]) -> Iterator[str]:
+def _summary(
+    run: RunRecord, what: str, differs: Sequence[str], changes: Sequence[str]
+) -> Iterator[str]:
     if differs:
         yield "not the same:"
         yield from (f"  {difference}" for difference in differs)
@@ -130,7 +129,7 @@ def _said(run: Run, what: str, differs: Sequence[str], changes: Sequence[str]) -
         yield "the environment differs:"
         yield from (f"  {change}" for change in changes)
     if run.resumed_at:
-        yield f"an attempt before trained the first {run.resumed_at} epochs"
+        yield f"an earlier attempt trained the first {run.resumed_at} epochs"
 
 
 if __name__ == "__main__":

@@ -1,1 +1,1 @@
-"""Data sets of the built-in task."""
+"""Data sets of the built-in tasks."""

@@ -1,4 +1,4 @@
-"""Decoded data sets as plain arrays on disk, so that a trial starts in milliseconds."""
+"""A cache of decoded data sets on disk, so that a trial starts in milliseconds."""
 
 import hashlib
 import os
@@ -11,12 +11,12 @@ import numpy as np
 from workers.data.images import Images, Split
 from workers.errors import NoDiskSpace
 
-# Raised when splitting or decoding changes, which makes every cached array stale.
+# To be raised when splitting or decoding changes, so that no older array is used.
 _VERSION = 1
 
 
 def identity(paths: Iterable[Path]) -> str:
-    """Return a text that changes when one of the files does."""
+    """Return a text that differs after a change of one of the files."""
     stats = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in paths]
     return repr(stats)
 
@@ -31,14 +31,14 @@ def cached(folder: Path, name: str, source: str, load: Callable[[], Images]) -> 
 
 
 def _read(entry: Path, split: str) -> Split:
-    # Mapped, so that trials side by side share one copy in memory. Copy-on-write, because
-    # torch wants writable memory.
+    # Memory-mapped, so that trials on one machine share one copy. Copy-on-write, because torch
+    # needs writable memory.
     images = np.load(entry / f"{split}-images.npy", mmap_mode="c", allow_pickle=False)
     return Split(images, np.load(entry / f"{split}-labels.npy", allow_pickle=False))
 
 
 def _store(entry: Path, images: Images) -> None:
-    """Write the arrays beside their place and move them there at once."""
+    """Write the arrays into a temporary folder, and rename it: no reader sees a part of them."""
     try:
         entry.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=entry.parent, prefix=".new-") as work:
@@ -57,6 +57,6 @@ def _move(made: Path, entry: Path) -> None:
     try:
         os.rename(made, entry)
     except OSError:
-        # Another trial was faster; its arrays are the same.
+        # Another trial has stored it meanwhile, with the same arrays.
         if not entry.is_dir():
             raise

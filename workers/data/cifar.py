@@ -1,4 +1,4 @@
-"""CIFAR-10 and CIFAR-100 in every layout that people have of them."""
+"""CIFAR-10 and CIFAR-100, in each of their published file layouts."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ _PIXELS = 3 * 32 * 32
 
 @dataclass(frozen=True, slots=True)
 class Cifar:
-    """One of the two, and what its files are called.
+    """One of the two data sets, with the names of its files.
 
     Attributes:
         pickled: Names of the training files and of the test file of the Python version.
@@ -33,10 +33,10 @@ class Cifar:
     label_bytes: int
 
     def files(self, data_root: Path) -> list[Path]:
-        """Return the files of the first layout that is there whole; the test files come last.
+        """Return the files of the first layout that is complete; the test files are last.
 
         Raises:
-            DataMissing: If none is.
+            DataMissing: If no layout is complete.
         """
         looked_for: list[Path] = []
         for names, suffix in ((self.pickled, "py"), (self.binary, "bin")):
@@ -53,7 +53,7 @@ class Cifar:
         raise DataMissing(self.name, looked_for)
 
     def _parquet_folders(self, data_root: Path) -> list[Path]:
-        # Not the folders of cifar100 for cifar10.
+        # `cifar10*` alone would also match the folders of cifar100.
         tops = [*sorted(data_root.glob(f"{self.name}[!0-9]*")), data_root / self.name]
         return [*(inner for top in tops for inner in sorted(top.glob("*/"))), *tops]
 

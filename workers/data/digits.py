@@ -1,4 +1,4 @@
-"""The digits that come with scikit-learn: 1,797 images of 8 x 8, for a first try anywhere."""
+"""The digits of scikit-learn: 1,797 images of 8 x 8, which need no download."""
 
 import numpy as np
 

@@ -1,7 +1,7 @@
-"""Images of a user's own, in one folder per class, streamed from disk while they are trained on.
+"""The user's own images, in one folder per class, read from disk during the training.
 
-DATA_ROOT/NAME/train/CLASS/*.png, and beside `train` folders `validation` and `test`. Of what is
-missing, a fixed tenth of the training images takes the place.
+DATA_ROOT/NAME/train/CLASS/*.png, and the folders `validation` and `test` beside `train`. For each
+of these two that is missing, a fixed tenth of the training images is used.
 """
 
 from collections.abc import Iterator, Sequence
@@ -26,7 +26,7 @@ _STATISTICS = 512
 
 
 @dataclass(frozen=True, slots=True)
-class Files:
+class ImageFiles:
     """Images by path, with their labels."""
 
     paths: Sequence[Path]
@@ -35,30 +35,30 @@ class Files:
     def __len__(self) -> int:
         return len(self.paths)
 
-    def first(self, samples: int | None) -> "Files":
-        """Return the first so many. Raises `TooFewSamples`."""
+    def first(self, samples: int | None) -> "ImageFiles":
+        """Return the first `samples` images; None: all. Raises `TooFewSamples`."""
         if samples is None:
             return self
         if samples > len(self):
             raise TooFewSamples(samples, len(self))
         return self.take(range(samples))
 
-    def take(self, indices: Sequence[int]) -> "Files":
-        return Files([self.paths[i] for i in indices], [self.labels[i] for i in indices])
+    def take(self, indices: Sequence[int]) -> "ImageFiles":
+        return ImageFiles([self.paths[i] for i in indices], [self.labels[i] for i in indices])
 
 
 @dataclass(frozen=True, slots=True)
 class Folder:
-    """A folder of images, split; the training images in a fixed random order."""
+    """The splits of a folder of images; the training images are in a fixed random order."""
 
     classes: Sequence[str]
-    train: Files
-    validation: Files
-    test: Files
+    train: ImageFiles
+    validation: ImageFiles
+    test: ImageFiles
 
 
 def find(data_root: Path, name: str) -> Folder:
-    """Return what the folder `name` holds.
+    """Return the images of the folder `name`.
 
     Raises:
         DataMissing: If there is no such folder.
@@ -90,14 +90,14 @@ class Streamed:
 
     Args:
         size: Side in pixels; images are scaled to it by their shorter side, and cropped.
-        loaders: Number of processes that decode; 0: this one does.
-        like: The split whose mean and deviation are used; None: this one's own, of its first
-            512 images.
+        loaders: Number of processes that decode; 0: this process does.
+        like: The split whose mean and deviation are used; None: those of the first 512 images of
+            this one.
     """
 
     def __init__(
         self,
-        files: Files,
+        files: ImageFiles,
         device: torch.device,
         *,
         size: int,
@@ -151,12 +151,14 @@ class Streamed:
                 batch_sampler=self._order,
                 num_workers=self._loaders,
                 persistent_workers=self._loaders > 0,
-                # They decode and touch no device, which is what a fork may do.
+                # A fork starts at once. It is safe, since these processes use no device.
                 multiprocessing_context="fork" if self._loaders else None,
                 pin_memory=self._device.type == "cuda",
-                # Of its own: the order of the data is drawn here, and from nothing else.
+                # Its own generator: the loader draws a seed from it, and would otherwise change
+                # the state of the global one.
                 generator=torch.Generator(),
             )
+        # In place: the workers persist, and the loader keeps this very list.
         self._order[:] = [list(order[start : start + batch_size]) for start in starts]
         for batch in self._loader:
             yield [part.to(self._device, non_blocking=True) for part in batch]
@@ -168,7 +170,7 @@ class Streamed:
 class _Decoded(Dataset[tuple[Tensor, int, int]]):
     """Images as bytes `(3, size, size)`, with their labels and numbers."""
 
-    def __init__(self, files: Files, size: int) -> None:
+    def __init__(self, files: ImageFiles, size: int) -> None:
         self._files = files
         self._size = size
 
@@ -184,7 +186,7 @@ def decode(path: Path, size: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
     """Return an image as `(3, size, size)`, scaled by its shorter side and cropped in the middle.
 
     Raises:
-        BadData: If it is none.
+        BadData: If the file is not an image.
     """
     from PIL import Image, ImageOps, UnidentifiedImageError
 
@@ -196,7 +198,7 @@ def decode(path: Path, size: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
     return np.array(fitted, dtype=np.uint8).transpose(2, 0, 1).copy()
 
 
-def _listed(root: Path, classes: Sequence[str]) -> Files:
+def _listed(root: Path, classes: Sequence[str]) -> ImageFiles:
     paths: list[Path] = []
     labels: list[int] = []
     for label, name in enumerate(classes):
@@ -205,4 +207,4 @@ def _listed(root: Path, classes: Sequence[str]) -> Files:
         labels += [label] * len(found)
     if not paths:
         raise BadData(root, f"has no images in the folders {', '.join(classes)}")
-    return Files(paths, labels)
+    return ImageFiles(paths, labels)

@@ -1,4 +1,4 @@
-"""A data set in memory, split once and for all."""
+"""A data set in memory, with its fixed splits."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Pixels = NDArray[np.uint8]
-# What networks are shown: images of bytes `(N, C, H, W)`, or series of numbers `(N, C, L)`.
+# The inputs of networks: images of bytes `(N, C, H, W)`, or series of numbers `(N, C, L)`.
 Inputs = NDArray[np.uint8 | np.float32]
 Labels = NDArray[np.int64]
 SplitName = Literal["train", "validation", "test"]
@@ -31,9 +31,9 @@ class Split:
 
 @dataclass(frozen=True, slots=True)
 class Images:
-    """Training, validation and test split. Choices are made on validation data alone.
+    """Training, validation and test split. Choices are made on validation data only.
 
-    The training split is in a fixed random order: its first n images are a fair sample.
+    The training split is in a fixed random order: its first n images are a random sample.
     """
 
     train: Split
@@ -42,13 +42,13 @@ class Images:
 
 
 def with_validation(train: Split, test: Split) -> Images:
-    """Split a tenth off the training data for validation; the test data stays the official."""
+    """Return the official test data, and the training data without a tenth for validation."""
     order = fixed_order(len(train))
     held_out = round(len(train) * _VALIDATION_SHARE)
     return Images(train.take(order[held_out:]), train.take(order[:held_out]), test)
 
 
 def fixed_order(size: int) -> NDArray[np.int64]:
-    """Return the one permutation of `size` that every worker uses."""
-    # RandomState, because its stream is frozen for good; that of a Generator may change.
+    """Return the permutation of `size` that every worker uses."""
+    # RandomState: numpy guarantees its numbers for ever; those of a Generator may change.
     return np.random.RandomState(0).permutation(size).astype(np.int64)

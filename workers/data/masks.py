@@ -1,7 +1,7 @@
-"""Images of a user's own with a class for every pixel.
+"""The user's own images with a class for every pixel.
 
-DATA_ROOT/NAME/images/*.png and DATA_ROOT/NAME/masks/*.png of the same names, whose values are the
-numbers of the classes.
+DATA_ROOT/NAME/images/*.png, and DATA_ROOT/NAME/masks/*.png with the same names. The values of a
+mask are the numbers of the classes.
 """
 
 from pathlib import Path
@@ -32,7 +32,7 @@ def files(data_root: Path, name: str) -> list[tuple[Path, Path]]:
 
 
 def load(pairs: list[tuple[Path, Path]], size: int) -> Images:
-    """Return all images at one size; a fixed tenth is for validation, another one for testing."""
+    """Return all images, scaled to one size; a fixed tenth each is for validation and testing."""
     images = np.stack([decode(image, size) for image, _ in pairs])
     classes = np.stack([_classes(mask, size) for _, mask in pairs]).astype(np.int64)
     everything, order = Split(images, classes), fixed_order(len(pairs))

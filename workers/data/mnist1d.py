@@ -1,8 +1,8 @@
-"""MNIST-1D: ten digits drawn in one dimension, generated as published.
+"""MNIST-1D: ten digits in one dimension, generated as published.
 
-A digit is a line of twelve points. Each sample stretches it, scales it, moves it, surrounds
-it with smooth noise, adds a little white noise everywhere and tilts it. Telling the samples
-apart needs nonlinearity and a sense of place, and shows small differences between networks.
+A digit is a series of twelve points. Each sample stretches, scales and shifts it, surrounds it
+with smooth noise, adds white noise and a linear trend. To classify the samples, a network needs
+nonlinearity and the position of features; small differences between networks become visible.
 
 Source:
     Greydanus and Kobak, *Scaling Down Deep Learning with MNIST-1D*, 2020, section 2.
@@ -45,12 +45,12 @@ _MOVES = 48
 _SMOOTH_NOISE, _SMOOTHING = 0.25, 2.0
 _WHITE_NOISE = 0.02
 _TILT = 0.75
-# Tells a point of the digit that happens to be 0 from the empty canvas.
+# Distinguishes a point of the digit that is 0 from the empty canvas.
 _INK = 1e-8
 
 
 def load() -> Images:
-    """Return the published 4,000 and 1,000 samples; a tenth of the former is for validation."""
+    """Return the published 4,000 and 1,000 samples; a tenth of the 4,000 is for validation."""
     train, test = _parts(_PUBLISHED, PUBLISHED_SEED)
     return with_validation(train, test)
 
@@ -58,8 +58,8 @@ def load() -> Images:
 def load_large() -> Images:
     """Return 4,000 samples for training and 10,000 each for validation and testing.
 
-    Not the published samples, but made as those are. So much validation data show differences
-    a fifth the size.
+    These are not the published samples, but generated in the same way. With 25 times as much
+    validation data, differences a fifth of the size can be seen.
     """
     train, validation, test = _parts(_LARGE, PUBLISHED_SEED + 1)
     return Images(train, validation, test)
@@ -116,7 +116,7 @@ def _sample(template: Series, random: np.random.RandomState) -> Series:
 
 
 def _resampled(series: Series, length: int) -> Series:
-    """Return the series read off at `length` even places, its ends kept."""
+    """Return the series interpolated at `length` even positions, with the same ends."""
     places = np.linspace(0, 1, length)
     resampled: Series = np.interp(places, np.linspace(0, 1, len(series)), series)
     return resampled

@@ -16,7 +16,7 @@ def read(paths: Sequence[Path], labels: Sequence[str]) -> Split:
     """Return the images and labels in all of the files.
 
     Args:
-        labels: Names of the column of labels; the first that there is.
+        labels: Possible names of the column of labels; the first one that exists is used.
     """
     import pyarrow.parquet
 

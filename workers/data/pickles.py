@@ -1,4 +1,4 @@
-"""CIFAR as its authors published it for Python: pickles, read without running what is in them."""
+"""CIFAR as its authors published it for Python: pickles, read without running code in them."""
 
 import io
 import pickle
@@ -21,7 +21,7 @@ def read(path: Path, label: str) -> Split:
         label: Key of the labels: `labels`, or `fine_labels` in CIFAR-100.
 
     Raises:
-        BadData: If the file names anything that such a file does not need, or lacks something.
+        BadData: If the file refers to code that such a file does not need, or lacks a field.
     """
     try:
         content = _Unpickler(io.BytesIO(path.read_bytes()), encoding="bytes").load()
@@ -47,7 +47,7 @@ def _text(key: Any) -> str:
 
 
 class _Unpickler(pickle.Unpickler):
-    """Makes arrays and plain values alone: a pickle can name any function to be called."""
+    """Builds only arrays and plain values: a pickle can have any function called."""
 
     def find_class(self, module: str, name: str) -> Any:
         match module, name:

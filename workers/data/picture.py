@@ -1,4 +1,4 @@
-"""One picture as pairs of coordinates and colours, for networks that are a picture."""
+"""One picture as pairs of coordinates and colours."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from workers.errors import DataMissing
 from workers.training.batches import Batches
 
 GENERATED = "zone-plate"
-"""A picture of rings that are ever finer, which needs no file."""
+"""A generated picture of rings that become finer towards the border."""
 _HELD_OUT = 0.1
 
 
@@ -31,10 +31,10 @@ def load(data_root: Path, name: str, size: int) -> Tensor:
 
 
 def on_device(colours: Tensor, device: torch.device) -> tuple[Batches, Batches, Batches]:
-    """Return the pixels to train on, and a fixed tenth each to validate and to test.
+    """Return the pixels for training, and a fixed tenth each for validation and testing.
 
-    Inputs are coordinates `(N, 2)` in [-1, 1], targets colours `(N, 3)`: what is judged is how
-    well a network tells the pixels that it was not shown.
+    Inputs are coordinates `(N, 2)` in [-1, 1], and targets are colours `(N, 3)`. Metrics say how
+    well a network predicts pixels that it was not trained on.
     """
     along = torch.linspace(-1, 1, colours.shape[0])
     coordinates = torch.stack(torch.meshgrid(along, along, indexing="ij"), dim=-1).reshape(-1, 2)

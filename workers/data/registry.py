@@ -1,4 +1,4 @@
-"""Every data set of the built-in tasks."""
+"""The data sets of the built-in tasks."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -15,12 +15,12 @@ from workers.training.recipe import Augmentation
 
 @dataclass(frozen=True, slots=True)
 class DataSet:
-    """A data set: how to get it, and what a network must know about it.
+    """A data set: how to load it, and what a network must know about it.
 
     Attributes:
         load: From (data root, cache folder).
         size: Side of the square images in pixels, or length of the series.
-        augmentation: What changes no label.
+        augmentation: Random changes of training images; None: no changes.
     """
 
     load: Callable[[Path, Path], Images]
@@ -56,7 +56,7 @@ def _mnist_1d_large(data_root: Path, cache: Path) -> Images:  # noqa: ARG001
 
 
 def _generated_by() -> str:
-    """Return what the last bits of generated data may depend on."""
+    """Return the versions that the exact values of generated data may depend on."""
     return f"numpy {metadata.version('numpy')}, scipy {metadata.version('scipy')}"
 
 

@@ -1,4 +1,4 @@
-"""Pictures of shapes with a class for every pixel: segmentation data that anybody can make."""
+"""Generated pictures of shapes with a class for every pixel, for segmentation."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,14 +12,14 @@ _COUNTS = (1_200, 300, 300)
 _MOST_SHAPES = 5
 _RADII = (6.0, 16.0)
 _NOISE = 40.0
-# Brightness tells shapes from the ground; nothing local would, and a small network in a few
-# hundred steps learns little that is not local.
+# Shapes are brighter than the background. Without that, no local feature would distinguish them,
+# and a small network learns little else in a few hundred steps.
 _DARK, _BRIGHT = (0.0, 100.0), (120.0, 255.0)
 
 
 def load() -> Images:
     """Return 1,200 pictures to train on, 300 to validate and 300 to test."""
-    # RandomState, because its stream is frozen for good.
+    # RandomState: numpy guarantees its numbers for ever.
     random = np.random.RandomState(0)
     train, validation, test = (_split(count, random) for count in _COUNTS)
     return Images(train, validation, test)
@@ -34,7 +34,7 @@ def _split(count: int, random: np.random.RandomState) -> Split:
 def _picture(random: np.random.RandomState) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     """Return `(3, 64, 64)` and the classes of its pixels; later shapes hide earlier ones.
 
-    Colours say nothing about which shape it is, and noise hides the edges.
+    Colours do not depend on the class, and noise hides the edges.
     """
     classes = np.zeros((SIZE, SIZE), dtype=np.int64)
     image = np.empty((3, SIZE, SIZE))

@@ -11,7 +11,7 @@ _IMAGES = 4
 
 
 def pick_device() -> torch.device:
-    """Return the one GPU that the executor lets this process see, else the CPU."""
+    """Return the GPU that this process may use, else the CPU."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
@@ -22,7 +22,7 @@ def on_device(
     train_samples: int | None,
     augmentation: Augmentation | None = None,
 ) -> tuple[Batches, Batches]:
-    """Return training and validation data, both normalised by the training images used."""
+    """Return training and validation data, normalised with statistics of the training images."""
     train = _first(images.train, train_samples)
     inputs = _inputs(train, device)
     others = [dimension for dimension in range(inputs.dim()) if dimension != 1]
@@ -34,7 +34,7 @@ def on_device(
 
 
 def beside(split: Split, train: Batches) -> Batches:
-    """Return a split on the device of the training data, normalised as that is."""
+    """Return a split on the device of the training data, with the same normalisation."""
     labels = torch.from_numpy(split.labels).to(train.device)
     return Batches(_inputs(split, train.device), labels, train.mean, train.deviation)
 
@@ -42,7 +42,7 @@ def beside(split: Split, train: Batches) -> Batches:
 def _inputs(split: Split, device: torch.device) -> torch.Tensor:
     inputs = torch.from_numpy(split.images).to(device)
     if device.type == "cuda" and inputs.dim() == _IMAGES:
-        # As the network computes; what is picked from these stays so.
+        # The memory format of the network; batches that are indexed from it keep it.
         return inputs.contiguous(memory_format=torch.channels_last)
     return inputs
 

@@ -1,1 +1,1 @@
-"""Where the processes of trials run."""
+"""Executors: they start the processes of trials."""

@@ -9,13 +9,13 @@ from workers.tasks.base import Task
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
-    """One process to be started.
+class ProcessSpec:
+    """A process to be started for a trial.
 
     Attributes:
-        settings: Those of the search's task.
+        settings: Of the search's task.
         lease_file: What the process reads to know its trial.
-        log: Where its output goes.
+        log: The file for its output.
     """
 
     task: Task
@@ -25,29 +25,29 @@ class Order:
 
 
 @dataclass(frozen=True, slots=True)
-class Share:
-    """What of a node's resources one trial is given; a fraction of a GPU is shared."""
+class TrialResources:
+    """The resources of a node that one trial gets; a fraction of a GPU is shared."""
 
     cpus: float
     gpus: float
 
 
-class Running(Protocol):
+class TrialProcess(Protocol):
     """A trial's process and everything it started. Safe to use from several threads."""
 
     @property
     def is_placed(self) -> bool:
-        """Whether it runs, or has run: False while it waits for a place."""
+        """Whether it runs, or has run: False while it waits for a machine."""
         ...
 
     @property
     def cause(self) -> Outcome | None:
-        """How it ended, where the executor knows more than the exit code tells."""
+        """How it ended, if the executor knows more than the exit code says."""
         ...
 
     @property
     def is_place_gone(self) -> bool:
-        """Whether the machine it ran on was lost, which says nothing of the worker."""
+        """Whether the machine it ran on was lost, which says nothing about the worker."""
         ...
 
     def poll(self) -> int | None:
@@ -55,7 +55,7 @@ class Running(Protocol):
         ...
 
     def wait(self, timeout: float | None = None) -> int | None:
-        """Return the exit code, or None if the process outlives `timeout` seconds."""
+        """Return the exit code, or None if the process still runs after `timeout` seconds."""
         ...
 
     def terminate(self) -> None:
@@ -63,7 +63,7 @@ class Running(Protocol):
         ...
 
     def kill(self) -> None:
-        """End it and whatever it started, at once (SIGKILL)."""
+        """End it and everything it started, at once (SIGKILL)."""
         ...
 
 
@@ -78,4 +78,4 @@ class Executor(Protocol):
         """What the slots run on, for people to read."""
         ...
 
-    def start(self, order: Order, *, slot: int) -> Running: ...
+    def start(self, spec: ProcessSpec, *, slot: int) -> TrialProcess: ...

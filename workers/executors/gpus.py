@@ -1,4 +1,4 @@
-"""The GPUs of this machine, and what of their memory is free. Loads no torch."""
+"""The GPUs of this machine, and their free memory. Loads no torch."""
 
 import shutil
 import subprocess
@@ -6,8 +6,8 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-# Asked in a process of its own: loading torch here would cost the agent memory for good. Only
-# torch knows which GPUs it can use and how it numbers them.
+# Runs in a process of its own: torch would stay in the agent's memory for good. nvidia-smi cannot
+# answer this: only torch knows which GPUs it can use, and how it numbers them.
 _FIND = """
 import torch
 for index in range(torch.cuda.device_count()):
@@ -17,10 +17,10 @@ for index in range(torch.cuda.device_count()):
 _MIB = 2**20
 
 FOR_TRIALS = 0.9
-"""Of what is free on a GPU; the rest is for what the driver keeps per process."""
+"""Part of a GPU's free memory that trials get; the driver needs the rest for each process."""
 
-Run = Callable[[Sequence[str]], str | None]
-"""Runs a command, and returns what it prints; None if it fails."""
+RunCommand = Callable[[Sequence[str]], str | None]
+"""Runs a command, and returns its output; None if it fails."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,14 +44,15 @@ def find_gpus() -> list[Gpu]:
     ]
 
 
-def free_now(gpu: Gpu, run: Run) -> int | None:
-    """Return the bytes that are free on a GPU now; None where its driver does not tell."""
+def free_now(gpu: Gpu, run: RunCommand) -> int | None:
+    """Return the free bytes of a GPU at this moment; None if its driver does not say."""
     wanted = ["--query-gpu=memory.free", "--format=csv,noheader,nounits"]
     answer = (run(["nvidia-smi", f"--id=GPU-{gpu.uuid}", *wanted]) or "").strip()
     return int(answer) * _MIB if answer.isdecimal() else None
 
 
 def run(command: Sequence[str]) -> str | None:
+    """Implements `RunCommand`."""
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     except (OSError, subprocess.TimeoutExpired):

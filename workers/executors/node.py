@@ -13,116 +13,120 @@ from typing import Any
 import ray
 
 from search_space.contract import Outcome
-from workers.attempt.exit_outcomes import left_behind
-from workers.attempt.outbox import hand_in_for_the_dead, said_in
+from workers.attempt.exit_outcomes import read_failure
+from workers.attempt.outbox import outcome_file_of, upload_checkpoint_of
 from workers.errors import ServiceError
-from workers.executors.base import Order
-from workers.executors.local import LocalExecutor, LocalRunning
+from workers.executors.base import ProcessSpec
+from workers.executors.local import LocalExecutor
+from workers.executors.local_process import LocalProcess
 from workers.tasks.base import Place, Task
 
-_LOOK_SECONDS = 0.5
-_PIECE_BYTES = 256 * 1024
+_POLL_SECONDS = 0.5
+_CHUNK_BYTES = 256 * 1024
 
 
 @dataclass(frozen=True, slots=True)
-class Started:
-    """The trial has a place: on this node."""
+class TrialPlaced:
+    """The trial runs on this node."""
 
     node: str
 
 
 @dataclass(frozen=True, slots=True)
-class Printed:
-    """The next piece of what the trial printed."""
+class TrialOutput:
+    """The next chunk of the trial's output."""
 
     output: bytes
 
 
 @dataclass(frozen=True, slots=True)
-class Ended:
+class TrialExited:
     """The trial's process has ended.
 
     Attributes:
-        owes_last_word: It did not tell the service how.
-        said: The last word that it told, as JSON.
+        cause: How it ended, if the node knows more than the exit code says.
+        is_unsent: Whether the process did not send its outcome to the service.
+        sent: The outcome that it did send, as JSON.
     """
 
     code: int
     cause: Outcome | None
-    owes_last_word: bool
-    said: bytes | None
+    is_unsent: bool
+    sent: bytes | None
 
 
-Word = Started | Printed | Ended
+NodeMessage = TrialPlaced | TrialOutput | TrialExited
 
 
 def run_on_node(
-    task: Task, settings: dict[str, Any], lease: bytes, place: Place, board: Any, key: str
-) -> Iterator[Word]:
-    """Run a trial and say when it starts, what it prints and how it ends: a Ray task's body."""
+    task: Task, settings: dict[str, Any], lease: bytes, place: Place, relay: Any, key: str
+) -> Iterator[NodeMessage]:
+    """Run a trial as a Ray task, and yield messages on its start, its output and its end."""
     here = ray.get_runtime_context().get_node_id()
-    yield Started(f"{here[:8]} ({ray.util.get_node_ip_address()})")
+    yield TrialPlaced(f"{here[:8]} ({ray.util.get_node_ip_address()})")
     place.home.mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix="trial-", dir=place.home))
     try:
-        order = Order(task, settings, folder / "lease.json", folder / "log")
-        order.lease_file.touch(mode=0o600)
-        order.lease_file.write_bytes(lease)
-        running = _executor(place).start(order, slot=0)
+        spec = ProcessSpec(task, settings, folder / "lease.json", folder / "log")
+        # Created with its mode first: the lease holds a token.
+        spec.lease_file.touch(mode=0o600)
+        spec.lease_file.write_bytes(lease)
+        process = _executor(place).start(spec, slot=0)
         try:
-            code = yield from _follow(running, order.log, board, key)
+            code = yield from _follow(process, spec.log, relay, key)
         finally:
-            running.kill()
-        if owes := order.lease_file.exists():
+            # Ray closes this generator when the task is cancelled.
+            process.kill()
+        if is_unsent := spec.lease_file.exists():
+            # From here, since the agent cannot read this node's disk.
             with contextlib.suppress(ServiceError):
-                hand_in_for_the_dead(order.lease_file)
-        cause = running.cause or left_behind(order.lease_file, code)
-        yield Ended(code, cause, owes_last_word=owes, said=_said(order.lease_file))
+                upload_checkpoint_of(spec.lease_file)
+        cause = process.cause or read_failure(spec.lease_file, code)
+        yield TrialExited(code, cause, is_unsent=is_unsent, sent=_sent_outcome(spec.lease_file))
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
 @cache
 def _executor(place: Place) -> LocalExecutor:
-    """Return what starts processes. Ray uses its own process again for the next trial, and so
-    is the forkserver that has torch loaded.
-    """
+    # Cached: Ray reuses its worker process for the next trial, which then finds the forkserver
+    # with torch loaded.
     return LocalExecutor(place, slots=1, gpus=[])
 
 
 def _follow(
-    running: LocalRunning, log: Path, board: Any, key: str
-) -> Generator[Printed, None, int]:
-    """Yield the output, pass on the signals on the agent's board, and return the exit code."""
-    sent = 0
-    printed = 0
-    told = board.told.remote(key, sent)
-    while (code := running.wait(_LOOK_SECONDS)) is None:
-        for piece in _read(log, printed):
-            printed += len(piece)
-            yield Printed(piece)
-        if not ray.wait([told], timeout=0)[0]:
+    process: LocalProcess, log: Path, relay: Any, key: str
+) -> Generator[TrialOutput, None, int]:
+    """Yield the output, pass on signals from the agent's relay, and return the exit code."""
+    last = 0
+    sent_bytes = 0
+    pending = relay.next_signal.remote(key, last)
+    while (code := process.wait(_POLL_SECONDS)) is None:
+        for chunk in _read(log, sent_bytes):
+            sent_bytes += len(chunk)
+            yield TrialOutput(chunk)
+        if not ray.wait([pending], timeout=0)[0]:
             continue
-        sent = ray.get(told)
-        running.kill() if sent == signal.SIGKILL else running.terminate()
-        told = board.told.remote(key, sent)
-    ray.cancel(told)
-    # One by one: Ray drives the generator by `send`, which a mere iterator has not.
-    for piece in _read(log, printed):
-        yield Printed(piece)
+        last = ray.get(pending)
+        process.kill() if last == signal.SIGKILL else process.terminate()
+        pending = relay.next_signal.remote(key, last)
+    ray.cancel(pending)
+    # Not `yield from`: Ray drives the generator by `send`, which the iterator of `_read` lacks.
+    for chunk in _read(log, sent_bytes):
+        yield TrialOutput(chunk)
     return code
 
 
-def _said(lease_file: Path) -> bytes | None:
-    path = said_in(lease_file)
+def _sent_outcome(lease_file: Path) -> bytes | None:
+    path = outcome_file_of(lease_file)
     return path.read_bytes() if path.exists() else None
 
 
 def _read(log: Path, start: int) -> Iterator[bytes]:
-    """Yield what the file holds from `start` on, in pieces."""
+    """Yield the content of the file from `start` on, in chunks."""
     if not log.exists():
         return
     with log.open("rb") as file:
         file.seek(start)
-        while piece := file.read(_PIECE_BYTES):
-            yield piece
+        while chunk := file.read(_CHUNK_BYTES):
+            yield chunk

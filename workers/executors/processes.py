@@ -1,7 +1,7 @@
-"""Which processes are a trial's, whatever sessions they have made. From /proc.
+"""The processes of a trial, in whatever session they are; and the end of them all. From /proc.
 
-torchrun starts every rank in a session of its own, and what is started by one that ends has
-another parent; but all inherit the name of the trial's lease file.
+torchrun starts every rank in a session of its own, and a process whose parent has ended gets
+another parent. But all inherit the environment, with the name of the trial's lease file.
 """
 
 import contextlib
@@ -12,13 +12,13 @@ from pathlib import Path
 from workers.environment import LEASE_FILE
 
 _PROC = Path("/proc")
-_SESSION_FIELD = 3  # of what follows the name in a process's `stat`
 
 
 def processes_of(leader: int, lease_file: Path) -> dict[int, int]:
     """Return the session of each process that is in the leader's or knows the lease file."""
     mark = f"{LEASE_FILE}={lease_file}".encode()
-    sessions = {int(name): _session(name) for name in os.listdir(_PROC) if name.isdecimal()}
+    sessions = {pid: _session(pid) for pid in map(int, filter(str.isdecimal, os.listdir(_PROC)))}
+    # Both are needed: a child may clear its environment, and may make a session of its own.
     return {
         pid: session
         for pid, session in sessions.items()
@@ -27,12 +27,10 @@ def processes_of(leader: int, lease_file: Path) -> dict[int, int]:
 
 
 def end_all(leader: int, lease_file: Path, *, spared: int | None = None) -> None:
-    """Kill what `processes_of` finds, the leader's own session last.
-
-    All are stopped before the first is killed, so that none starts another meanwhile, or tells
-    of another's end as of its own failure.
-    """
+    """Kill what `processes_of` finds, the leader's own session last."""
     found: dict[int, int] = {}
+    # All are stopped before the first is killed, so that none starts another one meanwhile, or
+    # reports the end of another one as its own failure. Again until there are no new ones.
     while new := processes_of(leader, lease_file).items() - found.items():
         found |= new
         for pid in dict(new).keys() - {spared}:
@@ -46,17 +44,16 @@ def _signal(pid: int, number: signal.Signals) -> None:
         os.kill(pid, number)
 
 
-def _session(process: str) -> int | None:
+def _session(pid: int) -> int | None:
     try:
-        # The name, in brackets, may hold anything.
-        fields = (_PROC / process / "stat").read_text().rpartition(")")[2].split()
-    except OSError:
+        return os.getsid(pid)
+    except ProcessLookupError:
         return None
-    return int(fields[_SESSION_FIELD])
 
 
 def _environment(pid: int) -> list[bytes]:
     try:
         return (_PROC / str(pid) / "environ").read_bytes().split(b"\0")
     except OSError:
+        # It has ended, or is another user's.
         return []

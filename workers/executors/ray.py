@@ -21,10 +21,10 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from search_space.contract import FailureClass, Outcome
 from workers.attempt.exit_outcomes import failed
-from workers.attempt.outbox import said_in
+from workers.attempt.outbox import outcome_file_of
 from workers.errors import BadSetting, NoDiskSpace
-from workers.executors.base import Order, Share
-from workers.executors.node import Ended, Printed, Started, Word, run_on_node
+from workers.executors.base import ProcessSpec, TrialResources
+from workers.executors.node import NodeMessage, TrialExited, TrialOutput, TrialPlaced, run_on_node
 from workers.tasks.base import Place
 
 logger = logging.getLogger(__name__)
@@ -44,11 +44,11 @@ def connect(address: str, *, url: str) -> None:
         raise BadSetting("--url", url, "an address that every machine of the cluster can reach")
 
 
-def room(share: Share) -> int:
-    """Return how many trials of such a share the cluster holds as it is now, at least 1."""
-    there = ray.cluster_resources()
-    wanted = {"CPU": share.cpus, "GPU": share.gpus}
-    fitting = [int(there.get(name, 0) / amount) for name, amount in wanted.items() if amount]
+def capacity(resources: TrialResources) -> int:
+    """Return how many trials with such resources fit into the cluster now, at least 1."""
+    existing = ray.cluster_resources()
+    wanted = {"CPU": resources.cpus, "GPU": resources.gpus}
+    fitting = [int(existing.get(name, 0) / amount) for name, amount in wanted.items() if amount]
     return max(1, min(fitting, default=1))
 
 
@@ -59,19 +59,20 @@ def has_gpus() -> bool:
 class RayExecutor:
     """Implements `Executor` on the cluster that `connect` has joined.
 
-    More slots than the cluster has room for wait in it, which is what its autoscaler goes by.
+    Trials of more slots than fit wait in the cluster: its autoscaler adds nodes for them.
 
     Args:
         place: The same folders on every node; `threads` are those of one trial.
-        share: What of a node a trial is given.
+        resources: What a trial gets of a node.
     """
 
-    def __init__(self, place: Place, *, slots: int, share: Share) -> None:
+    def __init__(self, place: Place, *, slots: int, resources: TrialResources) -> None:
         self._place = place
         self._slots = slots
+        # On this node: signals must reach the tasks as long as the agent runs.
         here = ray.get_runtime_context().get_node_id()
-        self._board = (
-            ray.remote(Board)
+        self._relay = (
+            ray.remote(SignalRelay)
             .options(
                 num_cpus=0,
                 max_concurrency=2 * slots + 16,
@@ -80,10 +81,10 @@ class RayExecutor:
             .remote()
         )
         self._run = ray.remote(run_on_node).options(
-            num_cpus=share.cpus,
-            num_gpus=share.gpus,
+            num_cpus=resources.cpus,
+            num_gpus=resources.gpus,
             num_returns="streaming",
-            # A lost attempt is the service's to repeat.
+            # The service repeats a lost attempt, under a new lease.
             max_retries=0,
         )
 
@@ -93,31 +94,31 @@ class RayExecutor:
 
     @property
     def devices(self) -> list[str]:
-        there = ray.cluster_resources()
-        amounts = f"{there.get('CPU', 0):g} CPUs, {there.get('GPU', 0):g} GPUs"
+        existing = ray.cluster_resources()
+        amounts = f"{existing.get('CPU', 0):g} CPUs, {existing.get('GPU', 0):g} GPUs"
         return [f"ray, {len(_nodes())} nodes: {amounts}"]
 
-    def start(self, order: Order, *, slot: int) -> "RayRunning":  # noqa: ARG002
-        lease = order.lease_file.read_bytes()
+    def start(self, spec: ProcessSpec, *, slot: int) -> "RayProcess":  # noqa: ARG002
+        lease = spec.lease_file.read_bytes()
         key = uuid.uuid4().hex
-        words = self._run.remote(order.task, order.settings, lease, self._place, self._board, key)
-        return RayRunning(words, order, self._board, key)
+        messages = self._run.remote(spec.task, spec.settings, lease, self._place, self._relay, key)
+        return RayProcess(messages, spec, self._relay, key)
 
 
-class RayRunning:
-    """Implements `Running` for one task: a thread takes in what it says."""
+class RayProcess:
+    """Implements `TrialProcess` for one Ray task: a thread receives its messages."""
 
-    def __init__(self, words: Any, order: Order, board: Any, key: str) -> None:
-        self._words = words
-        self._order = order
-        self._board = board
+    def __init__(self, messages: Any, spec: ProcessSpec, relay: Any, key: str) -> None:
+        self._messages = messages
+        self._spec = spec
+        self._relay = relay
         self._key = key
         self._node: str | None = None
         self._code: int | None = None
         self._cause: Outcome | None = None
         self._is_place_gone = False
         self._ended = threading.Event()
-        threading.Thread(target=self._listen, name=f"ray-{key[:8]}", daemon=True).start()
+        threading.Thread(target=self._receive, name=f"ray-{key[:8]}", daemon=True).start()
 
     @property
     def is_placed(self) -> bool:
@@ -139,83 +140,85 @@ class RayRunning:
         return self.poll()
 
     def terminate(self) -> None:
-        self._tell(signal.SIGTERM)
+        self._send(signal.SIGTERM)
 
     def kill(self) -> None:
-        self._tell(signal.SIGKILL)
+        self._send(signal.SIGKILL)
 
-    def _tell(self, number: signal.Signals) -> None:
+    def _send(self, number: signal.Signals) -> None:
         if self._ended.is_set():
             return
-        self._board.tell.remote(self._key, int(number))
+        self._relay.send.remote(self._key, int(number))
+        # A task that waits for a node does not listen to the relay yet.
         if not self.is_placed:
             with contextlib.suppress(RayError):
-                ray.cancel(self._words)
+                ray.cancel(self._messages)
 
-    def _listen(self) -> None:
-        # Nothing said: the executor's edge, where whatever broke becomes a lost attempt.
+    def _receive(self) -> None:
+        # The code if Ray raises before the last message, whatever the error is.
         self._code = -signal.SIGKILL
         try:
-            for word in self._words:
-                self._take_in(ray.get(word))
+            for message in self._messages:
+                self._handle(ray.get(message))
         except Exception as error:
             self._cause = _cause_of(error)
-            # A `WorkerCrashedError` is no such thing: there a process died on a node that lives.
+            # Not after a `WorkerCrashedError`, where a process died on a node that still runs.
             self._is_place_gone = isinstance(error, NodeDiedError | ObjectLostError)
         finally:
-            self._board.forget.remote(self._key)
+            self._relay.remove.remote(self._key)
             self._ended.set()
 
-    def _take_in(self, word: Word) -> None:
-        match word:
-            case Started(node):
-                logger.info("%s runs on node %s", self._order.lease_file.stem[:8], node)
+    def _handle(self, message: NodeMessage) -> None:
+        match message:
+            case TrialPlaced(node):
+                logger.info("%s runs on node %s", self._spec.lease_file.stem[:8], node)
                 self._node = node
-            case Printed(output):
-                with self._order.log.open("ab") as log:
+            case TrialOutput(output):
+                with self._spec.log.open("ab") as log:
                     log.write(output)
-            case Ended():
-                self._code, self._cause = word.code, word.cause
-                if word.said is not None:
-                    said_in(self._order.lease_file).write_bytes(word.said)
-                if not word.owes_last_word:
-                    self._order.lease_file.unlink(missing_ok=True)
+            case TrialExited():
+                self._code, self._cause = message.code, message.cause
+                if message.sent is not None:
+                    outcome_file_of(self._spec.lease_file).write_bytes(message.sent)
+                if not message.is_unsent:
+                    self._spec.lease_file.unlink(missing_ok=True)
 
 
-class Board:
-    """An actor on which signals for tasks are pinned; Ray's own cancelling cannot be waited for."""
+class SignalRelay:
+    """An actor that passes signals on to tasks. `ray.cancel` would not wait for a clean end."""
 
     def __init__(self) -> None:
-        self._pinned: dict[str, int] = {}
+        self._signals: dict[str, int] = {}
         self._changed = asyncio.Condition()
 
-    async def tell(self, key: str, number: int) -> None:
+    async def send(self, key: str, number: int) -> None:
         async with self._changed:
-            self._pinned[key] = number
+            self._signals[key] = number
             self._changed.notify_all()
 
-    async def told(self, key: str, known: int) -> int:
-        """Return the signal for a task once it is another than `known`."""
+    async def next_signal(self, key: str, known: int) -> int:
+        """Return the newest signal for a task, as soon as it differs from `known`."""
         async with self._changed:
-            await self._changed.wait_for(lambda: self._pinned.get(key, known) != known)
-            return self._pinned[key]
+            await self._changed.wait_for(lambda: self._signals.get(key, known) != known)
+            return self._signals[key]
 
-    async def forget(self, key: str) -> None:
-        self._pinned.pop(key, None)
+    async def remove(self, key: str) -> None:
+        self._signals.pop(key, None)
 
 
 def _nodes() -> list[dict[str, Any]]:
     return [node for node in ray.nodes() if node["Alive"]]
 
 
-def _is_of_the_node(error: BaseException) -> bool:
-    """Whether a node lacks something, as opposed to having been cut off in the middle."""
+def _is_of_node(error: BaseException) -> bool:
+    """Whether the node cannot run a trial, because something is missing on it."""
     lacks = isinstance(error, ImportError | OSError | NoDiskSpace)
+    # A broken connection is an `OSError`, too, and means that the attempt is lost.
     return lacks and not isinstance(error, ConnectionError)
 
 
 def _cause_of(error: Exception) -> Outcome:
-    """Return how an attempt ended whose task could not say so itself."""
+    """Return the outcome of an attempt whose Ray task failed."""
     origin = error.cause if isinstance(error, RayTaskError) else error
     sentence = f"{type(origin).__name__}: {' '.join(str(origin).split())[:2000]}"
     match error:
@@ -223,6 +226,6 @@ def _cause_of(error: Exception) -> Outcome:
             return failed(FailureClass.PREEMPTED, "the task was cancelled before it ran")
         case OutOfMemoryError():
             return failed(FailureClass.OUT_OF_MEMORY, sentence)
-        case RayTaskError() if _is_of_the_node(error.cause):
+        case RayTaskError() if _is_of_node(error.cause):
             return failed(FailureClass.ENVIRONMENT, f"the node could not run the trial: {sentence}")
     return failed(FailureClass.LOST, sentence)

@@ -1,6 +1,6 @@
-"""torchrun, which ends as the rank has ended that was the first to fail.
+"""torchrun with the exit code of the rank that failed first; its own command always exits with 1.
 
-Its own command ends with 1 however that was. Started by its path: needs torch, and nothing of ours.
+Started by its path: it imports torch, and none of our packages.
 """
 
 import signal
@@ -9,14 +9,14 @@ import sys
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 from torch.distributed.run import parse_args, run
 
-# What the others cannot cause by failing too; sooner listed, sooner told.
+# Signals that no rank gets because another one failed. The first one listed wins.
 _SIGNALS = (signal.SIGKILL, signal.SIGSEGV, signal.SIGBUS, signal.SIGILL, signal.SIGFPE)
-# torchrun kills, half a minute later, what does not end by itself after the first failure.
+# torchrun kills the other ranks half a minute after the first failure; those do not count.
 _SECONDS = 15
 
 
 def code_of(failed: ChildFailedError) -> int:
-    """Return the exit code, as a shell has it: 128 and the signal that ended a rank."""
+    """Return the exit code in the way of a shell: 128 plus the signal that ended a rank."""
     failures = failed.failures.values()
     first = min(failure.timestamp for failure in failures)
     codes = {f.exitcode for f in failures if f.timestamp - first < _SECONDS}

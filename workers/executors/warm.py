@@ -1,6 +1,6 @@
-"""Imported by the forkserver: compiles the fused kernels once for all trials of a worker.
+"""Compiles the fused kernels once for all trials of a worker; the forkserver imports this module.
 
-Without their compiler, trials train with the plain activations, and there is nothing to do.
+Without a compiler for them, trials use the plain activations.
 """
 
 from search_space import kernels

@@ -1,7 +1,7 @@
-"""Checkpoints: one safetensors file, tensors by name and everything else as JSON. No pickle.
+"""Checkpoints: one safetensors file, with tensors by name and everything else as JSON. No pickle.
 
-A state (of an optimizer, a scheduler, anything with a `state_dict`) becomes a tree of JSON in
-the file's metadata, in which every tensor is replaced by the name it has in the file.
+A state (of an optimizer, a scheduler, anything with a `state_dict`) becomes a JSON tree in the
+file's metadata. In it, every tensor is replaced by the name that it has in the file.
 """
 
 import json
@@ -34,7 +34,7 @@ def save(
     """Return the file: `model.*`, `optimizer.<parameter name>.*`, `others.<index>.*`.
 
     Args:
-        progress: Plain data of the caller: epoch, steps, phase.
+        progress: Plain data of the caller, such as the epoch.
     """
     tensors: _Tensors = {}
     tree = {
@@ -53,7 +53,11 @@ def save(
 def restore(
     data: bytes, model: nn.Module, optimizer: Optimizer, others: Sequence[Stateful]
 ) -> dict[str, Any]:
-    """Put the saved states back into the objects and return the caller's `progress`."""
+    """Load the saved states into the objects, and return the caller's `progress`.
+
+    Raises:
+        UnreadableCheckpoint: If its version is not the one of this module.
+    """
     tensors = load_tensors(data)
     metadata = _metadata(data)
     if metadata.get("version") != _VERSION:
@@ -77,10 +81,10 @@ def weights(model: nn.Module) -> bytes:
 
 
 def load_weights(data: bytes, model: nn.Module) -> None:
-    """Put what `weights` returned of an equal network into `model`.
+    """Load what `weights` returned for an equal network into `model`.
 
     Raises:
-        BadWeights: If it is no safetensors file, or one of another network.
+        BadWeights: If it is no safetensors file, or that of another network.
     """
     try:
         tensors = load_tensors(data)
@@ -97,14 +101,15 @@ def load_weights(data: bytes, model: nn.Module) -> None:
         ],
     }
     if any(faults.values()):
-        said = (f"{fault}: {', '.join(names)}" for fault, names in faults.items() if names)
-        raise BadWeights("; ".join(said))
+        sentences = (f"{fault}: {', '.join(names)}" for fault, names in faults.items() if names)
+        raise BadWeights("; ".join(sentences))
+    # Checked above. Not strict, since a state may also hold values that are no tensors.
     model.load_state_dict(tensors, strict=False)
 
 
 def _metadata(data: bytes) -> dict[str, str]:
     # The header of the format: its length in 8 bytes, then JSON. The library reads metadata
-    # from files only, and a checkpoint that came over HTTP is none.
+    # only from files, and this checkpoint came over HTTP.
     length = int.from_bytes(data[:8], "little")
     header: dict[str, dict[str, str]] = json.loads(data[8 : 8 + length])
     return header.get("__metadata__", {})
@@ -112,6 +117,8 @@ def _metadata(data: bytes) -> dict[str, str]:
 
 def _names(optimizer: Optimizer, model: nn.Module) -> dict[int, str]:
     """Return a name for every parameter of the optimizer, by id of the parameter."""
+    # Names, not positions: they stay what they are when parameter groups are in another order.
+    # A parameter that is not the model's, such as one of a loss, has its position.
     known = {id(p): name for name, p in model.named_parameters()}
     held = [p for group in optimizer.param_groups for p in group["params"]]
     return {id(p): known.get(id(p), f"#{index}") for index, p in enumerate(held)}
@@ -132,38 +139,41 @@ def _by_index(
     optimizer: Optimizer,
     model: nn.Module,
 ) -> dict[str, Any]:
-    """Return what was saved in the form of `Optimizer.state_dict`, which counts parameters."""
+    """Return the saved states in the form of `Optimizer.state_dict`, which numbers parameters."""
     names = _names(optimizer, model)
     indices: dict[str, int] = {}
-    counted = []
+    numbered = []
     for now, then in zip(optimizer.param_groups, groups, strict=True):
-        own = [len(indices) + i for i in range(len(now["params"]))]
-        indices.update({names[id(p)]: i for p, i in zip(now["params"], own, strict=True)})
-        counted.append({**then, "params": own})
+        numbers = [len(indices) + i for i in range(len(now["params"]))]
+        indices.update({names[id(p)]: i for p, i in zip(now["params"], numbers, strict=True)})
+        numbered.append({**then, "params": numbers})
     return {
         "state": {indices[name]: state for name, state in states.items()},
-        "param_groups": counted,
+        "param_groups": numbered,
     }
 
 
 def _freeze(value: Any, where: str, tensors: _Tensors) -> Any:
-    """Return `value` as JSON; its tensors go to `tensors` under their place in the tree."""
+    """Return `value` as JSON; its tensors go into `tensors`, named by their path in the tree."""
     match value:
         case None | bool() | int() | str():
             return value
         case float():
+            # JSON has neither NaN nor infinity.
             return value if math.isfinite(value) else {"$float": str(value)}
         case Tensor():
             tensors[where] = _copy(value)
             return {"$tensor": where}
         case np.generic():
             return _freeze(value.item(), where, tensors)
+        # Before `Mapping`, which it is, too. Schedulers hold one as their milestones.
         case Counter():
             return {"$counter": [[key, count] for key, count in value.items()]}
         case tuple() | list():
             items = [_freeze(item, f"{where}.{i}", tensors) for i, item in enumerate(value)]
             return {"$tuple": items} if isinstance(value, tuple) else items
         case Mapping():
+            # As pairs: the keys of a JSON object would all become strings.
             return {
                 "$dict": [[key, _freeze(v, f"{where}.{key}", tensors)] for key, v in value.items()]
             }
@@ -171,6 +181,7 @@ def _freeze(value: Any, where: str, tensors: _Tensors) -> Any:
 
 
 def _thaw(value: Any, tensors: _Tensors) -> Any:
+    """Return what `_freeze` was given."""
     match value:
         case {"$float": text}:
             return float(text)
@@ -188,5 +199,5 @@ def _thaw(value: Any, tensors: _Tensors) -> Any:
 
 
 def _copy(tensor: Tensor) -> Tensor:
-    # A copy of its own: the format refuses tensors that share memory, as tied weights do.
+    # A copy, since the format refuses tensors that share memory, as tied weights do.
     return torch.clone(tensor.detach().cpu(), memory_format=torch.contiguous_format)

@@ -1,4 +1,4 @@
-"""What went wrong with an attempt, in the classes that the service acts on."""
+"""From an exception to a failure class, by which the service decides whether to retry."""
 
 import errno
 import os
@@ -20,10 +20,10 @@ _ENVIRONMENT = (
     ImportError,
     NoDiskSpace,
 )
-# What torch says where the memory of the machine, not of a GPU, is at its end.
+# Part of torch's message when the memory of the machine, not of a GPU, is exhausted.
 _NO_MEMORY = "can't allocate memory"
 _DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO}
-# Parts of what torch says about a driver or a device, as opposed to the code that runs on it.
+# Parts of torch's messages about a driver or a device, which are no errors of the user's code.
 _DRIVER = ("CUDA driver", "CUDA unknown error", "No CUDA GPUs are available", "ECC error", "NCCL")
 
 
@@ -49,7 +49,7 @@ def failed_with(error: BaseException) -> Outcome:
 
 
 def describe(error: BaseException) -> str:
-    """Return the exception's own sentence, and under it the end of its traceback."""
+    """Return the exception's message, and below it the end of its traceback, without secrets."""
     sentence = "".join(traceback.format_exception_only(error)).strip()
     trace = "".join(traceback.format_exception(error)).strip()
     return Mask(os.environ).text(f"{sentence[:LONGEST_MESSAGE]}\n\n{trace[-LONGEST_MESSAGE:]}")

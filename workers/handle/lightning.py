@@ -11,7 +11,7 @@ from workers.handle.protocol import Trial
 if TYPE_CHECKING:
     from lightning.pytorch import Callback, LightningModule, Trainer
 else:
-    # The one that the script itself goes by: the two names are packages of their own.
+    # The package that the script imports: the two names are different packages.
     _name = "lightning.pytorch" if "lightning" in sys.modules else "pytorch_lightning"
     Callback = import_module(_name).Callback
 
@@ -19,9 +19,9 @@ else:
 class LightningEpochs(Callback):  # type: ignore[misc]
     """Trains the epochs of a trial, and no others, and reports each.
 
-    An epoch is reported when the next one would begin: only then have the schedulers moved that
-    move once an epoch, and the checkpoint must hold them so. Where the search says another
-    number of epochs than `max_epochs`, it wins.
+    An epoch is reported when the next one would begin: only then have schedulers made the step
+    that they make once an epoch, and the checkpoint must hold their new state. If the search
+    states another number of epochs than `max_epochs`, the search's number is used.
 
     Args:
         trial: From `actsearch.trial()`.
@@ -41,16 +41,17 @@ class LightningEpochs(Callback):  # type: ignore[misc]
         schedulers = [config.scheduler for config in trainer.lr_scheduler_configs]
         optimizer = trainer.optimizers[0]
         self._epochs = self._trial.epochs(trainer.max_epochs, pl_module, optimizer, *schedulers)
+        # No limit: the trial's iterator decides when to end.
         trainer.fit_loop.max_epochs = -1
         self._begin()
-        # What the trainer takes for its current epoch, where an earlier attempt has trained some.
+        # The trainer's own epoch counter; an earlier attempt may have trained some epochs.
         done = trainer.fit_loop.epoch_progress.current
         done.ready = done.started = done.processed = done.completed = self._epoch
 
     def on_train_epoch_start(self, trainer: "Trainer", pl_module: "LightningModule") -> None:  # noqa: ARG002
         if self._is_over:
             self._trial.report(self._epoch, **self._logged(trainer))
-            # After the last epoch this raises StopIteration, by which Lightning's loop ends.
+            # After the last epoch this raises StopIteration, which ends Lightning's loop.
             self._begin()
 
     def on_train_epoch_end(self, trainer: "Trainer", pl_module: "LightningModule") -> None:  # noqa: ARG002

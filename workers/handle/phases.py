@@ -1,4 +1,4 @@
-"""Counting the steps of a trial, whose activations switch phases at the right one."""
+"""Activations with two phases: they switch at a certain step of the optimizer."""
 
 import time
 from collections.abc import Sequence
@@ -12,18 +12,19 @@ from search_space.phases import LARGEST_PART, LEAST_STEPS, switch, switch_step
 from workers.handle.unwrapping import network_of, optimizer_of
 
 
-class Course:
-    """Counts an optimizer's steps and ends the phases at the right one.
+class PhaseScheduler:
+    """Counts the optimizer's steps and switches the activations' phases at the right one.
 
-    How many steps an epoch has is told, or learned from the first epoch. Learned, it is too
-    late for a switch inside that epoch: the switch then comes at its end, which is within the
-    first fifth of five epochs or more. With fewer, it comes after 50 steps, or at the end of
-    the first epoch if that is shorter. All of it depends on step counts alone, so a resumed
-    training switches where an uninterrupted one does.
+    The number of steps in an epoch is given, or counted in the first epoch. Counted, it comes
+    too late for a switch inside that epoch: then the switch is at the end of the first epoch,
+    which is within the first fifth of five epochs or more. With fewer epochs it is after 50
+    steps, or at the end of the first epoch if that is shorter. Everything depends on step counts
+    only, so a resumed training switches where an uninterrupted one does.
 
     Args:
+        share: Fraction of all steps that the first phase lasts.
         others: Copies of the network among them switch with it.
-        micro_batches: More than 1: the passes of one step are parts of one batch.
+        micro_batches: More than 1: the forward passes of one step are parts of one batch.
     """
 
     def __init__(
@@ -49,11 +50,12 @@ class Course:
         self._in_parts = list(phased_modules(self._model)) if micro_batches > 1 else []
         for module in self._in_parts:
             module.gather_parts()
+        # On the optimizer, not on batches: the steps count, and gradients may be accumulated.
         self._hook = optimizer.register_step_post_hook(self._after_step)
 
     @property
     def step_seconds(self) -> float | None:
-        """Mean time from one step of this epoch to the next; what follows the last is not in."""
+        """Mean seconds between two steps of this epoch; None before the second step."""
         if self._timed < 2:
             return None
         return (self._last - self._first) / (self._timed - 1)
@@ -85,7 +87,7 @@ class Course:
             self._in_parts = []
             switch(self._model, self._optimizer)
             for copy in self._copies:
-                _follow(copy, self._model)
+                _copy_switched(copy, self._model)
 
     def _switch_at(self) -> int | None:
         if self.steps_per_epoch is not None:
@@ -93,11 +95,11 @@ class Course:
         return LEAST_STEPS if self._epochs < LARGEST_PART else None
 
 
-def _follow(copy: nn.Module, model: nn.Module) -> None:
-    """Let the activations of an average of the weights, a copy of `model`, switch with it.
+def _copy_switched(copy: nn.Module, model: nn.Module) -> None:
+    """Let the activations of a weight average, a copy of `model`, switch with it.
 
-    They become those of the network: what they averaged before the switch were not the
-    parameters that train.
+    They get the values of the network: the values that they averaged before the switch are not
+    those of the parameters that are trained now.
     """
     twins = dict(model.named_modules())
     for path, module in copy.named_modules():

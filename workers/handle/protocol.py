@@ -1,4 +1,4 @@
-"""The handle that a training loop holds on to, in a worker and outside one."""
+"""The handle that a training loop uses, in a worker and outside one."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,7 +12,7 @@ Model = TypeVar("Model", bound=nn.Module)
 
 
 class Stateful(Protocol):
-    """Whatever a checkpoint can hold: a scheduler, a gradient scaler, an average of weights."""
+    """An object that a checkpoint can hold: a scheduler, a gradient scaler, a weight average."""
 
     def state_dict(self) -> dict[str, Any]: ...
 
@@ -42,14 +42,15 @@ class Trial(Protocol):
     ) -> Model:
         """Put the trial's activations into `model`, in place, and return it.
 
-        A search that starts from weights has them loaded into `model` first. An inspection ends
-        here: the sites found are told and the process exits with 0.
+        If the search starts from weights, they are loaded into `model` first. An inspection ends
+        here: it reports the sites found, and the process exits with 0.
 
         Args:
-            fused: Compute by fused kernels what has one. They are compiled in the first trial
-                on a machine, and need `search_space.kernels.available(device.type)`.
-            loss: Of a network on validation data. Where the trial starts from weights, rank 0
-                calls it before the activations are put in and again after, and tells both.
+            fused: Use fused kernels for the activations that have one. They are compiled in the
+                first trial on a machine, and need `search_space.kernels.available(device.type)`.
+            loss: Returns the loss of a network on validation data. If the trial starts from
+                weights, rank 0 calls it before the activations are put in and after, and
+                reports both.
         """
         ...
 
@@ -58,8 +59,8 @@ class Trial(Protocol):
     ) -> list[dict[str, Any]]:
         """Return the optimizer's two groups, with the trial's factors of the learning rate.
 
-        The parameters of activations have a group of their own, without weight decay. A
-        schedule that wants rates of its own, as `OneCycleLR` does, is given those of the groups.
+        The parameters of activations are a separate group, without weight decay. A schedule that
+        takes learning rates itself, such as `OneCycleLR`, must get those of the groups.
         """
         ...
 
@@ -74,18 +75,19 @@ class Trial(Protocol):
     ) -> Iterator[int]:
         """Yield the epochs still to be trained, counted from 0.
 
-        Each starts with torch, numpy and random seeded from (trial seed, epoch), and a lost
-        attempt's work is taken up where its last checkpoint was stored.
+        At the start of each, torch, numpy and random are seeded from (trial seed, epoch). After
+        a lost attempt, the next one resumes from the last checkpoint that was stored.
 
         Args:
-            n: All epochs of the training. The search's `epochs`, where it states them, wins.
-            model: What is trained, also wrapped for several devices, or compiled.
-            optimizer: Its steps count, not the batches: gradients may be accumulated.
-            others: Further objects that a checkpoint must hold, as the scheduler or an average
-                of the weights: whatever has `state_dict` and `load_state_dict`. Copies of the
-                network among them switch phases with it.
-            evaluated: The network that the reported metrics are of, where it is another than
-                `model`, as an average of its weights. Its weights are the trial's result.
+            n: Number of epochs of the whole training. If the search states `epochs`, its number
+                is used instead.
+            model: The network that is trained; it may be wrapped for several devices, or compiled.
+            optimizer: Its steps are counted, not the batches: gradients may be accumulated.
+            others: Further objects that a checkpoint must hold, such as the scheduler or a weight
+                average: they have `state_dict` and `load_state_dict`. Copies of the network among
+                them switch phases with it.
+            evaluated: The network that the reported metrics are of, if that is not `model` but,
+                for example, a weight average. Its weights are the trial's result.
             steps_per_epoch: Optimizer steps in one epoch. Activations with phases then switch
                 exactly when they should; without it they do after the first epoch at the
                 earliest, and in trainings of fewer than five epochs after 50 steps.
@@ -93,39 +95,43 @@ class Trial(Protocol):
         ...
 
     def report(self, epoch: int, *, step_seconds: float | None = None, **metrics: float) -> None:
-        """Tell the metrics of a finished epoch, obey the verdict, store the checkpoint.
+        """Report the metrics of a finished epoch, obey the verdict, store the checkpoint.
 
-        Where the trial ends here, the process exits with 0: no code after this call runs.
+        If the trial ends here, the process exits with 0: no code after this call runs.
+
+        Args:
+            epoch: Counted from 0.
+            step_seconds: Mean seconds of one optimizer step; None: as the handle has measured it.
         """
         ...
 
     def warn(self, remark: str) -> None:
-        """Keep a remark on the training, which its outcome will carry for people to read."""
+        """Add a remark on the training to its outcome, for people to read."""
         ...
 
     @property
     def directory(self) -> Path:
-        """A folder of the trial's own, there and writable.
+        """A folder of the trial, which exists and is writable.
 
-        A later attempt on the same worker finds what this one has left; it is removed when the
-        trial has ended.
+        Another attempt at the trial on the same worker finds the files of this one. The folder is
+        removed when the trial has ended.
         """
         ...
 
     @property
     def micro_batches(self) -> int:
-        """In how many parts to compute each batch, adding up their gradients for one step.
+        """Number of parts to split each batch into, whose gradients are accumulated for one step.
 
-        1, and more where an attempt before this one ran out of memory. Activations with phases
-        take the passes of one step as one batch then; a batch normalisation cannot.
+        It is 1, and more if an earlier attempt ran out of memory. Activations with phases then
+        count the forward passes of one step as one batch; a batch normalisation cannot do that.
         """
         ...
 
     @property
     def is_confirmation(self) -> bool:
-        """Whether the trial confirms a winner: only then may test data be looked at."""
+        """Whether the trial confirms a winner: only then may test data be used."""
         ...
 
     def report_test(self, **metrics: float) -> None:
-        """Tell metrics on test data. Does nothing except in a confirmation."""
+        """Report metrics on test data. Does nothing except in a confirmation."""
         ...

@@ -1,4 +1,4 @@
-"""What a trial ran on, stored beside its results: with it, the trial can be trained again."""
+"""The record of a run: what a trial needs to be trained again, stored with its results."""
 
 import platform
 import subprocess
@@ -9,18 +9,19 @@ from typing import Any
 import torch
 
 from search_space.contract import Assignment, Message
+from workers.measurement.form import processor_name
 
 _PACKAGES = ("activation-search", "torch", "numpy", "numba", "triton", "timm", "torchvision")
 _VERSION = 1
 
 
-class Run(Message):
-    """The document of one attempt.
+class RunRecord(Message):
+    """The record of one attempt.
 
     Attributes:
         assignment: Without the token.
         environment: See `environment`.
-        resumed_at: Epochs that an earlier attempt had trained, in an environment of its own.
+        resumed_at: Number of epochs that an earlier attempt had trained, maybe elsewhere.
     """
 
     version: int = _VERSION
@@ -30,21 +31,21 @@ class Run(Message):
 
 
 def record(assignment: Assignment, *, code: str | None, resumed_at: int) -> bytes:
-    """Return the document of an attempt as JSON; `code` tells the code of its task."""
+    """Return the record of an attempt as JSON; `code` is the digest of its task's code."""
     plain = assignment.model_copy(
         update={"token": "", "checkpoint": None, "measured": [], "export": False}
     )
-    run = Run(assignment=plain, environment=environment(code), resumed_at=resumed_at)
+    run = RunRecord(assignment=plain, environment=environment(code), resumed_at=resumed_at)
     return run.model_dump_json(indent=2).encode()
 
 
 def environment(code: str | None) -> dict[str, Any]:
-    """Return what the bits of a training may depend on."""
+    """Return everything that the exact result of a training may depend on."""
     return {
         "python": platform.python_version(),
         "packages": {name: _version(name) for name in _PACKAGES if _version(name) is not None},
         "machine": platform.platform(),
-        "processor": _processor(),
+        "processor": processor_name(),
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         "cuda": torch.version.cuda,
         "threads": torch.get_num_threads(),
@@ -55,7 +56,7 @@ def environment(code: str | None) -> dict[str, Any]:
 
 
 def differences(then: dict[str, Any], now: dict[str, Any]) -> list[str]:
-    """Return in words what differs between two environments."""
+    """Return a sentence for each difference between two environments."""
     return [
         f"{name}: {then.get(name)} then, {now.get(name)} now"
         for name in sorted({*then, *now})
@@ -70,16 +71,8 @@ def _version(package: str) -> str | None:
         return None
 
 
-def _processor() -> str:
-    """Return the model of the processor: Linux alone tells it, in a file."""
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.is_file() else []
-    models = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(models, platform.processor())
-
-
 def _commit(folder: Path) -> str | None:
-    """Return the commit that a folder is checked out at, with a plus where it was changed."""
+    """Return the commit of a folder's git tree, with a plus if files were changed."""
     try:
         asked = subprocess.run(
             ["git", "-C", str(folder), "describe", "--always", "--abbrev=40", "--dirty=+"],

@@ -1,4 +1,4 @@
-"""Everything random in a trial, from the trial's one seed."""
+"""Seeds: all random numbers of a trial follow from its one seed."""
 
 import hashlib
 import os
@@ -23,10 +23,11 @@ def seed_everything(seed: int, *parts: int | str) -> None:
 
 
 def make_deterministic() -> None:
-    """Let torch use only what repeats bit for bit, and fail where it has nothing of the kind.
+    """Let torch use deterministic algorithms only, and fail where there are none.
 
-    Before the first use of a GPU: its library of matrix products reads the environment once.
+    To be called before the first use of a GPU.
     """
+    # cuBLAS reads it once, when it is loaded.
     os.environ["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"
     torch.use_deterministic_algorithms(True)
     torch.backends.cudnn.benchmark = False

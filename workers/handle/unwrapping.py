@@ -1,4 +1,4 @@
-"""What is beneath the wrappers that libraries put around networks and optimizers."""
+"""Networks and optimizers without the wrappers of libraries."""
 
 from torch import nn
 from torch.nn.parallel import DataParallel, DistributedDataParallel
@@ -9,9 +9,9 @@ _WRAPPERS = (AveragedModel, DataParallel, DistributedDataParallel)
 
 
 def network_of(model: nn.Module) -> nn.Module:
-    """Return the network itself, whose names in the state dict are the user's own.
+    """Return the network itself, whose names in the state dict are those of the user's code.
 
-    Compiled and distributed networks are unwrapped, and torch's averages of weights.
+    Compiled and distributed networks are unwrapped, and torch's weight averages.
     """
     while True:
         beneath = getattr(model, "_orig_mod", None)
@@ -23,7 +23,7 @@ def network_of(model: nn.Module) -> nn.Module:
 
 
 def optimizer_of(optimizer: Optimizer) -> Optimizer:
-    """Return the optimizer that steps; accelerate's and others hold it as `optimizer`."""
+    """Return the optimizer itself; wrappers such as accelerate's hold it as `optimizer`."""
     while isinstance(beneath := getattr(optimizer, "optimizer", None), Optimizer):
         optimizer = beneath
     return optimizer

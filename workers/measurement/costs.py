@@ -1,52 +1,38 @@
-"""What a candidate costs against the original, measured before its first epoch.
+"""The costs of a candidate relative to the original network, measured before its first epoch.
 
 Parameters and FLOPs are counted. Latency and the memory of a training step are measured on
-copies of both networks, since running them in training changes statistics and phases.
+copies of both networks, since running a network in training changes its statistics and phases.
 """
 
 import copy
-import math
-import platform
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, nullcontext
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from statistics import median
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.utils._pytree import tree_leaves, tree_map_only
 from torch.utils.flop_counter import FlopCounterMode
 
 from search_space.activations.learned import phased_modules
-from search_space.catalog.lookup import lookup
+from search_space.catalog.lookup import get_entry
 from search_space.contract import Form, Measurements, Measuring, Ratio
 from search_space.sites import Call, arguments, restored
 from search_space.spec import ActivationSpec
 from workers.errors import NotMeasurable
-from workers.measurement.device_lock import exclusive
-from workers.measurement.folding import fold
-from workers.measurement.live_memory import peak_bytes
-
-_WARM_UP = 3
-# Below six, no order statistics enclose the median with a certainty of 95 %.
-_LEAST_ROUNDS = 9
-_MOST_ROUNDS = 51
-_SECONDS = 1.0
-# Of one timing: well above what the clock and a call of the device cost.
-_LEAST_SECONDS = 2e-3
-_CERTAINTY = 0.95
+from workers.measurement.form import form_of, resized, samples_in
+from workers.measurement.latency import latency_ratio
+from workers.measurement.live_memory import training_bytes
 
 
 @dataclass(frozen=True, slots=True)
-class Original:
-    """The network as it came, with what will be compared.
+class OriginalCosts:
+    """The costs of the original network, and what is needed to compare a candidate with it.
 
     Attributes:
-        network: A copy, where latency or memory shall be measured.
-        flops: Of all but activations, on the whole example batch.
+        network: A copy, if latency or memory are to be measured.
+        calls: The calls of its activations, by the id of their site.
+        flops: Of everything but activations, for the whole example batch.
     """
 
     network: nn.Module | None
@@ -56,15 +42,15 @@ class Original:
     flops: int
 
 
-def look_at(
+def original_costs(
     model: nn.Module, example_batch: Any, calls: Mapping[str, Call], measuring: Measuring
-) -> Original:
-    """Return what has to be known of the original before activations are put into it.
+) -> OriginalCosts:
+    """Return the costs of the original; to be called before a candidate is put into it.
 
     Raises:
         NotMeasurable: If a copy is needed and the network cannot be copied.
     """
-    return Original(
+    return OriginalCosts(
         network=_copy(model) if measuring.latency or measuring.memory else None,
         example_batch=example_batch,
         calls=calls,
@@ -74,7 +60,7 @@ def look_at(
 
 
 def measure(
-    original: Original,
+    original: OriginalCosts,
     model: nn.Module,
     specs: Mapping[str, ActivationSpec],
     measuring: Measuring,
@@ -82,31 +68,23 @@ def measure(
     fused: bool = False,
     known: Sequence[Measurements] = (),
 ) -> Measurements:
-    """Return what `model` costs, which is the original with the activations `specs` put in.
+    """Return the costs of `model`, which is the original with the activations `specs`.
 
     Args:
         known: Earlier measurements of the same candidate; one in the same form is returned.
 
     Raises:
-        NotMeasurable: If the network cannot be measured in the form that was asked for.
+        NotMeasurable: If the network cannot be measured in the form that the search requests.
     """
-    device = _device(model)
-    samples = _samples(original.example_batch)
-    form = Form(
-        batch=measuring.batch or samples,
-        dtype=measuring.dtype,
-        compiled=measuring.compiled,
-        folded=measuring.folded,
-        fused=fused,
-        device=device_name(device),
-        threads=torch.get_num_threads() if device.type == "cpu" else 0,
-    )
+    form = form_of(measuring, model, original.example_batch, fused=fused)
     for earlier in known:
         if earlier.form == form and not _lacks(earlier, measuring):
             return earlier
-    counted = _count(original, model, specs, form, samples)
+    counted = _count(original, model, specs, form)
     if original.network is None:
         return counted
+    # Running networks draws random numbers. The training must be the same, whether this attempt
+    # has measured or has found the measurements of an earlier one.
     with restored(model):
         return _compare(original, original.network, _settled(model, original), counted, measuring)
 
@@ -117,13 +95,11 @@ def _lacks(earlier: Measurements, measuring: Measuring) -> bool:
 
 
 def _count(
-    original: Original,
-    model: nn.Module,
-    specs: Mapping[str, ActivationSpec],
-    form: Form,
-    samples: int,
+    original: OriginalCosts, model: nn.Module, specs: Mapping[str, ActivationSpec], form: Form
 ) -> Measurements:
     originals = {id: call.site.original_spec for id, call in original.calls.items()}
+    # FLOPs of activations come from the catalog: torch counts only matrix products and
+    # convolutions.
     before = original.flops + _of_activations(originals, original.calls)
     after = original.flops + _of_activations({**originals, **specs}, original.calls)
     parameters = _parameters(model)
@@ -134,49 +110,31 @@ def _count(
     return Measurements(
         form=form,
         parameters=parameters,
-        flops=after // samples,
+        flops=after // samples_in(original.example_batch),
         ratios={name: ratio for name, ratio in exact.items() if ratio is not None},
     )
 
 
 def _compare(
-    original: Original,
+    original: OriginalCosts,
     before: nn.Module,
     after: nn.Module,
     counted: Measurements,
     measuring: Measuring,
 ) -> Measurements:
-    """Add latency and memory to what was counted; both networks are copies, to be used up."""
-    form, ratios, found = counted.form, dict(counted.ratios), dict[str, Any]()
-    batch = _of_size(original.example_batch, form.batch)
+    """Add latency and memory to what was counted. Changes both networks, which are copies."""
+    form, ratios, measured = counted.form, dict(counted.ratios), dict[str, Any]()
+    batch = resized(original.example_batch, form.batch)
     if measuring.latency:
-        ratios["latency_ratio"], found["latency_seconds"] = _latency(before, after, batch, form)
+        ratios["latency_ratio"], measured["latency_seconds"] = latency_ratio(
+            before, after, batch, form
+        )
     if measuring.memory:
-        bytes_before, bytes_after = (_training_bytes(n, batch, form) for n in (before, after))
+        bytes_before, bytes_after = (training_bytes(n, batch, form) for n in (before, after))
         ratio = _exact(bytes_after, bytes_before)
         assert ratio is not None, "a training step takes some memory"
-        ratios["memory_ratio"], found["memory_bytes"] = ratio, bytes_after
-    return counted.model_copy(update={"ratios": ratios, **found})
-
-
-def device_name(device: torch.device) -> str:
-    """Return what a device is, equal on equal machines."""
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    return f"{device.type}, {_processor()}"
-
-
-def _processor() -> str:
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8") as file:
-            names = [line.partition(":")[2].strip() for line in file if "model name" in line]
-    except FileNotFoundError:  # Only Linux has it.
-        names = []
-    return names[0] if names else platform.machine()
-
-
-def _device(model: nn.Module) -> torch.device:
-    return next((p.device for p in model.parameters()), torch.device("cpu"))
+        ratios["memory_ratio"], measured["memory_bytes"] = ratio, bytes_after
+    return counted.model_copy(update={"ratios": ratios, **measured})
 
 
 def _parameters(model: nn.Module) -> int:
@@ -184,7 +142,7 @@ def _parameters(model: nn.Module) -> int:
 
 
 def _exact(candidate: int, original: int) -> Ratio | None:
-    """Return a ratio of counted quantities; None against nothing."""
+    """Return a ratio of counted quantities, whose interval is a point; None relative to 0."""
     if not original:
         return None
     value = candidate / original
@@ -192,15 +150,15 @@ def _exact(candidate: int, original: int) -> Ratio | None:
 
 
 def _of_activations(specs: Mapping[str, ActivationSpec], calls: Mapping[str, Call]) -> int:
-    return sum(call.elements * lookup(specs[id].name).flops for id, call in calls.items())
+    return sum(call.elements * get_entry(specs[id].name).flops for id, call in calls.items())
 
 
 def _flops(model: nn.Module, example_batch: Any) -> int:
-    """Return the FLOPs of one forward pass that is not activations."""
+    """Return the FLOPs of one forward pass without its activations."""
     counter = FlopCounterMode(display=False)
     args, kwargs = arguments(example_batch)
-    # Transformers have a fused path in evaluation without gradients, and attention has fused
-    # kernels, whose work the counter does not see.
+    # With gradients and plain attention: without, transformers and attention use fused kernels,
+    # whose operations the counter does not see.
     with restored(model), counter, torch.enable_grad(), sdpa_kernel(SDPBackend.MATH):
         model.eval()
         model(*args, **kwargs)
@@ -215,140 +173,16 @@ def _copy(model: nn.Module) -> nn.Module:
         raise NotMeasurable(reason) from error
 
 
-def _settled(model: nn.Module, original: Original) -> nn.Module:
-    """Return a copy that computes what the network will once its phases are over."""
+def _settled(model: nn.Module, original: OriginalCosts) -> nn.Module:
+    """Return a copy that computes what the network will compute after its first phase."""
     settled = _copy(model)
     if any(phased.collecting for phased in phased_modules(settled)):
+        # One pass for statistics, then the switch, before which it computes another function.
         args, kwargs = arguments(original.example_batch)
         settled.train()
         settled(*args, **kwargs)
         for phased in phased_modules(settled):
             if phased.collecting:
+                # Without the other ranks: only rank 0 measures.
                 phased.realign(alone=True)
     return settled
-
-
-def _samples(batch: Any) -> int:
-    """Return the size of the batch: that of the first dimension of its first tensor."""
-    first = next((t for t in tree_leaves(batch) if isinstance(t, Tensor) and t.dim()), None)
-    return 1 if first is None else max(1, first.shape[0])
-
-
-def _of_size(batch: Any, size: int) -> Any:
-    """Return the batch cut or repeated to `size` samples."""
-    samples = _samples(batch)
-    if size == samples:
-        return batch
-
-    def cut(x: Tensor) -> Tensor:
-        if not x.dim() or x.shape[0] != samples:
-            return x
-        return x[torch.arange(size, device=x.device) % samples]
-
-    return tree_map_only(Tensor, cut, batch)
-
-
-def _precision(device: torch.device, form: Form) -> AbstractContextManager[Any]:
-    if form.dtype == "float32":
-        return nullcontext()
-    return torch.autocast(device.type, dtype=getattr(torch, form.dtype))
-
-
-def _latency(before: nn.Module, after: nn.Module, batch: Any, form: Form) -> tuple[Ratio, float]:
-    """Return the ratio of the forward passes, and the candidate's median in seconds.
-
-    Both take turns, so that whatever slows the machine for a while slows both; the interval is
-    the distribution-free one of a median.
-    """
-    device = _device(after)
-    with ExitStack() as stack:
-        calls = []
-        for network in (before, after):
-            network.eval()
-            if form.folded:
-                fold(network, batch)
-            compiled = torch.compile(network) if form.compiled else network
-            calls.append(_caller(compiled, batch))
-        stack.enter_context(torch.inference_mode())
-        stack.enter_context(_precision(device, form))
-        stack.enter_context(exclusive(device))
-        pairs = list(_pairs(calls[0], calls[1], device))
-    ratios = sorted(own / other for other, own in pairs)
-    low, high = _interval(len(ratios))
-    ratio = Ratio(value=median(ratios), low=ratios[low], high=ratios[high])
-    return ratio, median(own for _, own in pairs)
-
-
-def _caller(network: Callable[..., Any], batch: Any) -> Callable[[], object]:
-    args, kwargs = arguments(batch)
-    return lambda: network(*args, **kwargs)
-
-
-def _pairs(
-    one: Callable[[], object], other: Callable[[], object], device: torch.device
-) -> Iterator[tuple[float, float]]:
-    """Yield seconds of a call of each, in changing order."""
-    for _ in range(_WARM_UP):
-        slowest = max(_seconds(one, device, 1), _seconds(other, device, 1))
-    repeats = math.ceil(_LEAST_SECONDS / max(slowest, 1e-6))
-    end = time.perf_counter() + _SECONDS
-    for round in range(_MOST_ROUNDS):
-        if round >= _LEAST_ROUNDS and time.perf_counter() > end:
-            return
-        if round % 2:
-            second = _seconds(other, device, repeats)
-            yield _seconds(one, device, repeats), second
-        else:
-            yield _seconds(one, device, repeats), _seconds(other, device, repeats)
-
-
-def _seconds(call: Callable[[], object], device: torch.device, repeats: int) -> float:
-    _synchronize(device)
-    began = time.perf_counter()
-    for _ in range(repeats):
-        call()
-    _synchronize(device)
-    return (time.perf_counter() - began) / repeats
-
-
-def _synchronize(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-
-
-def _interval(n: int) -> tuple[int, int]:
-    """Return the indices of the sorted values between which the median is, at 95 %."""
-    left, low = 0.0, 0
-    for k in range(n // 2):
-        left += math.comb(n, k) / 2**n
-        if 2 * left > 1 - _CERTAINTY:
-            break
-        low = k
-    return low, n - 1 - low
-
-
-def _training_bytes(network: nn.Module, batch: Any, form: Form) -> int:
-    """Return the peak of memory of a step: weights, gradients, and what the passes keep."""
-    device = _device(network)
-    network.train()
-    network.zero_grad(set_to_none=True)
-    args, kwargs = arguments(batch)
-
-    def step() -> None:
-        with _precision(device, form):
-            outputs = network(*args, **kwargs)
-        # Whatever the task's own loss is, it needs little beside the network.
-        losses = [
-            y.float().square().mean()
-            for y in tree_leaves(outputs)
-            if isinstance(y, Tensor) and y.requires_grad
-        ]
-        if not losses:
-            raise NotMeasurable("the network's outputs depend on no parameter that learns")
-        torch.autograd.backward(losses)
-
-    weights = sum(t.nbytes for t in (*network.parameters(), *network.buffers()))
-    try:
-        return weights + peak_bytes(step, device)
-    finally:
-        network.zero_grad(set_to_none=True)

@@ -1,4 +1,4 @@
-"""One process at a time on a device, among all slots and workers of a user on a machine."""
+"""A lock for each device, among all slots and workers of one user on a machine."""
 
 import fcntl
 import os
@@ -12,7 +12,8 @@ import torch
 
 @contextmanager
 def exclusive(device: torch.device) -> Iterator[None]:
-    """Hold the device's lock, waiting for it. The system frees that of a process that dies."""
+    """Wait for the device's lock, and hold it."""
+    # Locks of `flock` end with their process, so a killed trial blocks no other one.
     folder = Path(tempfile.gettempdir()) / f"actsearch-locks-{os.getuid()}"
     folder.mkdir(mode=0o700, exist_ok=True)
     with (folder / f"{_key(device)}.lock").open("w") as file:
@@ -21,7 +22,7 @@ def exclusive(device: torch.device) -> Iterator[None]:
 
 
 def _key(device: torch.device) -> str:
-    """Return a name that is the same in processes that number their devices differently."""
+    # Not by number: processes with different CUDA_VISIBLE_DEVICES number GPUs differently.
     if device.type == "cuda":
         return f"cuda-{torch.cuda.get_device_properties(device).uuid}"
     return device.type

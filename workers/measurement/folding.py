@@ -1,4 +1,4 @@
-"""Folding batch normalisation into the convolutions before it, as one does to deploy."""
+"""Folding batch normalisation into the layer before it, as for deployment."""
 
 from typing import Any
 
@@ -12,21 +12,21 @@ from workers.errors import NotMeasurable
 
 _BEFORE = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)
 _NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
-# Folding reorders sums; anything beyond that is another function.
+# Folding changes the order of sums, and so the rounding. A larger error is another function.
 _TOLERANCE = 1e-2
 
 
 @torch.no_grad()
 def fold(model: nn.Module, batch: Any) -> None:
-    """Fold, in place, every normalisation that takes the result of one layer as it is.
+    """Fold, in place, every normalisation whose input is the output of one layer.
 
     Raises:
-        NotMeasurable: If the network then computes something else, because something besides
-            the normalisation reads a layer's result.
+        NotMeasurable: If the network then computes something else, because another module also
+            uses the output of such a layer.
     """
     model.eval()
     args, kwargs = arguments(batch)
-    expected, pairs = _watched(model, args, kwargs)
+    expected, pairs = _observe(model, args, kwargs)
     paths = {module: path for path, module in model.named_modules()}
     for norm, layer in pairs:
         fuse: Any = fuse_linear_bn_eval if isinstance(layer, nn.Linear) else fuse_conv_bn_eval
@@ -38,10 +38,10 @@ def fold(model: nn.Module, batch: Any) -> None:
         )
 
 
-def _watched(
+def _observe(
     model: nn.Module, args: Any, kwargs: Any
 ) -> tuple[Any, list[tuple[nn.Module, nn.Module]]]:
-    """Return the outputs, and each normalisation with the layer before it, both called once."""
+    """Return the outputs, and each normalisation with the layer before it, if both run once."""
     made: dict[int, tuple[Tensor, nn.Module]] = {}
     calls: dict[nn.Module, int] = {}
     pairs: list[tuple[nn.Module, nn.Module]] = []
@@ -49,7 +49,7 @@ def _watched(
     def note(module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
         calls[module] = calls.get(module, 0) + 1
         if isinstance(module, _BEFORE):
-            # Held, so that no other tensor gets its id.
+            # With a reference to the tensor, so that no other tensor gets its id.
             made[id(output)] = output, module
         elif id(inputs[0]) in made:
             pairs.append((module, made[id(inputs[0])][1]))

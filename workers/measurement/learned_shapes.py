@@ -1,4 +1,4 @@
-"""The curves that a trained network's activations have become, as small data for plots."""
+"""The curves of a trained network's activations, as small data for plots."""
 
 import json
 from collections import defaultdict
@@ -8,14 +8,17 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_map_only
 
 from search_space.activations.acon import MetaAcon
 from search_space.activations.learned import LearnedActivation
 from search_space.activations.pwlu import PWLU
 from search_space.build import build
-from search_space.catalog.lookup import lookup
+from search_space.catalog.lookup import get_entry
+from search_space.sites import arguments
 from search_space.spec import ActivationSpec, Candidate, Site, SitePlan
 from search_space.surgery.substitution import CONTAINER, PerCall, key_of
+from workers.measurement.form import device_of
 from workers.measurement.nearest import likeness
 
 _VERSION = 1
@@ -23,7 +26,7 @@ _POINTS = 65
 _MOST_CURVES = 8
 _MOST_SAMPLES = 64
 _QUANTILES = (0.01, 0.99)
-# Shown at least, so that both slopes are seen where the inputs of a site keep to one side.
+# Shown at least on both sides of 0, so that both slopes are seen if all inputs have one sign.
 _LEAST_REACH = 3.0
 _MOST_VALUES = 1_000_000
 # Of a history.
@@ -37,13 +40,13 @@ def learned_shapes(
 ) -> bytes:
     """Return JSON with the curves of every site that the candidate names.
 
-    Each has the grid `x`, one curve for each of at most eight `channels` (one where all are
-    equal), and the 1st and 99th percentile of the site's input on the example batch as `low`
-    and `high`; null where a function that stayed in place hides its input. So is `density`, the
-    share of the inputs between each two points of the grid. PWLU has `knots`, the inputs at
-    which its pieces meet, for each channel; Meta-ACON `switches`, beta of at most 64 samples
-    for each channel.
-    `nearest`, `nearest_r2` and `line_r2` say what it is like (`workers.measurement.nearest`).
+    Each has the grid `x` and one curve for each of at most eight `channels` (one if all are
+    equal). `low` and `high` are the 1st and 99th percentile of the site's input on the example
+    batch, and `density` is the fraction of the inputs between two neighbouring points of the
+    grid; all three are null for a function left in place, whose input cannot be observed. PWLU
+    has `knots`, the inputs at which its pieces meet, for each channel. Meta-ACON has `switches`,
+    beta of at most 64 samples for each channel. `nearest`, `nearest_r2` and `line_r2` are those
+    of `workers.measurement.nearest`.
     """
     inputs = _inputs(model, plan, example_batch)
     sites = []
@@ -57,16 +60,16 @@ def learned_shapes(
 
 
 class ShapeHistory:
-    """How the curves of the sites that learn have changed over the epochs.
+    """The curves of the sites with learned activations after each epoch.
 
-    Kept small: of at most 32 epochs (when there are more, every second is forgotten, and later
-    every fourth is taken), at most four channels and 33 points.
+    It stays small: at most 32 epochs (when there are more, every second one is removed, and from
+    then on every second, fourth, ... is recorded), four channels and 33 points.
 
     Attributes:
-        epochs: One entry for each epoch that is kept: its number from 1 as `epoch`, and `sites`,
-            each with `left` and `right`, between which its `curves` are on equal intervals, and
-            the `histogram` of its inputs: shares of 16 such intervals; null where they hide; and
-            the `knots` or `switches` that its activation has.
+        epochs: One entry for each recorded epoch: its number from 1 as `epoch`, and `sites`. A
+            site has `left` and `right`, between which its `curves` are on an even grid; the
+            `histogram` of its inputs, as fractions in 16 bins of that range, or null if they
+            cannot be observed; and the `knots` or `switches` of its activation.
     """
 
     def __init__(self, plan: SitePlan, candidate: Candidate) -> None:
@@ -76,11 +79,11 @@ class ShapeHistory:
         self._sites = [
             site
             for site in (*plan.sites, *plan.gates)
-            if site.id in candidate.sites and lookup(candidate.sites[site.id].name).learned
+            if site.id in candidate.sites and get_entry(candidate.sites[site.id].name).learned
         ]
 
-    def take(self, epoch: int, model: nn.Module, example_batch: Any) -> None:
-        """Add the curves after an epoch, counted from 1, if it is one of those to be kept."""
+    def record(self, epoch: int, model: nn.Module, example_batch: Any) -> None:
+        """Record the curves after an epoch, counted from 1, unless its number is left out."""
         if not self._sites or epoch % self._stride:
             return
         inputs = _inputs(model, self._plan, example_batch)
@@ -95,12 +98,14 @@ class ShapeHistory:
             self.epochs = [one for one in self.epochs if one["epoch"] % kept == 0]
 
     def document(self) -> bytes:
-        """Return all of it as JSON."""
+        """Return the history as JSON."""
         return json.dumps({"version": _VERSION, "epochs": self.epochs}, allow_nan=False).encode()
 
     @property
     def _stride(self) -> int:
-        """Every so many epochs are kept: those before have been thinned to it."""
+        """Every so many epochs are recorded."""
+        # The first epoch that is left is the stride itself: removal keeps multiples of it. So a
+        # resumed training has the same stride, with nothing more in the checkpoint.
         return self.epochs[0]["epoch"] if self.epochs else 1
 
 
@@ -121,7 +126,7 @@ def _parts(site: str) -> tuple[str, int]:
 
 
 def _small(shape: dict[str, Any], inputs: Tensor | None) -> dict[str, Any]:
-    """Return what a history keeps of a shape."""
+    """Return the part of a shape that a history keeps."""
     left, right = shape["x"][0], shape["x"][-1]
     stride = -(-len(shape["curves"]) // _KEPT_CURVES)
     curves = shape["curves"][::stride]
@@ -203,6 +208,7 @@ def _particulars(module: nn.Module, channels: list[int], inputs: Tensor | None) 
 
 def _evaluate(module: nn.Module, grid: Tensor, inputs: Tensor | None) -> Tensor:
     with _evaluation(module):
+        # A learned activation may need statistics of its real inputs, besides the grid.
         if isinstance(module, LearnedActivation):
             return module.curve(grid, inputs)
         y: Tensor = module(grid)
@@ -225,13 +231,14 @@ def _range(inputs: Tensor | None) -> tuple[float | None, float | None]:
 
 
 def _thinned(inputs: Tensor) -> Tensor:
+    # `torch.quantile` refuses more than 16 million values.
     values = inputs.detach().float().flatten()
     return values[:: values.numel() // _MOST_VALUES + 1]
 
 
 @torch.no_grad()
 def _inputs(model: nn.Module, plan: SitePlan, example_batch: Any) -> Mapping[str, Tensor]:
-    """Return what each site gets when the model evaluates the example batch."""
+    """Return the input of each site when the model evaluates the example batch."""
     seen: dict[nn.Module, list[Tensor]] = defaultdict(list)
     modules = {site.id: module_at(model, site.id) for site in (*plan.sites, *plan.gates)}
 
@@ -250,35 +257,21 @@ def _inputs(model: nn.Module, plan: SitePlan, example_batch: Any) -> Mapping[str
 
 
 def _of_call(site: str, calls: list[Tensor]) -> Tensor:
-    """Return the input of the site's own call; what stands in for one call has no other."""
+    """Return the input of the site's own call, of a module that is called several times."""
+    # A module that replaces one call of a function is called once, whatever the call's number.
     return calls[min(_parts(site)[1], len(calls)) - 1]
 
 
 def _call(model: nn.Module, example_batch: Any) -> None:
-    device = next((p.device for p in model.parameters()), torch.device("cpu"))
-    match _moved(example_batch, device):
-        case Mapping() as keywords:
-            model(**keywords)
-        case tuple() | list() as arguments:
-            model(*arguments)
-        case single:
-            model(single)
-
-
-def _moved(batch: Any, device: torch.device) -> Any:
-    match batch:
-        case Tensor():
-            return batch.to(device)
-        case Mapping():
-            return {key: _moved(value, device) for key, value in batch.items()}
-        case tuple() | list():
-            return [_moved(item, device) for item in batch]
-    return batch
+    # A script may move the network to a GPU after `apply`, and leave the example batch behind.
+    device = device_of(model)
+    args, kwargs = tree_map_only(Tensor, lambda x: x.to(device), arguments(example_batch))
+    model(*args, **kwargs)
 
 
 @contextmanager
 def _evaluation(model: nn.Module) -> Iterator[None]:
-    """Evaluate within, and train again afterwards what was training."""
+    """Put all modules into evaluation, and afterwards back into the mode that they had."""
     modes = [(module, module.training) for module in model.modules()]
     model.eval()
     try:

@@ -1,4 +1,4 @@
-"""What a learned curve is like: the nearest of the classic functions, and how straight it is."""
+"""Which classic function a learned curve is most similar to, and how linear it is."""
 
 from typing import Any
 
@@ -16,15 +16,15 @@ CLASSICS = (
 def likeness(x: Tensor, curves: Tensor, inputs: Tensor | None) -> dict[str, Any]:
     """Return the classic function nearest to curves, and how well a straight line fits them.
 
-    Near means: up to a factor and an offset of its output, weighted by how often the site's
-    inputs are there. The quality of a fit is R², the share of the curve's weighted variance that
-    it explains; curves of several channels are fitted each by itself, and their R² averaged. A
-    curve without variance is a straight line.
+    The fit is a least-squares one of a factor and an offset of the function's output, weighted by
+    how often the site's inputs occur. Its quality is R², the fraction of the curve's weighted
+    variance that it explains. The curves of several channels are fitted separately, and their R²
+    averaged. A curve without variance counts as a straight line.
 
     Args:
         x: The grid, `(P,)`.
         curves: `(channels, P)`.
-        inputs: Of the site; None: every point of the grid counts the same.
+        inputs: Of the site; None: all points of the grid have equal weights.
 
     Returns:
         `nearest` and its `nearest_r2`, and `line_r2`.
@@ -42,7 +42,7 @@ def likeness(x: Tensor, curves: Tensor, inputs: Tensor | None) -> dict[str, Any]
 
 
 def _weights(grid: Tensor, inputs: Tensor | None) -> Tensor:
-    """Return how often the inputs are next to each point of the grid; what is beyond counts."""
+    """Return how many inputs are nearest to each point; those beyond the grid count at its ends."""
     if inputs is None or not inputs.numel():
         return torch.ones_like(grid)
     values = inputs.detach().double().flatten().cpu()
@@ -60,7 +60,7 @@ def _explained(basis: Tensor, curves: Tensor, weights: Tensor) -> float:
     power = (weights * basis**2).sum()
     variance = (weights * curves**2).sum(1)
     if not power > 0:
-        # The inputs do not tell the function from a constant.
+        # On these inputs the function is constant.
         return float((variance <= 0).double().mean())
     shared = (weights * basis * curves).sum(1) ** 2 / power
     r2 = torch.where(variance > 0, shared / variance.clamp_min(1e-300), torch.ones_like(variance))

@@ -1,4 +1,4 @@
-"""A trained network as ONNX, for whoever runs it without torch."""
+"""Export of a trained network as ONNX, to run it without torch."""
 
 import copy
 import warnings
@@ -22,13 +22,13 @@ _NEEDED = ("onnx", "onnxruntime", "onnxscript")
 
 
 def export(model: nn.Module, example_batch: Any) -> bytes:
-    """Return `model` in evaluation as one ONNX file, its activations folded; it stays as it is.
+    """Return `model` in evaluation as one ONNX file, with folded activations; it is not changed.
 
-    The first dimension of every input stays open where the network lets it. What onnxruntime
-    computes on the example batch is compared with torch before anything is returned.
+    The first dimension of every input is dynamic if the network allows that. The output of
+    onnxruntime on the example batch is compared with that of torch first.
 
     Raises:
-        NotExportable: Whatever the reason.
+        NotExportable: If the export or the comparison fails, for whatever reason.
     """
     missing = [name for name in _NEEDED if find_spec(name) is None]
     if missing:
@@ -38,10 +38,10 @@ def export(model: nn.Module, example_batch: Any) -> bytes:
     except NotExportable:
         raise
     except Exception as error:
-        # The edge of an export: torch, the exporter and the runtime fail in ways of their own,
-        # which have no base in common, and the training that went before must not be lost.
-        said = (str(error).strip() or "no reason was given").splitlines()[0]
-        raise NotExportable(f"{type(error).__name__}: {said}") from error
+        # torch, the exporter and the runtime raise errors without a common base, and none of them
+        # may fail the trial, whose training was successful.
+        reason = (str(error).strip() or "no reason was given").splitlines()[0]
+        raise NotExportable(f"{type(error).__name__}: {reason}") from error
 
 
 def _export(model: nn.Module, example_batch: Any) -> bytes:
@@ -53,7 +53,7 @@ def _export(model: nn.Module, example_batch: Any) -> bytes:
         expected = _tensors(twin(*args, **kwargs))
     with TemporaryDirectory(prefix="actsearch-") as folder, warnings.catch_warnings():
         path = Path(folder) / "model.onnx"
-        # The exporter's, about itself.
+        # The exporter warns about its own internals.
         warnings.simplefilter("ignore")
         args, kwargs = arguments(example_batch)
         torch.onnx.export(
@@ -71,7 +71,7 @@ def _export(model: nn.Module, example_batch: Any) -> bytes:
 
 
 def _open_batch(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
-    """Return which dimensions of the inputs may vary, in the form of their tree."""
+    """Return the dynamic dimensions of the inputs, as a tree of their structure."""
 
     def first(x: Tensor) -> dict[int, Any] | None:
         return {0: Dim.AUTO} if x.dim() else None

@@ -1,1 +1,1 @@
-"""Networks of the built-in task."""
+"""Networks of the built-in tasks."""

@@ -1,11 +1,11 @@
-"""What several networks are made of."""
+"""Layers that several networks use."""
 
 import torch
 from torch import nn
 
 SMALL = 64
-"""Images of fewer pixels a side than this are not shrunk by the first layers of a network that
-was published for large ones."""
+"""Below so many pixels per side, an image is not downsampled by the first layers of a network that
+was published for large images."""
 
 
 def convolution(
@@ -20,6 +20,6 @@ def convolution(
 
 @torch.no_grad()
 def he_initial(module: nn.Module) -> None:
-    """Give a convolution the weights of He et al., 2015, for the variance of gradients."""
+    """Initialise a convolution as He et al., 2015, for gradients of equal variance."""
     if isinstance(module, nn.Conv2d):
         nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")

@@ -1,4 +1,4 @@
-"""A network without a sense of place for short series: it trains in a second."""
+"""A fully connected network for short series: it trains in a second."""
 
 from torch import Tensor, nn
 

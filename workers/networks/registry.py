@@ -1,7 +1,6 @@
-"""Every built-in network, with the recipe it is trained by.
+"""The built-in networks, each with its recipe, as plain data: a worker offers them without torch.
 
-Plain data, so that a worker can tell what it offers without loading torch. A source of
-networks for `actsearch sites`: `names` and `build`.
+This module is also a source of networks for `actsearch sites`: `names` and `build`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -27,10 +26,10 @@ class Network:
 
     Attributes:
         target: `module:Class`, constructed from (input channels, classes).
-        recipe: What it is trained by on small images.
-        arguments: Further keywords of the constructor.
-        sized: Whether the constructor also takes `size`, the side of the square images or the
-            length of the series.
+        recipe: How it is trained on small images.
+        arguments: Further keyword arguments of the constructor.
+        sized: Whether the constructor also has the argument `size`, the side of the square images
+            or the length of the series.
     """
 
     target: str
@@ -113,7 +112,7 @@ _LIBRARIES = ("timm", "torchvision")
 
 
 def installed_libraries() -> Sequence[str]:
-    """Return the libraries whose networks go by `LIBRARY:NAME` here."""
+    """Return the installed libraries whose networks can be named as `LIBRARY:NAME`."""
     return [library for library in _LIBRARIES if find_spec(library) is not None]
 
 
@@ -132,14 +131,14 @@ def names() -> Sequence[str]:
 
 
 def build(name: str, channels: int, classes: int, size: int) -> "tuple[nn.Module, Tensor]":
-    """Return a network, untrained, and a batch that it takes.
+    """Return an untrained network and a batch for it.
 
     Args:
-        channels: Of the images; a network of coordinates has two inputs whatever this says.
-        classes: Of the images; the channels of the colour for a network of coordinates.
+        channels: Of the images; networks of coordinates ignore it, and have two inputs.
+        classes: Of the images; for a network of coordinates the channels of a colour.
 
     Raises:
-        UnknownNetwork: If there is none of this name.
+        UnknownNetwork: If there is no network of this name.
     """
     import torch
 

@@ -1,4 +1,4 @@
-"""Networks that are an image: from coordinates to colours."""
+"""Networks from coordinates to colours, each trained for one image."""
 
 import math
 from collections.abc import Callable
@@ -10,7 +10,7 @@ from search_space.activations.periodic import Sine
 
 _WIDTH = 256
 _HIDDEN = 4
-_OMEGA = 30.0  # that of `Sine`, where nothing else is said
+_OMEGA = 30.0  # the default of `Sine`
 
 
 class Siren(nn.Module):
@@ -50,8 +50,8 @@ class Siren(nn.Module):
 class CoordinateMLP(nn.Module):
     """The layers of `Siren` with ReLUs, whose weights suit activations without a period.
 
-    Coordinates are first seen through waves of six frequencies, without which such a network
-    learns nothing but a blur.
+    The inputs are sines and cosines of the coordinates, at six frequencies. Without them, such a
+    network learns only a blurred image.
 
     Shape:
         - Input: `(N, inputs)`.

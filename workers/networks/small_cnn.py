@@ -1,4 +1,4 @@
-"""A small convolutional network: seconds of training show what an activation does to it."""
+"""A small convolutional network: the effect of an activation shows after seconds of training."""
 
 from collections.abc import Sequence
 from itertools import pairwise

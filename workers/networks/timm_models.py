@@ -1,4 +1,4 @@
-"""Networks of timm, where it is installed. A source of networks: `names` and `build`."""
+"""Networks of timm, if it is installed. A source of networks: `names` and `build`."""
 
 from collections.abc import Sequence
 
@@ -15,16 +15,16 @@ def names() -> Sequence[str]:
 
 
 def build(name: str, channels: int, classes: int, size: int) -> tuple[nn.Module, Tensor]:
-    """Return a network, untrained, and a batch that it takes."""
+    """Return an untrained network and a batch for it."""
     model = network(channels, classes, size=size, name=name)
     return model, torch.zeros(2, channels, size, size)
 
 
 def network(channels: int, classes: int, *, size: int, name: str) -> nn.Module:
-    """Return a network, untrained; one that is made for one size of images, for this one.
+    """Return an untrained network; one with a fixed size of images gets this size.
 
     Raises:
-        UnknownNetwork: If timm has none of this name.
+        UnknownNetwork: If timm has no network of this name.
     """
     if not timm.is_model(name):
         raise UnknownNetwork("timm", name, names())
@@ -32,7 +32,7 @@ def network(channels: int, classes: int, *, size: int, name: str) -> nn.Module:
     try:
         sized: nn.Module = timm.create_model(name, **options, img_size=size)
     except TypeError:
-        # Most convolutional networks take images of any size, and no such option.
+        # Most convolutional networks accept images of any size, and have no such option.
         plain: nn.Module = timm.create_model(name, **options)
         return plain
     return sized

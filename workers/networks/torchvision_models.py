@@ -1,4 +1,4 @@
-"""Networks of torchvision, where it is installed. A source of networks: `names`, `build`."""
+"""Networks of torchvision, if it is installed. A source of networks: `names` and `build`."""
 
 from collections.abc import Sequence
 
@@ -17,15 +17,15 @@ def names() -> Sequence[str]:
 
 
 def build(name: str, channels: int, classes: int, size: int) -> tuple[nn.Module, Tensor]:
-    """Return a network, untrained, and a batch that it takes."""
+    """Return an untrained network and a batch for it."""
     model = network(channels, classes, size=size, name=name)
     return model, torch.zeros(2, channels, size, size)
 
 
 def network(channels: int, classes: int, *, size: int, name: str) -> nn.Module:
-    """Return a network, untrained; a `vit_` is made for images of this size.
+    """Return an untrained network; a `vit_` gets this size of images.
 
-    Its networks see colours: images of one channel are repeated for them.
+    All of them expect three channels: an image with one channel is repeated.
 
     Raises:
         UnknownNetwork: If torchvision has no classifier of this name.

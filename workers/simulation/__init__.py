@@ -1,1 +1,1 @@
-"""Workers that train nothing: they answer from a table of trainings that were done before."""
+"""Simulated workers: they train nothing, and report results from a table of real trainings."""

@@ -2,13 +2,13 @@
 
 import argparse
 import logging
-import os
 import signal
 import sys
-import threading
 from pathlib import Path
 
+from workers.command_line import add_service_options, set_up_logging
 from workers.errors import BadSetting, WorkerError
+from workers.threads import on_signals
 
 _MOST_WORKERS = 4096
 
@@ -16,11 +16,7 @@ _MOST_WORKERS = 4096
 def main(arguments: list[str] | None = None) -> int:
     """Run simulated workers until told to stop, and return the exit code."""
     options = _parser().parse_args(arguments)
-    logging.basicConfig(
-        stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s"
-    )
-    # One line per request is the client's habit, not ours.
-    logging.getLogger("httpx2").setLevel(logging.WARNING)
+    set_up_logging()
     from workers.simulation.fleet import Fleet
     from workers.simulation.table import BUILTIN, load
     from workers.simulation.worker import Behaviour
@@ -37,9 +33,7 @@ def main(arguments: list[str] | None = None) -> int:
             workers=options.workers,
             seed=options.seed,
         )
-        for number in (signal.SIGTERM, signal.SIGINT):
-            # From a thread: the handler may interrupt the main thread, which holds the lock.
-            signal.signal(number, lambda *_: threading.Thread(target=fleet.stop).start())
+        on_signals((signal.SIGTERM, signal.SIGINT), fleet.stop)
         fleet.run()
     except WorkerError as error:
         logging.getLogger(__name__).error("%s", error)
@@ -54,24 +48,20 @@ def _parser() -> argparse.ArgumentParser:
         "try schedulers, samplers and pages with hundreds of workers. They offer one task, "
         "simulated-sequence-classification, so no other search is ever given their numbers.",
     )
-    url = os.environ.get("ACTSEARCH_URL", "http://127.0.0.1:8000")
-    parser.add_argument("--url", default=url, help="the service (%(default)s)")
-    parser.add_argument("--token", default=os.environ.get("ACTSEARCH_TOKEN"))
+    add_service_options(parser, scope="work")
     parser.add_argument("--workers", type=int, default=8, help="how many (%(default)s)")
-    parser.add_argument("--table", default="builtin", help="builtin, or a file of one's own")
-    parser.add_argument(
-        "--speed", type=float, help="epochs a second of each worker (as the service takes them)"
-    )
+    parser.add_argument("--table", default="builtin", help="builtin, or your own file")
+    parser.add_argument("--speed", type=float, help="epochs per second of each worker (unlimited)")
     parser.add_argument(
         "--kill-rate",
         type=float,
         default=0.0,
-        help="chance, in each epoch, that a worker dies without a word",
+        help="probability, in each epoch, that a worker crashes",
     )
     parser.add_argument(
-        "--drop-rate", type=float, default=0.0, help="chance that an answer is lost on its way"
+        "--drop-rate", type=float, default=0.0, help="probability that an answer is lost"
     )
-    parser.add_argument("--seed", type=int, default=0, help="of deaths and lost answers")
+    parser.add_argument("--seed", type=int, default=0, help="of crashes and lost answers")
     return parser
 
 
@@ -82,7 +72,7 @@ def _check(options: argparse.Namespace) -> None:
         raise BadSetting("--speed", str(options.speed), "more than 0 epochs a second")
     for name, rate in (("--kill-rate", options.kill_rate), ("--drop-rate", options.drop_rate)):
         if not 0 <= rate < 1:
-            raise BadSetting(name, str(rate), "a chance from 0 to below 1")
+            raise BadSetting(name, str(rate), "a probability from 0 to below 1")
 
 
 if __name__ == "__main__":

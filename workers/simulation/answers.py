@@ -1,4 +1,4 @@
-"""What simulated workers offer, and what they answer in place of a training."""
+"""The task that simulated workers offer, and the results that they report for it."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -12,11 +12,11 @@ from workers.simulation.table import Table, variances
 
 METRIC = "validation_accuracy"
 PREFIX = "simulated-"
-"""Before the task's name, so that nobody's real search is ever given invented numbers."""
+"""Starts the task's name, so that no real search gets the numbers of a simulation."""
 
 
 def offer(table: Table) -> TaskOffer:
-    """Return the one task of a simulated worker: the table's, exactly as it was trained."""
+    """Return the one task of a simulated worker: that of the table, with its settings fixed."""
     task = table.task
     name = task.pop("name")
     epochs = {"type": "integer", "minimum": 1, "maximum": table.epochs, "default": table.epochs}
@@ -35,12 +35,12 @@ def offer(table: Table) -> TaskOffer:
 
 
 class Answers:
-    """Looks trials up in a table. A trial's number decides which of the measured seeds it sees.
+    """Looks trials up in a table. A trial's number selects one of the measured seeds.
 
-    So the original's trainings, which come first, see different ones, and their spread is true.
+    So the baseline trainings, which come first, get different seeds, and their spread is real.
 
-    Confirmations need more seeds than were measured: their test results are the candidate's
-    mean over the measured seeds, and a normal deviate of the spread over seeds.
+    Confirmations need more seeds than were measured: their test result is the candidate's mean
+    over the measured seeds plus a normal deviate with the standard deviation over seeds.
     """
 
     def __init__(self, table: Table) -> None:
@@ -59,7 +59,7 @@ class Answers:
         return curve[:epochs]
 
     def test(self, assignment: Assignment) -> Mapping[str, float]:
-        """Return the metrics on test data, which a confirmation alone has."""
+        """Return the metrics on test data, which only a confirmation has."""
         if assignment.kind is not TrialKind.CONFIRMATION:
             return {}
         mean = self._table.test_accuracy[self._table.row(_candidate(assignment))].mean()

@@ -1,6 +1,6 @@
 """The table of trainings: every candidate of a small space, measured on several seeds.
 
-No torch: what reads the table must be as light as the service that it tests.
+Loads no torch: a simulation shall start as fast as the service that it tests.
 """
 
 import json
@@ -70,7 +70,7 @@ class Table:
         return self.test / float(self.about["test_samples"])
 
     def row(self, candidate: Candidate) -> int:
-        """Return the place of a candidate. Raises `NotInTable`."""
+        """Return the index of a candidate. Raises `NotInTable`."""
         if any(value != 1 for value in _factors(candidate)):
             raise NotInTable(f"training {candidate.training}", "the recipe as it is")
         index = 0
@@ -92,7 +92,7 @@ class Table:
 
 
 def load(path: Path = BUILTIN) -> Table:
-    """Read a table. Raises `BadTable` where the file is none."""
+    """Read a table. Raises `BadTable` if the file is not a table."""
     try:
         with np.load(path, allow_pickle=False) as file:
             about = json.loads(str(file["about"]))
@@ -108,9 +108,9 @@ def save(table: Table, path: Path) -> None:
 
 
 def variances(values: NDArray[np.float64]) -> tuple[float, float]:
-    """Return the variance between candidates and that between the seeds of one.
+    """Return the variance between candidates and the variance between seeds of one candidate.
 
-    The former without the part that the latter has in the means.
+    The variance between candidates is corrected for the noise that seeds leave in their means.
 
     Args:
         values: `(candidates, seeds)`.

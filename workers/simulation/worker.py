@@ -1,6 +1,5 @@
-"""One simulated worker: a slot that leases, reports and concludes as real ones do."""
+"""One simulated worker: a slot with the requests of a real one, and no training."""
 
-import threading
 import uuid
 from dataclasses import dataclass
 from random import Random
@@ -24,13 +23,14 @@ from search_space.contract import (
     WorkerWelcome,
 )
 from workers.attempt.exit_outcomes import failed, preempted
-from workers.attempt.http import Wire
+from workers.attempt.http import HttpClient
 from workers.errors import LeaseLost, NotInTable, NotKnown
 from workers.simulation.answers import METRIC, Answers, activations, offer
 from workers.simulation.table import Table
+from workers.threads import ThreadGroup
 
 _POLL_SECONDS = 20.0
-_UNTIL_TOLD = 3.0
+_LEASE_SECONDS_BEFORE_REGISTERED = 3.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,9 +39,8 @@ class Behaviour:
 
     Attributes:
         epochs_per_second: None: as many as the service takes.
-        kill_rate: Chance, in each epoch, that the worker dies without a word; a new one takes
-            its place.
-        drop_rate: Chance that the answer to a call is lost, so that the call is repeated.
+        kill_rate: Probability, in each epoch, that the worker crashes; a new one replaces it.
+        drop_rate: Probability that the answer to a request is lost, so that it is repeated.
     """
 
     epochs_per_second: float | None = None
@@ -51,97 +50,100 @@ class Behaviour:
 
 @dataclass(slots=True)
 class Tally:
-    """What a worker has done in all its lives."""
+    """What a worker has done, over all its crashes."""
 
     trainings: int = 0
     reports: int = 0
-    deaths: int = 0
+    crashes: int = 0
     lost: int = 0
 
 
 @dataclass(frozen=True, slots=True)
-class Life:
-    """A worker from its registration to its death."""
+class Registration:
+    """The ids that a worker registers with; a new one after each crash."""
 
     id: str
     boot_id: str
 
 
-class _Died(Exception):
-    """The worker dies in the middle of an epoch."""
+class _Crashed(Exception):
+    """The worker crashes in the middle of an epoch."""
 
 
 class SimulatedWorker:
-    """Serves one slot, life after life.
+    """Serves one slot. After a simulated crash it registers as a new worker.
 
     Args:
-        wire: Shared by all workers of a fleet.
-        random: Decides on its deaths and on lost answers.
-        stop: Says when to hand back what is running and return.
+        client: Shared by all workers of a fleet.
+        random: Decides on crashes and lost answers.
+        threads: Of the fleet; when it stops, the running trial ends as preempted.
     """
 
     def __init__(
         self,
-        wire: Wire,
+        client: HttpClient,
         table: Table,
         answers: Answers,
         behaviour: Behaviour,
         *,
         random: Random,
-        stop: threading.Event,
+        threads: ThreadGroup,
     ) -> None:
-        self._wire = wire
+        self._client = client
         self._table = table
         self._answers = answers
         self._behaviour = behaviour
         self._random = random
-        self._stop = stop
-        self._life: Life | None = None
+        self._threads = threads
+        self._registration: Registration | None = None
         self._lease: str | None = None
         self.tally = Tally()
-        self.lease_seconds = _UNTIL_TOLD
+        self.lease_seconds = _LEASE_SECONDS_BEFORE_REGISTERED
 
     def run(self) -> None:
-        while not self._stop.is_set():
+        while not self._threads.is_stopping:
             try:
-                self._live()
-            except _Died:
-                self._life, self._lease = None, None
-                self.tally.deaths += 1
+                self._serve()
+            except _Crashed:
+                self._registration, self._lease = None, None
+                self.tally.crashes += 1
 
-    def beat(self) -> None:
-        """Give a sign of life; called from the fleet's heart."""
-        life, lease = self._life, self._lease
-        if life is None:
+    def send_heartbeat(self) -> None:
+        """Renew the lease; called from a thread of the fleet."""
+        registration, lease = self._registration, self._lease
+        if registration is None:
             return
-        beat = Heartbeat(boot_id=life.boot_id, leases=[lease] if lease else [])
+        body = Heartbeat(boot_id=registration.boot_id, leases=[lease] if lease else [])
         try:
-            answer = self._wire.call("POST", f"/workers/{life.id}/heartbeat", beat)
+            answer = self._client.call("POST", f"/workers/{registration.id}/heartbeat", body)
         except NotKnown:
-            self._register(life)
+            self._register(registration)
             return
-        told = HeartbeatReply.model_validate_json(answer.content).leases
-        if lease is not None and told.get(lease) is Verdict.CANCEL and self._lease == lease:
+        verdicts = HeartbeatReply.model_validate_json(answer.content).leases
+        # The worker may have gone on to another lease while the heartbeat was on its way.
+        if lease is not None and verdicts.get(lease) is Verdict.CANCEL and self._lease == lease:
             self._lease = None
 
-    def leave(self) -> None:
-        """Ask for no more work."""
-        if self._life is not None:
-            self._wire.call("DELETE", f"/workers/{self._life.id}")
+    def deregister(self) -> None:
+        """Tell the service that the worker leases nothing more."""
+        if self._registration is not None:
+            self._client.call("DELETE", f"/workers/{self._registration.id}")
 
-    def _live(self) -> None:
-        self._life = life = Life(f"simulated-{uuid.uuid4().hex[:12]}", uuid.uuid4().hex)
-        self._register(life)
+    def _serve(self) -> None:
+        self._registration = registration = Registration(
+            f"simulated-{uuid.uuid4().hex[:12]}", uuid.uuid4().hex
+        )
+        self._register(registration)
         request = 0
-        while not self._stop.is_set():
-            assignment = self._ask(life, request)
+        while not self._threads.is_stopping:
+            assignment = self._lease_trial(registration, request)
             request += 1
             if assignment is not None:
                 self._train(assignment)
 
-    def _register(self, life: Life) -> None:
+    def _register(self, registration: Registration) -> None:
         manifest = WorkerManifest(
-            boot_id=life.boot_id,
+            boot_id=registration.boot_id,
             slots=1,
             devices=["simulated"],
             gpus_per_slot=0,
@@ -149,21 +151,21 @@ class SimulatedWorker:
             tasks=[offer(self._table)],
             activations=activations(self._table),
         )
-        answer = self._say("PUT", f"/workers/{life.id}", manifest)
+        answer = self._call("PUT", f"/workers/{registration.id}", manifest)
         self.lease_seconds = WorkerWelcome.model_validate_json(answer).lease_seconds
 
-    def _ask(self, life: Life, request: int) -> Assignment | None:
-        wanted = LeaseRequest(
-            worker=life.id,
-            boot_id=life.boot_id,
+    def _lease_trial(self, registration: Registration, request: int) -> Assignment | None:
+        body = LeaseRequest(
+            worker=registration.id,
+            boot_id=registration.boot_id,
             slot=0,
             request=request,
             wait_seconds=_POLL_SECONDS,
         )
         try:
-            answer = self._say("POST", "/leases", wanted)
+            answer = self._call("POST", "/leases", body)
         except NotKnown:
-            self._register(life)
+            self._register(registration)
             return None
         return Assignment.model_validate_json(answer) if answer else None
 
@@ -172,14 +174,14 @@ class SimulatedWorker:
         try:
             outcome = self._outcome(assignment)
             if outcome is not None:
-                self._speak(assignment, "outcome", outcome)
+                self._call_lease(assignment, "outcome", outcome)
                 self.tally.trainings += outcome.outcome is OutcomeKind.COMPLETED
         except LeaseLost:
             self.tally.lost += 1
         self._lease = None
 
     def _outcome(self, assignment: Assignment) -> Outcome | None:
-        """Report a trial to its end and return its last word; None where nobody waits for it."""
+        """Report every epoch of a trial and return its outcome; None if the service wants none."""
         if assignment.kind is TrialKind.INSPECTION:
             return Outcome(outcome=OutcomeKind.COMPLETED, plan=self._table.plan)
         try:
@@ -187,8 +189,8 @@ class SimulatedWorker:
         except NotInTable as error:
             return failed(FailureClass.USER_ERROR, str(error))
         for step, value in enumerate(curve, 1):
-            self._spend_an_epoch()
-            if self._stop.is_set():
+            self._wait_one_epoch()
+            if self._threads.is_stopping:
                 return preempted()
             if self._lease is None:
                 return None
@@ -203,23 +205,23 @@ class SimulatedWorker:
 
     def _report(self, assignment: Assignment, step: int, value: float) -> Verdict:
         reports = Reports(reports=[Report(step=step, metrics={METRIC: value})])
-        answer = self._speak(assignment, "reports", reports)
+        answer = self._call_lease(assignment, "reports", reports)
         self.tally.reports += 1
         return ReportsReply.model_validate_json(answer).verdict
 
-    def _spend_an_epoch(self) -> None:
+    def _wait_one_epoch(self) -> None:
         if self._behaviour.epochs_per_second is not None:
-            self._stop.wait(1 / self._behaviour.epochs_per_second)
+            self._threads.wait(1 / self._behaviour.epochs_per_second)
         if self._random.random() < self._behaviour.kill_rate:
-            raise _Died
+            raise _Crashed
 
-    def _speak(self, assignment: Assignment, what: str, body: BaseModel) -> bytes:
+    def _call_lease(self, assignment: Assignment, what: str, body: BaseModel) -> bytes:
         path = f"/leases/{assignment.lease}/{what}"
-        return self._say("POST", path, body, token=assignment.token)
+        return self._call("POST", path, body, token=assignment.token)
 
-    def _say(self, method: str, path: str, body: BaseModel, *, token: str | None = None) -> bytes:
+    def _call(self, method: str, path: str, body: BaseModel, *, token: str | None = None) -> bytes:
         seconds = _POLL_SECONDS + 10
         if self._random.random() < self._behaviour.drop_rate:
-            # The service has heard it; that we have not heard the answer is nothing it can know.
-            self._wire.call(method, path, body, timeout=seconds, token=token)
-        return self._wire.call(method, path, body, timeout=seconds, token=token).content
+            # As if the first answer was lost: the service handles the same request twice.
+            self._client.call(method, path, body, timeout=seconds, token=token)
+        return self._client.call(method, path, body, timeout=seconds, token=token).content

@@ -1,1 +1,1 @@
-"""What a worker can run."""
+"""Tasks: what a worker can train."""

@@ -1,4 +1,4 @@
-"""What a task is: an offer to the service, and a way to run it in a process of its own."""
+"""Tasks: an offer to the service, and what to run for a trial."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -9,15 +9,15 @@ from search_space.contract import TaskOffer
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """What a trial finds on the worker it runs on.
+    """The folders and resources of a trial on its worker.
 
     Attributes:
-        home: The worker's own folder; `home/cache` is shared by all trials.
-        data_root: Where the user keeps data sets.
-        threads: A slot's share of the processor's cores.
-        memory_bytes: A slot's share of the machine's memory; a trial that uses more is ended.
-        gpu_share: What part of its GPU's memory a trial may use, where its place tells.
-        min_free_bytes: On a fuller disk than that no trial starts.
+        home: The worker's own folder; all trials share `home/cache`.
+        data_root: Folder of the user's data sets.
+        threads: Number of threads of a trial.
+        memory_bytes: A trial that uses more memory is killed; None: no limit.
+        gpu_share: Fraction of its GPU's memory that a trial may use; None: the executor decides.
+        min_free_bytes: No trial starts with less free space on the disk of `home`.
     """
 
     home: Path
@@ -30,11 +30,11 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class FunctionTask:
-    """A task in Python, run by `target(trial, settings, place)` in a process that has torch.
+    """A task in Python: `target(trial, settings, place)` runs a trial, in a process with torch.
 
     Attributes:
-        target: `module:function`; a name, because the agent itself does without torch.
-        file: Where the module is, of a task that was loaded from a file.
+        target: `module:function`. It is a name, so that the agent need not import torch.
+        file: The file of the module, if the task was loaded from a file.
     """
 
     offer: TaskOffer
@@ -47,7 +47,7 @@ class CommandTask:
     """A user's own training script, which calls `actsearch.trial()`.
 
     Attributes:
-        devices: More than one: torchrun starts so many processes of the command.
+        devices: If more than one, torchrun starts so many processes of the command.
     """
 
     offer: TaskOffer

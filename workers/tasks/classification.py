@@ -1,4 +1,4 @@
-"""What tasks of classification have in common: their settings, and how a trial is run."""
+"""The tasks of classification: their settings, and how a trial is run."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -41,7 +41,11 @@ _FOLDER_AUGMENTATION = Augmentation(shift=4, mirror=True)
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A network, untrained, with its data on the device and its recipe."""
+    """An untrained network, its data and its recipe.
+
+    Attributes:
+        test: None unless it was requested.
+    """
 
     network: "nn.Module"
     train: "Data"
@@ -52,11 +56,11 @@ class Prepared:
 
 @dataclass(frozen=True)
 class Classification:
-    """A task of classification: its data sets and networks, each with each.
+    """A task of classification: every network can be trained on every data set.
 
     Attributes:
-        images: Whether folders of images are data sets too, and networks of libraries are
-            offered where these are installed.
+        images: Whether folders of images are data sets, too, and networks of installed libraries
+            are offered.
     """
 
     name: str
@@ -108,19 +112,8 @@ class Classification:
         with_test: bool = False,
         loaders: int = 0,
     ) -> Prepared:
-        """Return what the settings of a task name: those of a search, or of a config it found.
-
-        Args:
-            data_root: Folder of the data sets; what is generated or comes along needs none.
-            cache: Folder for the decoded data; None: the user's own cache folder.
-            with_test: Whether the test data comes along; no choice may be made on it.
-            loaders: Processes that decode the images of a folder while others are trained on.
-
-        Raises:
-            DataMissing: If the data set is not there; it names the path looked for.
-            UnknownNetwork: If a library has no network of that name.
-        """
-        # The agent reads this module for its offer and stays without torch.
+        """Return network, data and recipe; `workers.tasks.image_classification` documents it."""
+        # Imported here: the agent imports this module for its offer, without torch.
         from workers.data.tensors import pick_device
 
         settings = with_defaults(self.settings, task)
@@ -141,7 +134,7 @@ class Classification:
         )
 
     def run(self, trial: "Trial", settings: dict[str, Any], place: Place) -> None:
-        """Train one trial, inspection included; the example batch is of real data."""
+        """Train one trial, or inspect its network; the example batch is of real data."""
         from workers.handle.seeds import make_deterministic
         from workers.training import loop
 
@@ -172,8 +165,8 @@ class Classification:
 
 
 @dataclass(frozen=True, slots=True)
-class _Found:
-    """Data, and what a network must know of it."""
+class _LoadedData:
+    """The splits of a data set, and what a network must know about them."""
 
     train: "Data"
     validation: "Data"
@@ -189,7 +182,7 @@ def _from_files(
     data_root: Path,
     device: "torch.device",
     cache: Path,
-) -> _Found:
+) -> _LoadedData:
     from workers.data.tensors import beside, on_device
 
     splits = dataset.load(data_root, cache)
@@ -200,12 +193,12 @@ def _from_files(
         augmentation=dataset.augmentation,
     )
     test = beside(splits.test, train)
-    return _Found(train, validation, test, dataset.channels, dataset.classes, dataset.size)
+    return _LoadedData(train, validation, test, dataset.channels, dataset.classes, dataset.size)
 
 
 def _from_folder(
     settings: Mapping[str, Any], data_root: Path, device: "torch.device", loaders: int
-) -> _Found:
+) -> _LoadedData:
     from workers.data.folder import Streamed, find
 
     folder = find(data_root, settings["dataset"].removeprefix(FOLDER_PREFIX))
@@ -216,4 +209,4 @@ def _from_folder(
         Streamed(part, device, size=size, loaders=loaders, like=train)
         for part in (folder.validation, folder.test)
     )
-    return _Found(train, validation, test, _COLOURS, len(folder.classes), size)
+    return _LoadedData(train, validation, test, _COLOURS, len(folder.classes), size)

@@ -1,4 +1,4 @@
-"""Tasks that are a user's own training scripts, from a `tasks.toml`.
+"""Tasks that are the user's training scripts, from a `tasks.toml`.
 
 [tasks.my-network]
 command = ["python", "train.py"]
@@ -6,7 +6,7 @@ directory = "."                     # relative to this file
 epochs = 30
 metrics = {validation_accuracy = "maximize"}
 environment = {OMP_SCHEDULE = "static"}
-devices = 2                         # so many processes, started by torchrun; the usual is 1
+devices = 2                         # number of processes, started by torchrun; 1 if left out
 """
 
 import tomllib

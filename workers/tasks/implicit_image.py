@@ -1,4 +1,4 @@
-"""Implicit images: a network that tells the colour at any place of one picture."""
+"""Implicit images: a network from the coordinates of a pixel to its colour, for one picture."""
 
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
@@ -45,7 +45,7 @@ TASK = FunctionTask(OFFER, "workers.tasks.implicit_image:run")
 
 
 def run(trial: "Trial", settings: dict[str, Any], place: Place) -> None:
-    """Train one trial, inspection included."""
+    """Train one trial, or inspect its network."""
     from workers.data.picture import load, on_device
     from workers.data.tensors import pick_device
     from workers.handle.seeds import make_deterministic

@@ -1,7 +1,7 @@
-"""Tasks of other people, from files (`--load`) and from installed packages (entry points).
+"""Tasks of users, from files (`--load`) and from installed packages (entry points).
 
-`python -m workers.tasks.loading FILE ...` prints them as JSON. The agent asks such a process,
-because what defines a task may load torch, which the agent itself does without.
+`python -m workers.tasks.loading FILE ...` prints them as JSON. The agent runs this as a process,
+since a file that defines a task may import torch, which must not stay in the agent's memory.
 """
 
 import contextlib
@@ -29,7 +29,7 @@ def foreign_tasks(files: Sequence[Path]) -> list[FunctionTask]:
     """Return the tasks of installed packages, and those in the files.
 
     Raises:
-        BadTaskFile: If one of them defines no task, or cannot be imported; it says why.
+        BadTaskFile: If one of them defines no task, or cannot be imported; the message says why.
     """
     if not files and not entry_points(group=GROUP):
         return []
@@ -37,7 +37,7 @@ def foreign_tasks(files: Sequence[Path]) -> list[FunctionTask]:
     asked = subprocess.run(command, capture_output=True, text=True)
     sys.stderr.write(asked.stderr)
     if asked.returncode != 0:
-        reason = (asked.stderr.strip().splitlines() or ["it ended without a word"])[-1]
+        reason = (asked.stderr.strip().splitlines() or ["it ended without a message"])[-1]
         raise BadTaskFile(files[0] if len(files) == 1 else Path("--load"), reason)
     return [_read(task) for task in json.loads(asked.stdout)]
 
@@ -51,7 +51,7 @@ def target_of(task: FunctionTask) -> Callable[..., None]:
 
 
 def main(files: Sequence[str]) -> None:
-    """Print the tasks as JSON; what is printed while they are imported goes to standard error."""
+    """Print the tasks as JSON, and the output of their imports to standard error."""
     with contextlib.redirect_stdout(sys.stderr):
         points = entry_points(group=GROUP)
         found = [_checked(point.value, point.load()) for point in points]

@@ -1,4 +1,4 @@
-"""Every task that a worker offers."""
+"""The tasks that a worker offers."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -30,7 +30,7 @@ def load_tasks(path: Path | None, files: Sequence[Path] = ()) -> Mapping[str, Ta
         files: Python files that define tasks.
 
     Raises:
-        BadTaskFile: If one of these says what cannot be, or a name is taken.
+        BadTaskFile: If one of these is not valid, or two tasks have one name.
     """
     tasks: dict[str, Task] = {task.offer.name: task for task in _BUILTIN}
     commands: Sequence[Task] = read_tasks(path) if path is not None else []
@@ -45,7 +45,7 @@ def load_tasks(path: Path | None, files: Sequence[Path] = ()) -> Mapping[str, Ta
 
 
 def _place(task: Task, commands: Path | None) -> Path:
-    """Return where a task is defined."""
+    """Return the file or module that defines a task."""
     if isinstance(task, CommandTask):
         assert commands is not None
         return commands

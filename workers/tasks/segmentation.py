@@ -1,4 +1,4 @@
-"""Segmentation: a class for every pixel, of generated shapes or of a folder of one's own."""
+"""Segmentation: a class for every pixel, of generated shapes or of your own folder."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -56,7 +56,7 @@ TASK = FunctionTask(OFFER, "workers.tasks.segmentation:run")
 
 
 def run(trial: "Trial", settings: dict[str, Any], place: Place) -> None:
-    """Train one trial, inspection included."""
+    """Train one trial, or inspect its network."""
     from workers.data.tensors import beside, on_device, pick_device
     from workers.handle.seeds import make_deterministic
     from workers.training.goals import segmentation
@@ -67,6 +67,7 @@ def run(trial: "Trial", settings: dict[str, Any], place: Place) -> None:
         make_deterministic()
     images, device = _load(settings, place), pick_device()
     data, validation = on_device(images, device, train_samples=settings["train_samples"])
+    # A rare class may be missing from one of the splits.
     parts = images.train, images.validation, images.test
     classes = 1 + max(int(part.labels.max()) for part in parts)
     network = SEGMENTERS[settings["network"]]

@@ -37,14 +37,14 @@ def count(default: int | None, *, most: int, description: str = "") -> dict[str,
 
 
 def name_or(pattern: str | None, names: Sequence[str]) -> dict[str, Any]:
-    """Return the schema of one of the names, or of whatever fits the pattern."""
+    """Return the schema of one of the names, or of a name that matches the pattern."""
     listed = {"enum": sorted(names)}
-    # Not `anyOf`: this way what is wrong is told as with a plain list of names.
+    # Not `anyOf`: with `if`, an error message lists the names, as for a plain `enum`.
     return listed if pattern is None else {"if": {"pattern": pattern}, "then": {}, "else": listed}
 
 
 def with_defaults(schema: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the settings that were given, and the defaults of all others."""
+    """Return the given settings, and the defaults of all others."""
     properties: Mapping[str, Mapping[str, Any]] = schema["properties"]
     defaults = {name: p["default"] for name, p in properties.items() if "default" in p}
     return {**defaults, **given}

@@ -1,6 +1,6 @@
-"""Random changes of training images that leave their classes what they are, on the device.
+"""Random changes of training images that do not change their classes.
 
-Everything is drawn and done on the images' device, which nobody waits for.
+Random numbers are drawn on the images' device too, so that the host does not wait for it.
 """
 
 import torch
@@ -10,15 +10,14 @@ from workers.training.recipe import Augmentation
 
 
 def moved(images: Tensor, how: Augmentation, numbers: Tensor) -> Tensor:
-    """Return bytes `(N, C, H, W)`, each moved at random and perhaps mirrored.
+    """Return images as bytes `(N, C, H, W)`, each shifted at random and possibly mirrored.
 
-    The bytes are picked where they lie: nothing is padded or converted, and the memory format
-    is kept.
+    By indexing: nothing is padded or converted, and the memory format stays.
 
     Args:
-        numbers: `(N,)`; odd ones are mirrored. With the number of an image plus that of the
-            epoch, every image is seen both ways in turn: drawn anew in each epoch, half of the
-            images would look as they did in the last.
+        numbers: `(N,)`; images with odd ones are mirrored. Pass the number of an image plus that
+            of the epoch, and each image alternates between both. With a random choice in each
+            epoch, half of the images would be as in the epoch before.
     """
     if not (how.shift or how.mirror):
         return images
@@ -37,7 +36,7 @@ def moved(images: Tensor, how: Augmentation, numbers: Tensor) -> Tensor:
 def cut_out(x: Tensor, side: int) -> Tensor:
     """Return normalised images `(N, C, H, W)`, each with a square of zeros, the mean colour.
 
-    Its middle is any pixel, so part of it may lie outside.
+    Its centre is a random pixel, so a part of it may lie outside of the image.
     """
     if side == 0:
         return x

@@ -1,4 +1,4 @@
-"""A running average of the weights, which is often better than the last ones."""
+"""An exponential moving average of the weights, often better than the last weights."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,13 +13,13 @@ from search_space.activations.learned import phased_modules
 class Average:
     """Averages the parameters of a network: `a = decay a + (1 - decay) w`, after every step.
 
-    While an activation still collects statistics, the average follows the weights: what they
-    are before the switch of phases has no place in it. Early averages have a smaller decay,
-    n / (10 + n) after n steps: the first weights are soon forgotten. Buffers, such as running
-    means, are those of the network.
+    While an activation still collects statistics, the average equals the weights: weights from
+    before the switch of phases belong to another function. Early averages have a smaller decay,
+    n / (10 + n) after n steps, so that the first weights lose their influence soon. Buffers, such
+    as running means, are those of the network.
 
     Args:
-        decay: None: no average; the weights are what they are.
+        decay: None: no average.
     """
 
     def __init__(self, model: nn.Module, decay: float | None) -> None:
@@ -31,7 +31,7 @@ class Average:
 
     @torch.no_grad()
     def update(self) -> None:
-        """Take in the weights after a step."""
+        """Add the weights after a step."""
         if self._decay is None:
             return
         collecting = any(module.collecting for module in phased_modules(self._model))

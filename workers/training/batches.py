@@ -1,4 +1,4 @@
-"""Training and validation data as the loop sees it: batches on the device."""
+"""Training and validation data for the loop: batches on the device."""
 
 from collections.abc import Iterator
 from typing import Protocol
@@ -22,29 +22,29 @@ class Data(Protocol):
     def __len__(self) -> int: ...
 
     def examples(self) -> Tensor:
-        """Return a first few inputs as a network sees them, always the same."""
+        """Return the first inputs, normalised; always the same."""
         ...
 
     def epoch(self, epoch: int, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield inputs and targets in a random order, augmented.
 
-        What does not fill a last batch sits the epoch out.
+        Samples that do not fill a last batch are left out of the epoch.
         """
         ...
 
     def ordered(self, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield all inputs and targets, as they are."""
+        """Yield all inputs and targets in their order, without augmentation."""
         ...
 
 
 class Batches:
-    """A split that lies on the device as a whole. Implements `Data`.
+    """A split of a data set that is on the device as a whole. Implements `Data`.
 
     Args:
         inputs: Images as bytes `(N, C, H, W)`, or numbers `(N, C, *)`.
-        targets: `(N, *)`: what the network shall answer.
-        mean: Subtracted from the inputs: `(C, 1, 1)` for images, or whatever broadcasts.
-        deviation: What they are then divided by, likewise.
+        targets: `(N, *)`: the expected outputs.
+        mean: Subtracted from the inputs: `(C, 1, 1)` for images, or another shape that broadcasts.
+        deviation: What the inputs are then divided by, of such a shape, too.
     """
 
     def __init__(

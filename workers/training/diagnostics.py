@@ -1,10 +1,10 @@
-"""Watches the activations of a network while it trains, and says what goes wrong, and where.
+"""Diagnostics of a network's activations in training: what goes wrong, and in which layer.
 
-Within an epoch everything stays on the device: nobody waits for a number before its end.
+Within an epoch all numbers stay on the device, so that the host does not wait for it.
 """
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -18,20 +18,28 @@ from search_space.surgery.substitution import CONTAINER
 from workers.training.precision import Precision
 
 MOST_DEAD = 0.5
-"""Share of a layer's units that may be constant over the example batch."""
+"""Fraction of a layer's units that may be constant over the example batch."""
 MOST_OUTSIDE = 0.25
-"""Share of a PWLU's inputs that may lie outside of its bounds."""
+"""Fraction of a PWLU's inputs that may lie outside of its bounds."""
 LARGEST_BETA = 100.0
-"""Beyond it an ACON or Swish is a switch, whose beta has no gradient left."""
+"""With a larger one, ACON and Swish are almost a step, and the gradient of beta vanishes."""
 BLOW_UP = 3.0
-"""How many times its lowest the training loss may rise to."""
+"""The training loss may rise to so many times its lowest value."""
 
 _NEVER = torch.iinfo(torch.int64).max
 
 
 @dataclass(frozen=True, slots=True)
-class _Look:
-    """What one activation did to the example batch; all numbers on the device."""
+class _ActivationStats:
+    """Statistics of one activation on the example batch; all numbers are on the device.
+
+    Attributes:
+        broken: Whether an output is not finite.
+        dead: Fraction of units that are constant.
+        outside: Fraction of inputs outside of a PWLU's bounds.
+        beta: Largest absolute beta of an ACON or Swish.
+        size: Root mean square of the outputs.
+    """
 
     broken: Tensor
     dead: Tensor
@@ -40,12 +48,12 @@ class _Look:
     size: Tensor
 
 
-class Watch:
-    """Watches every activation that is a module of the network.
+class ActivationDiagnostics:
+    """Checks every activation that is a module of the network.
 
     Args:
-        live: Whether to look at every step of the training, which finds the layer in which
-            numbers first stopped being finite, and costs one sum for every activation.
+        live: Whether to check every step of the training. This finds the layer whose output
+            first was not finite, and costs one sum for each activation and step.
     """
 
     def __init__(self, model: nn.Module, *, live: bool = True) -> None:
@@ -58,59 +66,61 @@ class Watch:
         self._step = 0
         self._lowest = math.inf
         self._sizes: Mapping[str, float] = {}
-        self._told: set[tuple[str, str]] = set()
+        self._reported: set[tuple[str, str]] = set()
 
     @contextmanager
     def epoch(self) -> Iterator[None]:
-        """Within, `after_step` notes at which steps which activations gave no finite numbers."""
+        """Within, `after_step` records at which step each activation first was not finite."""
         self._step, self._broken_at = 0, None
-        with _hooked(self._activations if self._live else (), self._note_sum):
+        with forward_hooks(self._activations if self._live else (), self._add_sum):
             yield
 
     def after_step(self) -> None:
         self._step += 1
         if not self._sums:
             return
-        # In the order of the first forward pass, which names the first of several.
+        # In the order of the forward pass: of several in the same step, the first is the cause.
         sums = torch.stack([self._sums[module] for module in self._sums])
         if self._broken_at is None:
             self._order = [self._activations[module] for module in self._sums]
             self._broken_at = torch.full_like(sums, _NEVER, dtype=torch.int64)
         now = torch.where(sums.isfinite(), _NEVER, self._step)
+        # Another number of activations was run, as by layers that are skipped at random.
         if len(now) == len(self._broken_at):
             self._broken_at = torch.minimum(self._broken_at, now)
         self._sums.clear()
 
     def origin(self) -> str:
-        """Return where in this epoch numbers first stopped being finite, in words."""
+        """Return a phrase for the layer and step of this epoch that first was not finite."""
         steps = [] if self._broken_at is None else self._broken_at.tolist()
         first = min(steps, default=_NEVER)
         if not self._live:
-            return "in a compiled network nobody sees which layer was first"
+            return "in a compiled network it is unknown which layer was first"
         if first == _NEVER:
             return "the outputs of all activations were finite"
         return f"first in the output of {self._order[steps.index(first)]}, at step {first}"
 
     @torch.no_grad()
-    def look(self, x: Tensor, precision: Precision, train_loss: float) -> list[str]:
-        """Return what is wrong after an epoch and was not said before.
+    def check(self, x: Tensor, precision: Precision, train_loss: float) -> list[str]:
+        """Return remarks on what is wrong after an epoch, without those of earlier epochs.
 
         Args:
-            x: The example batch, which is evaluated.
-            train_loss: Mean of the epoch, finite.
+            x: The example batch.
+            train_loss: Mean of the epoch; it is finite.
         """
-        looks: dict[nn.Module, _Look] = {}
+        stats: dict[nn.Module, _ActivationStats] = {}
 
         def note(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-            looks.setdefault(module, _look(module, inputs[0], output))
+            stats.setdefault(module, _stats_of(module, inputs[0], output))
 
         training = self._model.training
         self._model.eval()
-        with _hooked(self._activations, note), precision.autocast():
+        with forward_hooks(self._activations, note), precision.autocast():
             self._model(x)
         self._model.train(training)
-        names = [self._activations[module] for module in looks]
-        rows = [torch.stack([v.float() for v in _fields(one)]) for one in looks.values()]
+        names = [self._activations[module] for module in stats]
+        # One transfer from the device for all numbers.
+        rows = [torch.stack([v.float() for v in _fields(one)]) for one in stats.values()]
         found = torch.stack(rows).tolist() if rows else []
         remarks = [
             remark
@@ -149,11 +159,12 @@ class Watch:
             yield from self._once("loss", name or "the network", text)
 
     def _once(self, kind: str, name: str, text: str) -> Iterator[str]:
-        if (kind, name) not in self._told:
-            self._told.add((kind, name))
+        if (kind, name) not in self._reported:
+            self._reported.add((kind, name))
             yield f"{name}: {text}"
 
-    def _note_sum(self, module: nn.Module, _: tuple[Tensor, ...], output: Tensor) -> None:
+    def _add_sum(self, module: nn.Module, _: tuple[Tensor, ...], output: Tensor) -> None:
+        # One number for each activation: a sum is not finite if one of its terms is not.
         total = output.detach().sum(dtype=torch.float32)
         before = self._sums.get(module)
         self._sums[module] = total if before is None else before + total
@@ -166,6 +177,7 @@ def activations(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
         if module not in inside and (
             isinstance(module, LearnedActivation) or module_spec(module) is not None
         ):
+            # The parts of an activation are no sites of their own.
             inside.update(module.modules())
             yield _site(path), module
 
@@ -179,7 +191,7 @@ def _site(path: str) -> str:
     return f"{owner.removesuffix('.')}:{function}@{number}"
 
 
-def _look(module: nn.Module, x: Tensor, y: Tensor) -> _Look:
+def _stats_of(module: nn.Module, x: Tensor, y: Tensor) -> _ActivationStats:
     zero = torch.zeros((), device=y.device)
     channel_dim = getattr(module, "channel_dim", 1 if y.dim() in (2, 4, 5) else -1)
     units = y.movedim(channel_dim, 0).flatten(1)
@@ -191,7 +203,7 @@ def _look(module: nn.Module, x: Tensor, y: Tensor) -> _Look:
     held = getattr(module, "beta", None)
     if isinstance(held, nn.Parameter) and not isinstance(module, PhasedActivation):
         beta = held.abs().max()
-    return _Look(
+    return _ActivationStats(
         broken=(~y.isfinite()).any(),
         dead=(units.amax(dim=1) == units.amin(dim=1)).float().mean(),
         outside=outside,
@@ -200,14 +212,13 @@ def _look(module: nn.Module, x: Tensor, y: Tensor) -> _Look:
     )
 
 
-def _fields(look: _Look) -> tuple[Tensor, ...]:
-    return look.broken, look.dead, look.outside, look.beta, look.size
+def _fields(stats: _ActivationStats) -> tuple[Tensor, ...]:
+    return stats.broken, stats.dead, stats.outside, stats.beta, stats.size
 
 
 @contextmanager
-def _hooked(
-    modules: Mapping[nn.Module, str] | tuple[()], hook: Callable[..., None]
-) -> Iterator[None]:
+def forward_hooks(modules: Iterable[nn.Module], hook: Callable[..., None]) -> Iterator[None]:
+    """Call `hook` after each forward pass of the modules, within the context."""
     handles = [module.register_forward_hook(hook) for module in modules]
     try:
         yield

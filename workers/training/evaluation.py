@@ -1,4 +1,4 @@
-"""How good a network is on data that it was not trained on."""
+"""Evaluation of a network on data that it was not trained on."""
 
 import torch
 from torch import nn
@@ -7,7 +7,7 @@ from workers.training.batches import Data
 from workers.training.goals import Goal, classification
 from workers.training.precision import Precision
 
-# Faster on a CPU than larger ones, whose activations leave the cache.
+# Larger batches are slower on a CPU: their activations do not fit into its cache.
 _CPU_BATCH, _GPU_BATCH = 128, 1024
 
 
@@ -20,10 +20,20 @@ def evaluate(
     *,
     parts: int = 1,
 ) -> dict[str, float]:
-    """Return the goal's metrics: for a classification, accuracy (a fraction) and mean loss.
+    """Evaluate a network on a split of a data set.
+
+    The network is in evaluation meanwhile, and afterwards in the mode that it had before.
 
     Args:
-        parts: Batches are so many times smaller, where memory is short.
+        model: On the device of the data.
+        data: For example `prepare(...).test`.
+        precision: The number format; None: full precision on a CPU, half precision on a GPU.
+        goal: Which metrics to compute; None: those of a classification.
+        parts: Batches are so many times smaller, to save memory.
+
+    Returns:
+        The goal's metrics by name: for a classification `accuracy`, a fraction from 0 to 1, and
+        `loss`, the mean cross entropy.
     """
     precision = precision or Precision(data.device)
     goal = goal or classification()

@@ -1,4 +1,4 @@
-"""What a network is trained for: a loss, and the metrics that it is judged by."""
+"""Goals of trainings: a loss, and the metrics of an evaluation."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -18,9 +18,9 @@ class Goal:
 
     Attributes:
         loss: From (outputs, targets) to their mean loss.
-        sums: From (outputs, targets) of one batch to a vector on their device; an evaluation
-            adds these up, and looks at their sum once.
-        metrics: From these sums to the metrics, `loss` among them.
+        sums: From (outputs, targets) of one batch to a vector on their device. An evaluation adds
+            these up, and transfers only their sum to the host.
+        metrics: From this sum to the metrics, `loss` among them.
     """
 
     loss: Callable[[Tensor, Tensor], Tensor]
@@ -32,7 +32,7 @@ def classification(label_smoothing: float = 0.0) -> Goal:
     """Return cross entropy, and `accuracy` and `loss`. Outputs `(N, classes)`, targets `(N,)`.
 
     Args:
-        label_smoothing: Of the training's loss alone.
+        label_smoothing: Only of the training's loss.
     """
     loss = partial(F.cross_entropy, label_smoothing=label_smoothing)
     return Goal(loss, _classified, _classification_metrics)
@@ -65,14 +65,14 @@ def _classification_metrics(sums: Sequence[float]) -> dict[str, float]:
 
 
 def _pixel_loss(outputs: Tensor, targets: Tensor, reduction: str = "mean") -> Tensor:
-    # As rows of classes: on CUDA the loss of whole images has no deterministic form.
+    # As rows of classes: on CUDA, the loss of whole images has no deterministic algorithm.
     rows = outputs.movedim(1, -1).flatten(0, -2)
     return F.cross_entropy(rows, targets.flatten(), reduction=reduction)
 
 
 def _segmented(classes: int, outputs: Tensor, targets: Tensor) -> Tensor:
     loss = _pixel_loss(outputs, targets, reduction="sum")
-    # How often each class was taken for each other.
+    # The confusion matrix: a number for each pair of true and predicted class.
     pairs = (targets * classes + outputs.argmax(dim=1)).flatten()
     zeros = torch.zeros(classes**2, dtype=torch.float64, device=outputs.device)
     table = zeros.scatter_add_(0, pairs, torch.ones_like(pairs, dtype=torch.float64))
@@ -99,5 +99,6 @@ def _reconstructed(outputs: Tensor, targets: Tensor) -> Tensor:
 def _reconstruction_metrics(sums: Sequence[float]) -> dict[str, float]:
     error, count = sums
     mean = error / count
-    # The range of values is 2 wide. No image has an endless number of decibels.
+    # The range of values is 2 wide, so its square is 4. A perfect image would have infinitely
+    # many decibels, which no metric may have.
     return {"psnr": 10 * math.log10(4 / max(mean, _TINY)), "loss": mean}

@@ -1,4 +1,4 @@
-"""Our own training loop, written on the handle that every training script uses."""
+"""The training loop of the built-in tasks. It uses the same handle as every training script."""
 
 import math
 from collections.abc import Callable
@@ -13,7 +13,7 @@ from workers.errors import Diverged
 from workers.handle.protocol import Model, Trial
 from workers.training.averaging import Average
 from workers.training.batches import Data
-from workers.training.diagnostics import Watch
+from workers.training.diagnostics import ActivationDiagnostics
 from workers.training.evaluation import evaluate
 from workers.training.goals import Goal, classification
 from workers.training.optimizers import make_optimizer, make_schedule
@@ -37,18 +37,17 @@ def train(
 ) -> None:
     """Train `model` as one trial. Within an epoch the host never waits for the device.
 
-    Each batch is computed in as many parts as the trial asks for; all that counts batches or
-    steps counts whole ones.
+    Each batch is split into as many parts as the trial requests, whose gradients are accumulated.
 
     Args:
         model: On the device of the data.
-        batch_size: The last samples of an epoch that do not fill a batch sit it out.
+        batch_size: Samples of an epoch that do not fill a last batch are left out of it.
         goal: None: classification, with the recipe's label smoothing.
-        test: Looked at once, after the last epoch, and only in a confirmation.
-        compiled: Train by `torch.compile`, which pays in long trainings on a GPU.
+        test: Used once, after the last epoch, and only in a confirmation.
+        compiled: Use `torch.compile`, which saves time in long trainings on a GPU.
 
     Raises:
-        Diverged: If the training loss of an epoch is no finite number.
+        Diverged: If the training loss of an epoch is not finite.
     """
     device = data.device
     goal = goal or classification(recipe.label_smoothing)
@@ -58,14 +57,14 @@ def train(
     precision = Precision(device)
     parts = min(trial.micro_batches, batch_size)
 
-    def judge(network: nn.Module, data: Data) -> dict[str, float]:
+    def evaluate_on(network: nn.Module, data: Data) -> dict[str, float]:
         return evaluate(network, data, precision, goal, parts=parts)
 
     def loss(network: nn.Module) -> float:
-        return judge(network, validation)["loss"]
+        return evaluate_on(network, validation)["loss"]
 
     fused = _fused(device)
-    model = _laid_out(trial.apply(model, examples, fused=fused, loss=loss), device)
+    model = _channels_last(trial.apply(model, examples, fused=fused, loss=loss), device)
     if precision.dtype is not torch.float32:
         _warn(trial, rounding_remark(model, examples, precision.autocast()))
     if parts > 1:
@@ -73,34 +72,37 @@ def train(
     optimizer = make_optimizer(trial, model, recipe)
     scheduler = make_schedule(optimizer, recipe, steps * epochs)
     average = Average(model, recipe.average)
-    watch = Watch(model, live=not compiled)
+    diagnostics = ActivationDiagnostics(model, live=not compiled)
     forward = torch.compile(model) if compiled else model
     step = _Step(model, forward, goal, optimizer, precision, recipe.clip, parts)
     stateful = scheduler, precision.scaler, average
     for epoch in trial.epochs(epochs, model, optimizer, *stateful, steps_per_epoch=steps):
         total = torch.zeros((), device=device)
-        with watch.epoch():
+        with diagnostics.epoch():
             for x, targets in data.epoch(epoch, batch_size):
                 total += step(x, targets)
                 scheduler.step()
                 average.update()
-                watch.after_step()
-        # The first look at any number since the epoch began.
+                diagnostics.after_step()
+        # `item` waits for the device, once per epoch: after each step, the device would idle
+        # while the host prepares the next one.
         train_loss = total.item() / steps
         if not math.isfinite(train_loss):
-            raise Diverged(epoch + 1, "train_loss", train_loss, watch.origin())
-        _warn(trial, *watch.look(examples, precision, train_loss))
+            raise Diverged(epoch + 1, "train_loss", train_loss, diagnostics.origin())
+        _warn(trial, *diagnostics.check(examples, precision, train_loss))
+        # Evaluated, and reported, are the averaged weights; trained are the others.
         with average.in_place():
-            metrics = judge(model, validation)
+            metrics = evaluate_on(model, validation)
         trial.report(epoch, train_loss=train_loss, **_named("validation", metrics))
+    # The averaged weights are the trial's result.
     average.swap()
     if test is not None:
-        trial.report_test(**_named("test", judge(model, test)))
+        trial.report_test(**_named("test", evaluate_on(model, test)))
 
 
 @dataclass(frozen=True, slots=True)
 class _Step:
-    """One step of the optimizer, on a batch in parts; returns its loss, on the device."""
+    """Makes one step of the optimizer on a batch in parts; returns its loss, on the device."""
 
     model: nn.Module
     forward: Callable[[Tensor], Tensor]
@@ -117,11 +119,12 @@ class _Step:
         for inputs, wanted in zip(x.chunk(self.parts), targets.chunk(self.parts), strict=True):
             with self.precision.autocast():
                 loss = self.goal.loss(self.forward(inputs), wanted)
-            # The mean over the batch is that of its parts, by their sizes.
+            # The mean loss of the batch is the mean over its parts, weighted by their sizes.
             loss = loss * (len(inputs) / len(x))
             torch.autograd.backward(scaler.scale(loss))
             total += loss.detach()
         if self.clip is not None:
+            # The limit is for the gradients themselves, not for the scaled ones of float16.
             scaler.unscale_(self.optimizer)
             nn.utils.clip_grad_norm_(self.model.parameters(), self.clip)
         scaler.step(self.optimizer)
@@ -130,12 +133,12 @@ class _Step:
 
 
 def _fused(device: torch.device) -> bool:
-    """Triton's kernels have not been measured on a GPU yet; the plain activations have."""
+    """Whether to use fused kernels: on a CPU only, since those for GPUs were not measured yet."""
     return device.type == "cpu" and kernels.available("cpu")
 
 
-def _laid_out(model: Model, device: torch.device) -> Model:
-    """Return the model with images channels-last where that is faster."""
+def _channels_last(model: Model, device: torch.device) -> Model:
+    """Return the model in the memory format channels-last on a GPU, where that is faster."""
     if device.type != "cuda":
         return model
     return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]

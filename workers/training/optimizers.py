@@ -1,4 +1,4 @@
-"""From a recipe to torch's optimizer and schedule."""
+"""The optimizer and the learning rate schedule of a recipe."""
 
 import math
 from collections.abc import Callable
@@ -12,7 +12,7 @@ from workers.training.recipe import Recipe
 
 
 def make_optimizer(trial: Trial, model: nn.Module, recipe: Recipe) -> Optimizer:
-    """Return the recipe's optimizer, with a trial's factors of the rate.
+    """Return the recipe's optimizer, with the trial's factors of the learning rate.
 
     On a GPU it is fused: one kernel for all parameters.
     """
@@ -28,12 +28,12 @@ def make_optimizer(trial: Trial, model: nn.Module, recipe: Recipe) -> Optimizer:
 
 
 def make_schedule(optimizer: Optimizer, recipe: Recipe, steps: int) -> LambdaLR:
-    """Return the schedule of a training of `steps` steps; it moves once a step."""
+    """Return the schedule of a training of `steps` steps, to be called once per step."""
     return LambdaLR(optimizer, factor_of(recipe, steps))
 
 
 def factor_of(recipe: Recipe, steps: int) -> Callable[[int], float]:
-    """Return the factor of the highest rate at each step; it is above 0 at the first."""
+    """Return a function from a step to its factor of the highest rate, above 0 at the first."""
     rising = round(recipe.warm_up * steps)
     falling = steps - rising
 

@@ -1,4 +1,4 @@
-"""In which numbers a network is computed."""
+"""The number format in which a network is trained and evaluated."""
 
 from contextlib import AbstractContextManager, nullcontext
 

@@ -1,4 +1,4 @@
-"""How a network is trained, as plain data: a worker tells it without loading torch."""
+"""How a network is trained, as plain data, which a worker offers without loading torch."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -6,19 +6,19 @@ from typing import Literal
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """Optimizer, rate, decay and schedule of a network on a task.
+    """Optimizer, learning rate, weight decay and schedule of a network on a task.
 
     Attributes:
-        learning_rate: The highest of the training.
-        optimizer: `sgd` is with Nesterov momentum.
-        momentum: Of SGD; AdamW has its usual 0.9 and 0.999.
+        learning_rate: The highest one of the training.
+        optimizer: `sgd` has Nesterov momentum.
+        momentum: Of SGD; AdamW has the betas 0.9 and 0.999.
         schedule: `cosine` falls from the rate to zero along a cosine; `one_cycle` falls along a
             line. Both first rise along a line during `warm_up`.
-        warm_up: Share of all steps.
-        label_smoothing: Share of the target that is spread over all classes.
-        clip: Largest norm of the gradient of all parameters; None: any.
-        average: Decay per step of the running average of the weights that is evaluated and
-            stored in place of the last ones; None: the last ones.
+        warm_up: Fraction of all steps.
+        label_smoothing: Fraction of the target that is spread over all classes.
+        clip: Largest norm of the gradient of all parameters; None: no limit.
+        average: Decay per step of the weight average that is evaluated and stored instead of the
+            last weights; None: the last weights are.
     """
 
     learning_rate: float
@@ -34,10 +34,11 @@ class Recipe:
 
 @dataclass(frozen=True, slots=True)
 class Augmentation:
-    """What is done to training images that leaves their classes what they are.
+    """Random changes of training images that do not change their classes.
 
     Attributes:
-        shift: Every image is moved by up to so many pixels each way; what moves in is reflected.
+        shift: Every image is shifted by up to so many pixels in each direction; the missing
+            pixels are reflected ones.
         mirror: Half of the images are mirrored in one epoch, and the other half in the next.
         cutout: Side in pixels of a square at a random place that is set to the mean colour.
     """

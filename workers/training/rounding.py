@@ -1,4 +1,4 @@
-"""Does a network compute the same in half precision as in full? Asked before it is trained."""
+"""A check before a training: whether half precision changes the outputs of a network."""
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
@@ -6,52 +6,49 @@ from contextlib import AbstractContextManager, nullcontext
 import torch
 from torch import Tensor, nn
 
-from workers.training.diagnostics import activations
+from workers.training.diagnostics import activations, forward_hooks
 
 LARGEST_ERROR = 0.1
-"""Of an output in half precision, relative to the one in full precision. Rounding alone gives
-about a hundredth after some dozens of layers."""
+"""Relative error of an output in half precision. Rounding alone gives about 0.01 after some dozens
+of layers."""
 
 
 @torch.no_grad()
 def rounding_remark(
     model: nn.Module, x: Tensor, reduced: AbstractContextManager[object]
 ) -> str | None:
-    """Return what half precision does to the network, None where it does no harm.
+    """Return a remark if half precision changes the outputs of the network too much.
 
     Args:
         reduced: Autocast to half precision.
     """
     training = model.training
     model.eval()
-    full, full_answer = _outputs(model, x, nullcontext())
-    half, half_answer = _outputs(model, x, reduced)
+    full, full_output = _outputs(model, x, nullcontext())
+    half, half_output = _outputs(model, x, reduced)
     model.train(training)
-    *layers, answer = _errors([*full.values(), full_answer], [*half.values(), half_answer])
-    if answer <= LARGEST_ERROR:
+    *layers, final = _errors([*full.values(), full_output], [*half.values(), half_output])
+    if final <= LARGEST_ERROR:
         return None
-    # The layer from which on the error is what it is in the end, not the noisiest of all.
+    # The first layer with such an error: in the layers after it, the error is a consequence.
     wrong = [name for name, error in zip(full, layers, strict=True) if not error <= LARGEST_ERROR]
     where = f"first at {wrong[0]}" if wrong else "after the last activation"
-    return f"half precision changes the network's outputs by {answer:.0%}, {where}"
+    return f"half precision changes the network's outputs by {final:.0%}, {where}"
 
 
 def _outputs(
     model: nn.Module, x: Tensor, precision: AbstractContextManager[object]
 ) -> tuple[dict[str, Tensor], Tensor]:
-    """Return what activations give, by site, and the network's answer."""
+    """Return the outputs of activations, by site, and that of the network."""
     seen: dict[str, Tensor] = {}
     names = {module: name for name, module in activations(model)}
 
-    def note(module: nn.Module, _: tuple[Tensor, ...], output: Tensor) -> None:
+    def record(module: nn.Module, _: tuple[Tensor, ...], output: Tensor) -> None:
         seen[names[module]] = output.float()
 
-    handles = [module.register_forward_hook(note) for module in names]
-    with precision:
-        answer = model(x).float()
-    for handle in handles:
-        handle.remove()
-    return seen, answer
+    with forward_hooks(names, record), precision:
+        output = model(x).float()
+    return seen, output
 
 
 def _errors(full: list[Tensor], half: list[Tensor]) -> Iterator[float]:

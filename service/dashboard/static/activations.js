@@ -1,4 +1,4 @@
-// The catalogue: formulas, curves and derivatives, with parameters to drag.
+// The catalogue of activations: formulas, curves and derivatives, with sliders for parameters.
 
 import { get } from "./api.js";
 import { here, href, keep } from "./address.js";

@@ -1,4 +1,4 @@
-// What the address names: `#/search/ID/trials?state=failed`. It keeps the view.
+// The address of a view, like `#/search/ID/trials?state=failed`: a link restores the view.
 
 export function here() {
   const [path, query = ""] = location.hash.replace(/^#\/?/, "").split("?");
@@ -11,7 +11,7 @@ export function href(parts, query = {}) {
   return `#/${parts.map(encodeURIComponent).join("/")}${text ? `?${text}` : ""}`;
 }
 
-// Changes the query of the address in place: no new step in the browser's history.
+// Changes the query of the address without a new entry in the browser's history.
 export function keep(changes) {
   const { parts, query } = here();
   const all = { ...Object.fromEntries(query), ...changes };

@@ -1,11 +1,11 @@
-// The service, as this page talks to it.
+// Calls of the service's HTTP API.
 
-const SILENCE_MS = 45_000; // The service says something at least every 15 s.
+const SILENCE_MS = 45_000; // The service sends at least a comment every 15 s.
 const FIRST_WAIT_MS = 500;
 const LONGEST_WAIT_MS = 8_000;
-const MOST_LISTED = 500; // By one call.
+const MOST_LISTED = 500; // In one call.
 
-// What the service says against a request; `faults` names the fields that are wrong.
+// A problem document of the service; `faults` names the fields that are wrong.
 export class Problem extends Error {
   constructor(status, detail, faults = []) {
     super(detail);
@@ -14,16 +14,16 @@ export class Problem extends Error {
   }
 }
 
-// The service could not be reached, or broke off.
+// The service could not be reached, or the connection was lost.
 export class Unreachable extends Error {}
 
-// `cache` is `no-cache` for what the service tags: the browser asks whether it has changed.
+// `cache` is `no-cache` for an answer with an entity tag: the browser asks if it has changed.
 export async function get(path, signal, cache = "no-store") {
   const answer = await request("GET", path, { signal, cache });
   return reach(answer.json(), signal);
 }
 
-// The first `wanted` of a list, page by page, and the cursor of what follows them.
+// The first `wanted` items of a list, page by page, and the cursor of the next page.
 export async function list(path, given, wanted, signal) {
   const found = { items: [], next: null };
   do {
@@ -57,9 +57,9 @@ async function write(method, path, signal, body) {
   return text ? JSON.parse(text) : null;
 }
 
-// Follows a stream of events until `signal` ends it, through lost connections and restarts,
-// from the one that follows number `after`.
-// `connected(true)` is called at every connection, `connected(false)` at every loss.
+// Follows a stream of events, from the one after number `after`, until `signal` ends it. It
+// connects again after lost connections and restarts of the service.
+// Calls `connected(true)` at each connection and `connected(false)` at each loss.
 export async function follow(path, { signal, after, connected, heard }) {
   let last = String(after);
   let failures = 0;
@@ -90,7 +90,7 @@ export function sleep(milliseconds, signal) {
   });
 }
 
-// Whether it may go well when it is tried again.
+// Whether a retry may succeed.
 export function isPassing(error) {
   return error instanceof Unreachable || (error instanceof Problem && error.status >= 500);
 }
@@ -101,7 +101,7 @@ function reach(work, signal) {
   });
 }
 
-// Who signed in is known by a cookie that no script can read.
+// The session is a cookie that no script can read, so requests must send it.
 async function request(method, path, { signal, headers = {}, body, cache = "no-store" } = {}) {
   const answer = await reach(fetch(`/v1${path}`, { method, headers, signal, body, cache, credentials: "same-origin" }), signal);
   if (!answer.ok) {
@@ -111,7 +111,7 @@ async function request(method, path, { signal, headers = {}, body, cache = "no-s
   return answer;
 }
 
-// EventSource hides why a connection failed, and that it fell silent, so the stream is read here.
+// Not `EventSource`: it hides why a connection failed, and that no data comes any more.
 async function* stream(path, last, outer, opened) {
   const silence = new AbortController();
   let timer;

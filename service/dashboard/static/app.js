@@ -1,4 +1,4 @@
-// Shows the view that the address names, and asks for a token where one is wanted.
+// Shows the view that the address names; asks for a token if the service needs one.
 
 import { Problem, isPassing, remove } from "./api.js";
 import { showActivations } from "./activations.js";
@@ -18,10 +18,10 @@ const connection = document.getElementById("connection");
 const signOut = document.getElementById("sign-out");
 const links = document.querySelectorAll(".places a");
 let view = new AbortController();
-// Asked first whether it shows the new address itself, as a tab of the same search.
+// The view now shown is asked first: it may show the new address as another of its tabs.
 let moves = null;
 
-// What a view may ask of the page around it.
+// What a view may call.
 class Shell {
   constructor(signal) {
     this.signal = signal;
@@ -43,8 +43,8 @@ class Shell {
     if (!this.signal.aborted) document.getElementById("announcement").textContent = text;
   }
 
-  // Runs `work`. A missing token leads to the sign-in; a service that cannot be reached is
-  // shown as such, and the caller tries again in its time. Returns whether it went well.
+  // Runs `work` and returns whether it succeeded. A missing token leads to the sign-in. A service
+  // that cannot be reached is shown as such, and the caller retries at its next turn.
   async attempt(work) {
     try {
       await work();
@@ -109,7 +109,7 @@ function begin() {
   return view.signal;
 }
 
-// A plain link would take the place of the view in the address.
+// A plain link to an anchor would replace the view in the address.
 document.querySelector(".skip").addEventListener("click", (event) => {
   event.preventDefault();
   main.focus();
@@ -127,7 +127,7 @@ window.addEventListener("hashchange", () => {
   window.scrollTo(0, 0);
   main.focus({ preventScroll: true });
 });
-// A menu closes when something else is clicked, or by Escape.
+// A menu closes at a click outside it, or by Escape.
 document.addEventListener("click", ({ target }) => closeMenus(target));
 document.addEventListener("keydown", (event) => event.key === "Escape" && closeMenus(null));
 function closeMenus(target) {

@@ -1,8 +1,8 @@
-// Questions that must be answered before something is done.
+// Dialogs that ask for confirmation.
 
 import { h } from "./dom.js";
 
-// Resolves to null when it is dismissed; else to what was entered, or true.
+// Resolves to null if it is dismissed, else to the entered text, or to true if there is no field.
 export function ask({ title, text, yes, no = "Leave it", danger = false, field = null }, signal) {
   const dialog = document.getElementById("ask");
   const input = field && h("input", { id: "ask-field", type: "number", value: field.value, min: field.min, step: "any", required: true });

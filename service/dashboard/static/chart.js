@@ -1,11 +1,11 @@
-// Small line charts as SVG, drawn without a library. Colours come from the style sheet.
+// Small line charts as SVG, without a library. Colours come from the style sheet.
 
 import { h, svg } from "./dom.js";
 
 const NICE = [1, 2, 2.5, 5, 10];
 
-// `lines` are {x, y, kind}; a null in `y` is a gap. `density` is drawn behind as bars between
-// the points of `x`; `marks` are the places of small ticks at the bottom.
+// `lines` are {x, y, kind}; a null in `y` is a gap. `density` is drawn behind them as bars between
+// the points of `x`; `marks` are positions of small ticks at the bottom.
 export function chart({ lines, density = null, marks = [], span = null, width = 260, height = 170, label, range = null, ticks = 4 }) {
   const [left, right] = range ?? extent(lines.flatMap((line) => [line.x[0], line.x.at(-1)]));
   const [low, high] = span ?? padded(extent(lines.flatMap((line) => line.y.filter(Number.isFinite))));
@@ -18,7 +18,7 @@ export function chart({ lines, density = null, marks = [], span = null, width = 
     { class: "chart", viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": label, "data-keep-size": true },
     density ? bars(density, atX, inner) : null,
     grid(left, right, low, high, atX, atY, inner, ticks),
-    // An inner picture cuts off what lies outside.
+    // The inner `svg` clips lines at the edges of the plot.
     svg("svg", frame(inner), lines.map((line) => svg("path", { class: `line ${line.kind}`, d: path(line, atX, clip) }))),
     marks.map((x) => svg("path", { class: "mark", d: `M${round(atX(x))} ${inner.bottom - 5}V${inner.bottom}` })),
   );

@@ -1,4 +1,4 @@
-// Elements from data. All text becomes text nodes, so nothing a user wrote is ever markup.
+// Elements from data. All text becomes text nodes, so no user's text is read as markup.
 
 const SVG = "http://www.w3.org/2000/svg";
 
@@ -22,8 +22,8 @@ function fill(element, attributes, children) {
   return element;
 }
 
-// Turns `target` into `wanted` by the fewest changes: focus, selection and scrolling stay.
-// Children match by `data-key`, or by place; what carries `data-keep` is left alone.
+// Changes `target` into `wanted` in place, so that focus, selection and scroll positions stay.
+// Children match by `data-key`, else by position; elements with `data-keep` stay unchanged.
 export function morph(target, wanted) {
   if (target.nodeType !== Node.ELEMENT_NODE) {
     if (target.data !== wanted.data) target.data = wanted.data;
@@ -31,7 +31,7 @@ export function morph(target, wanted) {
   }
   if (target.hasAttribute("data-keep")) return;
   for (const { name } of [...target.attributes]) {
-    // Whether a menu is open is the reader's own doing.
+    // The user opens and closes menus; an update must not.
     if (!wanted.hasAttribute(name) && !(name === "open" && target.nodeName === "DETAILS")) target.removeAttribute(name);
   }
   for (const { name, value } of wanted.attributes) {
@@ -41,7 +41,7 @@ export function morph(target, wanted) {
   adopt(target, wanted);
 }
 
-// What a field holds is no attribute. A field that is being typed into is left alone.
+// The value of a field is a property, not an attribute. A field with the focus keeps its value.
 function adopt(target, wanted) {
   if (target.nodeName === "OPTION") target.selected !== wanted.selected && (target.selected = wanted.selected);
   else if (target.type === "checkbox") target.checked = wanted.checked;

@@ -1,4 +1,4 @@
-// Cards with figures of the service, fetched again at most every few seconds.
+// Cards with figures of the service, fetched again at most once in a few seconds.
 
 import { get } from "./api.js";
 import { h } from "./dom.js";
@@ -30,7 +30,7 @@ export class Figures {
     this.lookedAt = Date.now();
     const { path, signal, draw } = this.context;
     try {
-      // Each is drawn when it comes: a heavy figure must not hold up the others.
+      // Each is drawn when it arrives: a heavy figure must not delay the others.
       await Promise.all(
         this.names.map(async (name) => {
           this.found[name] = await get(`${path}/plots/${name}`, signal, "no-cache");
@@ -87,12 +87,32 @@ export class Figures {
   };
 }
 
+// A tab of figures; a class that extends it gives `view`.
+export class FigureTab {
+  constructor(context, names) {
+    this.figures = new Figures(context, names);
+    this.act = this.figures.act;
+  }
+
+  heard(event) {
+    this.figures.heard(event);
+  }
+
+  look() {
+    return this.figures.look();
+  }
+
+  paint({ best }) {
+    return this.figures.paint(best);
+  }
+}
+
 export function head(name, title, isEmpty, kinds = ["svg", "csv"]) {
   const button = (action, text) => h("button", { type: "button", class: "quiet small", "data-action": action, "data-figure": name, "aria-label": `Download ${title} as ${text}` }, text);
   return h("div", { class: "section-head" }, h("h2", { id: `${name}-title` }, title), isEmpty ? null : h("div", { class: "actions" }, kinds.map((kind) => button(kind, kind.toUpperCase()))));
 }
 
-// A figure's traces as rows.
+// The traces of a figure as CSV.
 function table(figure) {
   const rows = [["series", "x", "y", "text"]];
   for (const trace of figure.data) {
@@ -103,7 +123,7 @@ function table(figure) {
   return rows.map((row) => row.map(cell).join(",")).join("\r\n");
 }
 
-// Text that a spreadsheet would take for a formula gets a quote before it.
+// A quote before the text keeps a spreadsheet from running it as a formula.
 function cell(value) {
   const text = typeof value === "string" && /^[=+\-@\t]/.test(value) ? `'${value}` : String(value ?? "");
   return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;

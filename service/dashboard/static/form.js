@@ -1,11 +1,11 @@
-// Fields from JSON Schema: numbers, words, choices, switches, and objects of these.
+// Form fields from JSON Schema: numbers, text, choices, checkboxes, and objects of these.
 
 import { h } from "./dom.js";
 
-// What a number that is left out means.
+// The meaning of a number that is left out.
 const EMPTY = { "confirm.epochs": "as in the search", "measure.batch": "as the task's example" };
 
-// Returns the fields of `properties`, which lie under `path` in the document.
+// Returns the fields of `properties`, which are at `path` in the document.
 export function fields({ document, faults, schema, properties, path, required = [] }) {
   return Object.entries(properties).flatMap(([name, given]) => {
     const { shape, nullable } = resolve(given, schema);
@@ -27,7 +27,7 @@ export function setAt(document, path, value) {
 
 const getAt = (document, path) => path.reduce((inner, name) => inner?.[name], document);
 
-// Follows references, and takes the part of a union that is not null.
+// Resolves references, and takes the part of a union that is not null.
 function resolve(given, schema) {
   const named = given.$ref ? schema.$defs?.[given.$ref.split("/").at(-1)] ?? {} : given;
   const all = named.anyOf ?? named.oneOf ?? [];
@@ -36,12 +36,12 @@ function resolve(given, schema) {
     const inner = resolve(parts.find((one) => one.type !== "array") ?? parts[0], schema);
     return { shape: inner.shape, nullable: parts.length < all.length };
   }
-  // Known values, or others that follow a pattern: text, with the known ones offered.
+  // Known values, or others that match a pattern: a text field that suggests the known ones.
   if (named.else?.enum) return { shape: { type: "string", offered: named.else.enum, description: `or what matches ${named.if.pattern}` }, nullable: false };
   return { shape: named, nullable: false };
 }
 
-// Objects have their defaults as a whole.
+// The default of an object holds the defaults of all its fields.
 function defaultOf(schema, [first, ...rest]) {
   return getAt(schema.properties[first]?.default, rest);
 }

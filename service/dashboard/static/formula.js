@@ -1,4 +1,4 @@
-// The little TeX of the catalogue, as text with raised and lowered parts.
+// Renders the subset of TeX in the catalogue's formulas as text with superscripts and subscripts.
 
 import { h } from "./dom.js";
 

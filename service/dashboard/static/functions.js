@@ -1,11 +1,11 @@
-// The activations that are functions of one number, as the catalogue's formulas have them.
-// A test holds each against the catalogue's own implementation.
+// The activations that are functions of one number. A test compares each with its implementation
+// in Python.
 
 const sigmoid = (x) => (x >= 0 ? 1 / (1 + Math.exp(-x)) : Math.exp(x) / (1 + Math.exp(x)));
 const softplus = (x) => (x > 30 ? x : Math.log1p(Math.exp(x)));
 const [SELU_SCALE, SELU_ALPHA] = [1.0507009873554805, 1.6732632423543772];
 
-// The error function by Abramowitz and Stegun, 7.1.26; good to 1.5e-7.
+// The error function by Abramowitz and Stegun, 7.1.26, with an error of at most 1.5e-7.
 function erf(x) {
   const t = 1 / (1 + 0.3275911 * Math.abs(x));
   const sum = t * (0.254829592 + t * (-0.284496736 + t * (1.421413741 + t * (-1.453152027 + t * 1.061405429))));
@@ -69,7 +69,7 @@ FUNCTIONS.pwlu = {
 
 FUNCTIONS.pwlu_free = FUNCTIONS.pwlu;
 
-// What a function that a network has learned is compared with.
+// The functions that a learned one is compared with.
 const CLASSICS = ["relu", "leaky_relu", "silu", "gelu", "elu", "softplus", "mish", "hardswish", "relu_squared", "sigmoid", "tanh", "identity"];
 const NAMES = { identity: "a straight line", relu_squared: "ReLU\u00b2", silu: "SiLU", gelu: "GELU", relu: "ReLU", elu: "ELU", leaky_relu: "leaky ReLU", mish: "Mish" };
 
@@ -79,15 +79,15 @@ export function values(name, xs, params = defaults(name)) {
   return xs.map((x) => FUNCTIONS[name].at(x, params));
 }
 
-// The slopes between neighbours, at the points between them.
+// The slopes between neighbouring points, at their midpoints.
 export function derivative(xs, ys) {
   const x = xs.slice(1).map((one, i) => (one + xs[i]) / 2);
   return { x, y: x.map((_, i) => (ys[i + 1] - ys[i]) / (xs[i + 1] - xs[i])) };
 }
 
-// The classic function that comes nearest, up to its scale and an offset, where the inputs are;
-// `known` is its name where the worker has told it. `quality` is the share of the curve's
-// variance that it explains.
+// The classic function nearest to a curve, up to scale and offset, weighted by the inputs.
+// `known` is its name if the worker has stored it. `quality` is the share of the variance of the
+// curve that it explains (R squared).
 export function nearest(xs, ys, weights, known = null) {
   const fits = CLASSICS.map((name) => ({ name, text: NAMES[name] ?? name, ...fit(values(name, xs), ys, weights) }));
   const straight = fits.find((one) => one.name === "identity").quality;

@@ -1,4 +1,4 @@
-// Which choice did well at which site: a table to read, and the same as a picture to keep.
+// The heat map, which choice did well at which site: a table, and an SVG of it to download.
 
 import { h, svg } from "./dom.js";
 import * as words from "./words.js";
@@ -30,7 +30,7 @@ export function heat(figure, best) {
   ];
 }
 
-// The table as an SVG that is in no page: its colours, which a style sheet would give, are set.
+// The table as an SVG for a file: it sets its colours itself, since it has no style sheet.
 export function drawHeat(figure, best) {
   const { x, y, z, customdata } = figure.data[0];
   const shade = shadeOf(z, best);

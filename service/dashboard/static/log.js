@@ -1,4 +1,4 @@
-// What happened in the search, newest first.
+// The events of a search, newest first.
 
 import { follow } from "./api.js";
 import { h } from "./dom.js";
@@ -17,7 +17,7 @@ export class Log {
 
   heard() {}
 
-  // Reads on from the last events by a stream of its own, which ends when the tab is left.
+  // Continues from the last events with its own stream, which ends when the user leaves the tab.
   async look({ search }) {
     if (this.isFollowing) return;
     this.isFollowing = true;

@@ -1,14 +1,13 @@
-// How the search went: values in order, curves, rungs, the ranking, and how far to trust them.
+// The overview of a search: history, curves, rungs, ranking, and how far to trust them.
 
-import { Figures } from "./figures.js";
+import { FigureTab } from "./figures.js";
 import { h } from "./dom.js";
 import { ranking } from "./ranking.js";
 import * as words from "./words.js";
 
-export class Overview {
+export class Overview extends FigureTab {
   constructor(context) {
-    this.context = context;
-    this.figures = new Figures(context, ["history", "intermediate", "rungs"]);
+    super(context, ["history", "intermediate", "rungs"]);
     this.showAll = false;
     this.act = {
       ...this.figures.act,
@@ -17,18 +16,6 @@ export class Overview {
         context.draw();
       },
     };
-  }
-
-  heard(event) {
-    this.figures.heard(event);
-  }
-
-  look() {
-    return this.figures.look();
-  }
-
-  paint({ best }) {
-    return this.figures.paint(best);
   }
 
   view({ search, best }) {

@@ -1,8 +1,8 @@
-// How often things happen.
+// Limits how often things run.
 
 import { sleep } from "./api.js";
 
-// Calls `work` again and again, `milliseconds` apart, but not while the tab is hidden.
+// Calls `work` every `milliseconds`, but not while the tab is hidden.
 export async function poll(milliseconds, work, signal) {
   while (!signal.aborted) {
     await work();
@@ -11,8 +11,8 @@ export async function poll(milliseconds, work, signal) {
   }
 }
 
-// Returns a function that asks for `work`: done at once, but one at a time and at least
-// `milliseconds` apart; askings in between become one.
+// Returns a function that requests `work`. It runs at once, but never twice at a time, and at
+// least `milliseconds` apart; requests in between become one.
 export function paced(milliseconds, work, signal) {
   let asked = false;
   let busy = false;

@@ -1,4 +1,4 @@
-// Small pieces that more than one view shows.
+// Small elements that several views use.
 
 import { h, svg } from "./dom.js";
 import * as words from "./words.js";
@@ -34,12 +34,12 @@ export function moment(text) {
   return h("time", { datetime: text, title: words.wholeMoment(text) }, words.moment(text));
 }
 
-// The network of a trial: its label, where it has one, and its activations.
+// The network of a trial: its activations, and its label if it has one.
 export function network(trial, plan) {
   return h("div", { class: "network" }, candidate(trial.candidate, plan), trial.label ? h("span", { class: "soft" }, trial.label) : null);
 }
 
-// The activations of a candidate in the order of its sites; equal neighbours become one.
+// The activations of a candidate in the order of its sites; equal neighbours are merged.
 function candidate(assignment, plan) {
   if (!assignment) return h("span", { class: "soft" }, "\u2013");
   const order = plan ? plan.sites.map((site) => site.id).filter((id) => id in assignment.sites) : Object.keys(assignment.sites);
@@ -59,7 +59,7 @@ function chip({ text, spec, sites }) {
   return h("li", { class: "chip", title }, glyph(spec.name), text, times);
 }
 
-// One activation, as it stands at one site.
+// The activation at one site.
 export function activation(spec) {
   return h("span", { class: "chip", title: words.wholeActivation(spec) }, glyph(spec.name), words.activation(spec));
 }

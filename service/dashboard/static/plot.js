@@ -1,4 +1,4 @@
-// Draws the service's figures. Plotly is large, so it is fetched when the first is shown.
+// Draws the service's figures. Plotly is large, so it is fetched with the first figure.
 
 import { Unreachable } from "./api.js";
 import { h } from "./dom.js";
@@ -28,7 +28,7 @@ const BARS = {
   "stopped here": ["--orange", ""],
 };
 const CONFIG = { displayModeBar: false, responsive: true };
-const FENCE = 3; // A value this many quartile ranges below the others lies outside the plot.
+const FENCE = 3; // A value this many quartile ranges below the others is outside the first view.
 const BAR_PX = 34;
 
 let library = null;
@@ -48,8 +48,8 @@ export function plotly() {
   return library;
 }
 
-// Draws a figure into `element` in the colours of the page; returns how many values the
-// first view leaves out.
+// Draws a figure into `element` in the colours of the page; returns how many values lie outside
+// of its first view.
 export async function draw(element, name, figure, { maximize }) {
   const { react } = await plotly();
   const style = getComputedStyle(document.documentElement);
@@ -61,7 +61,7 @@ export async function draw(element, name, figure, { maximize }) {
   return hidden;
 }
 
-// Offers a drawn figure, or an SVG of our own, as a file.
+// Downloads a drawn figure, or an SVG of our own, as a file.
 export async function saveSvg(element, name) {
   if (element.matches("svg")) return save(new Blob([standalone(element)], { type: "image/svg+xml" }), `${name}.svg`);
   const { toImage } = await plotly();
@@ -78,12 +78,12 @@ export function save(blob, name) {
 
 const KEPT = ["fill", "stroke", "stroke-width", "stroke-dasharray", "stroke-linejoin", "opacity", "font-size", "font-family", "text-anchor"];
 
-// An SVG that carries its colours with it.
+// A copy of an SVG with its colours as attributes.
 function standalone(element) {
   const copy = element.cloneNode(true);
   copy.setAttribute("xmlns", "http://www.w3.org/2000/svg");
   const [ours, theirs] = [element, copy].map((one) => [one, ...one.querySelectorAll("*")]);
-  // One that is in no page has no computed style: it carries its own.
+  // An SVG outside the page has no computed style, and sets its colours itself.
   if (element.isConnected) ours.forEach((one, i) => {
     const style = getComputedStyle(one);
     for (const property of KEPT) theirs[i].setAttribute(property, style.getPropertyValue(property));
@@ -95,7 +95,7 @@ function dress(trace, name, color) {
   if (trace.type === "bar") return bar(trace, name, color);
   const label = trace.text?.length ? "%{text}" : trace.name;
   const what = { history: `%{y:.4f}  ${trace.name}<br>trial %{x}`, pareto: "%{y:.4f} at %{x:.3f}<br>%{text}", rungs: "%{y} trials reached epoch %{x}", intermediate: `%{y:.4f} after epoch %{x}<br>${label}` }[name];
-  // No bold: Plotly would style it inline, which the policy refuses.
+  // No bold: Plotly would set it by an inline style, which the content security policy forbids.
   const hovertemplate = `${what}<extra></extra>`;
   const dressed = { ...trace, hovertemplate, text: trace.text?.map(plain) };
   const marker = trace.mode === "markers" && DOTS[trace.name];
@@ -111,7 +111,7 @@ function dress(trace, name, color) {
 function bar(trace, name, color) {
   const [ink, shape] = BARS[trace.name] ?? ["--purple", ""];
   const timeline = name === "timeline";
-  // Plotly's dates have no zone: shifted, they read as the reader's own.
+  // Plotly's dates have no time zone: shifted by the offset, they show the user's local time.
   const base = trace.base?.map((time) => time - new Date(time).getTimezoneOffset() * 60_000);
   const hovertemplate = timeline ? `%{text}, ${trace.name}<br>%{customdata}<extra></extra>` : "%{y} trials stopped after epoch %{x}<extra></extra>";
   const customdata = timeline ? trace.x.map((ms) => seconds(ms / 1000)) : undefined;
@@ -139,20 +139,20 @@ function layout({ data, layout: given }, name, color, range) {
   };
 }
 
-// Whole trials only, with room for the marks at both ends.
+// Ticks at whole trials only, with space for the markers at both ends.
 function trials(data) {
   const last = Math.max(...data.flatMap((trace) => trace.x));
   const room = 0.6 + last / 100;
   return { range: [-room, last + room], ...(last <= 12 && { dtick: 1 }) };
 }
 
-// Whole epochs only.
+// Ticks at whole epochs only.
 function epochs(data) {
   const last = Math.max(...data.flatMap((trace) => trace.x));
   return last <= 12 ? { dtick: 1 } : {};
 }
 
-// A network that diverged, or was stopped early, would press all others into one line.
+// With a network that diverged, or was stopped early, all others would appear as one line.
 function view(traces, maximize) {
   const dots = traces.filter((trace) => trace.mode === "markers");
   const [all, finished] = [dots, dots.filter((trace) => trace.name !== "stopped early")].map((some) => some.flatMap((trace) => trace.y));
@@ -171,5 +171,5 @@ function view(traces, maximize) {
   return { range: [least - room, most + room], hidden };
 }
 
-// Plotly reads a little markup in its texts.
+// Plotly reads some markup in its texts, so it must be escaped.
 const plain = (text) => String(text).replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;");

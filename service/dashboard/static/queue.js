@@ -1,4 +1,4 @@
-// Who does what, and why something waits.
+// The queue: what each worker does, and why a search waits.
 
 import { Problem, get, list } from "./api.js";
 import { h } from "./dom.js";

@@ -1,4 +1,4 @@
-// The ranking, with the original and the luck line where they would stand.
+// The ranking, with rows for the original and the luck line at their positions.
 
 import { h } from "./dom.js";
 import * as parts from "./parts.js";
@@ -38,7 +38,7 @@ function table(search, best, showAll) {
 
 const head = (text, isNumber = false) => h("th", { scope: "col", class: isNumber ? "number" : null }, text);
 
-// The candidates in their order, those left out as a count, the references among them.
+// The candidates in order with the references among them; those left out as a count.
 function rows(search, best, showAll) {
   const sign = best.direction === "minimize" ? -1 : 1;
   const shown = showAll ? best.ranking.length : SHOWN;

@@ -1,4 +1,4 @@
-// One search, live: what may be said of it, and its tabs.
+// One search, live: its verdict and its tabs.
 
 import { Problem, file, follow, get, patch, post, remove, sleep } from "./api.js";
 import { here, href } from "./address.js";
@@ -28,7 +28,7 @@ const TABS = {
   log: ["Log", Log],
 };
 
-// Returns whether an address is of the same search, and moves there.
+// Returns whether an address is of the same search; if so, shows it.
 export function showSearch(shell, id) {
   const { signal } = shell;
   const path = `/searches/${encodeURIComponent(id)}`;
@@ -47,7 +47,7 @@ export function showSearch(shell, id) {
     shell.draw(...frame(seen), ...tab().view(seen).filter(Boolean));
     shell.attempt(async () => tab().paint?.(seen));
   };
-  // Runs `work` and shows what the service says against it.
+  // Runs `work` and shows the problem if the service refuses it.
   const attempt = async (work) => {
     try {
       await shell.attempt(work);
@@ -67,7 +67,7 @@ export function showSearch(shell, id) {
       await tab().look?.(seen);
     });
   const look = paced(LOOK_MS, lookOnce, signal);
-  // What only the tab shows is fetched without the search.
+  // Data of the tab alone are fetched without fetching the search again.
   const show = () => {
     draw();
     return attempt(async () => tab().look?.(seen));
@@ -123,7 +123,7 @@ export function showSearch(shell, id) {
     { signal },
   );
   main.addEventListener("change", (event) => tab().change?.[event.target.dataset.change]?.(event.target), { signal });
-  // A slider tells of every step while it is dragged.
+  // A slider sends an event for each step while it is dragged.
   main.addEventListener("input", ({ target }) => target.type === "range" && tab().change?.[target.dataset.change]?.(target), { signal });
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => draw(), { signal });
 
@@ -250,7 +250,7 @@ async function download(path, search, signal) {
   save(new Blob([JSON.stringify(config, null, 2)], { type: "application/json" }), `${plainName(search)}-${standing}.json`);
 }
 
-// A job writes the file; it is asked for until it is there.
+// A job of the service writes the file; the page polls until it is ready.
 async function fetched(path, name, signal) {
   for (;;) {
     const found = await file(path, signal);

@@ -1,4 +1,4 @@
-// Who this page acts for, and what that one may do.
+// The signed-in user, and what the user's token allows.
 
 import { get } from "./api.js";
 
@@ -6,7 +6,7 @@ export const session = { open: true, scopes: [] };
 
 let asked = null;
 
-// Resolves when it is known; asked once, until somebody signs in or out.
+// Resolves to the session; fetched once, until the user signs in or out.
 export function known() {
   asked ??= get("/session").then(
     (found) => Object.assign(session, found),
@@ -24,5 +24,5 @@ export function forget() {
 
 export const maySubmit = () => session.scopes.includes("submit");
 
-// What stands where the buttons are missing.
+// The text in place of buttons that the token does not allow.
 export const mayOnlyRead = () => `Your token allows ${session.scopes.join(", ") || "nothing"}; changing or submitting searches needs one that allows submit.`;

@@ -1,4 +1,4 @@
-// The functions that a trial's activations have become, in the order of depth.
+// The learned activation functions of a trial, in the order of depth.
 
 import { Problem, get } from "./api.js";
 import { here, keep } from "./address.js";
@@ -9,12 +9,12 @@ import { saveSvg } from "./plot.js";
 import * as words from "./words.js";
 
 const THE_END = "the end";
-const LEAST_REACH = 0.1; // Of the axis of beta.
+const LEAST_REACH = 0.1; // The least length of the axis of beta.
 
 export class Shapes {
   constructor(context) {
     this.context = context;
-    // By trial and epoch: what the service answered, or a problem.
+    // The answer of the service, or its problem, by trial and epoch.
     this.known = new Map();
     this.drawn = null;
     this.act = { "save-shape": (button) => saveSvg(button.closest("li").querySelector("svg.main"), `shape-${button.dataset.site}`) };
@@ -38,7 +38,7 @@ export class Shapes {
     if (!trial) return [card(h("h2", { id: "shapes-title" }, "Learned functions, by depth"), h("p", { class: "soft" }, "The shapes of the first completed trial appear here."))];
     const found = this.#found(trial, epoch);
     const under = other && this.#found(other, null);
-    // What was drawn stays while the next epoch is on its way.
+    // The last curves stay on the page while the next epoch loads.
     if (found?.sites) this.drawn = found;
     const shown = found ?? (this.drawn?.trial === trial ? this.drawn : null);
     return [
@@ -54,7 +54,7 @@ export class Shapes {
   #controls(best, found, trial, epoch, under, other, slopes) {
     const options = (chosen, answer) => {
       const rows = best.ranking.map((row) => option(row.trial, row, chosen));
-      // One that is not in the ranking, as a stopped one, may be named by the address.
+      // The address may name a trial that is not in the ranking, like a stopped one.
       const isListed = !chosen || best.ranking.some((row) => row.trial === chosen);
       return isListed ? rows : [option(chosen, answer?.sites ? answer : null, chosen), ...rows];
     };
@@ -94,7 +94,7 @@ export class Shapes {
       this.known.set(name, await shapesOf(path, trial, epoch, signal));
     } catch (error) {
       if (!(error instanceof Problem && error.status < 500)) throw error;
-      // A trial that has not ended may have stored them when it is looked at again.
+      // A trial that has not ended may store its curves later.
       this.known.set(name, { problem: error.message });
       if (error.status === 409) setTimeout(() => this.known.delete(name), 5_000);
     }
@@ -160,7 +160,7 @@ function named(element, name) {
 
 const mean = (curves) => curves[0].map((_, i) => curves.reduce((sum, curve) => sum + curve[i], 0) / curves.length);
 
-// How much each point counts: by the site's own inputs, else those between the percentiles.
+// The weight of each point: the density of the site's inputs, else those between percentiles.
 function weights({ x, density, low, high }) {
   const bin = (i) => Math.min(density.length - 1, Math.floor((i * density.length) / (x.length - 1)));
   if (density) return x.map((_, i) => density[bin(i)] + 1e-6);
@@ -173,7 +173,7 @@ function bounds(knots) {
   return `${words.count(knots[0].length - 1, "segment")}; bounds ${text(left)} and ${text(right)}`;
 }
 
-// For each channel the share of the samples whose beta is at most so large.
+// For each channel, the share of the samples whose beta is at most x.
 function switches(channels) {
   const [low, high] = extent(channels.flat());
   const kinds = channelKinds(channels.length);

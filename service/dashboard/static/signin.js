@@ -1,4 +1,4 @@
-// Asks for a token and exchanges it for a cookie, which the browser keeps for some hours.
+// The sign-in: exchanges a token for a cookie that is valid for some hours.
 
 import { Problem, post } from "./api.js";
 import { h } from "./dom.js";

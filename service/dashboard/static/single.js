@@ -1,25 +1,12 @@
-// Tabs that show one figure of the service.
+// Tabs with a single figure of the service.
 
-import { Figures } from "./figures.js";
+import { FigureTab } from "./figures.js";
 
-class Single {
+class Single extends FigureTab {
   constructor(context, name, texts) {
+    super(context, [name]);
     this.name = name;
     this.texts = texts;
-    this.figures = new Figures(context, [name]);
-    this.act = this.figures.act;
-  }
-
-  heard(event) {
-    this.figures.heard(event);
-  }
-
-  look() {
-    return this.figures.look();
-  }
-
-  paint({ best }) {
-    return this.figures.paint(best);
   }
 
   view() {
@@ -27,7 +14,7 @@ class Single {
   }
 }
 
-// What good values cost.
+// The Pareto front: value against cost.
 export class Pareto extends Single {
   constructor(context) {
     super(context, "pareto", {
@@ -39,7 +26,7 @@ export class Pareto extends Single {
   }
 }
 
-// What every slot of every worker did, and when.
+// What each slot of each worker did, and when.
 export class Timeline extends Single {
   constructor(context) {
     super(context, "timeline", {

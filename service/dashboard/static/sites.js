@@ -1,5 +1,5 @@
-// The network as a column of its sites: what the best has there, how much each site matters,
-// and which choice did well where.
+// The sites of the network: the choice of the best trial, the importance of each site, and the
+// heat map.
 
 import { Figures, head } from "./figures.js";
 import { h, svg } from "./dom.js";
@@ -9,7 +9,7 @@ import { saveSvg } from "./plot.js";
 import * as words from "./words.js";
 
 const SHADES = 9;
-const SHARE_PX = 48; // What "100 %" takes.
+const SHARE_PX = 48; // The width of "100 %".
 
 export class Sites {
   constructor(context) {
@@ -107,7 +107,7 @@ function importance(rows) {
   const most = Math.max(...rows.map((row) => Math.max(row.share, row.chance)), 1e-9);
   const [width, tall, left] = [460, 26, 150];
   const at = (share) => left + (share / most) * (width - left - 60);
-  // Beside its bar, or behind the tick where that is too near.
+  // Beside its bar, or to the right of the tick if the tick is too near.
   const beside = ({ share, chance }) => (Math.abs(at(chance) - at(share)) > SHARE_PX || chance < share ? at(share) : at(chance)) + 6;
   return svg(
     "svg",
@@ -136,7 +136,7 @@ function parallel(figure) {
   const [low, high] = [Math.min(...line.color), Math.max(...line.color)];
   const order = line.color.map((value, i) => ({ i, share: (value - low) / (high - low || 1) })).map((one) => (line.reversescale ? { ...one, share: 1 - one.share } : one));
   order.sort((a, b) => a.share - b.share);
-  // Lines of equal choices would hide each other: each is moved a little, always the same way.
+  // Lines of equal choices would hide each other: each is moved a little, by a fixed amount.
   const jitter = (axis, i) => (axis.ticktext ? (((i * 7919) % 101) / 101 - 0.5) * Math.min(14, (0.7 * tall) / axis.ticktext.length) : 0);
   const path = (i) => axes.map((axis, k) => `${k ? "L" : "M"}${axis.x} ${(at(axis, axis.values[i]) + jitter(axis, i)).toFixed(1)}`).join("");
   return svg(

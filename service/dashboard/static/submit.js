@@ -1,4 +1,4 @@
-// A new search: a form made from the service's JSON Schemas, or text; checked while it is written.
+// A new search: a form made from the service's JSON Schemas, or YAML; checked during editing.
 
 import { Problem, get, post, put } from "./api.js";
 import { here } from "./address.js";
@@ -49,7 +49,7 @@ export function showSubmit(shell) {
     shell.connected(true);
     draw();
   }, signal);
-  // Weights from a file of the reader's own are stored, and named by their digest.
+  // Weights from the user's file are uploaded; the document names them by their digest.
   const store = async (field) => {
     const [chosen] = field.files;
     if (!chosen) return;
@@ -123,7 +123,7 @@ export function showSubmit(shell) {
   }).catch((problem) => shell.draw(h("h1", {}, "New search"), h("p", { role: "alert", class: "error" }, problem.message)));
 }
 
-// A task with the first of everything that it needs.
+// A task with the first allowed value of each required argument.
 /** The document of a fork: what is in force now, beginning with what its parent has found. */
 function forked(search) {
   const { id, name, document, budget, parallel, priority, counts } = search;

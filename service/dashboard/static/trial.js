@@ -55,7 +55,7 @@ export function showTrial(shell, id) {
 const isOver = (trial) => !["waiting", "running"].includes(trial.state);
 const json = (data) => new Blob([JSON.stringify(data, null, 2)], { type: "application/json" });
 
-// A service without logs, or a trial that printed nothing, has none.
+// A service without logs, or a trial without output, has none.
 async function log(path, signal) {
   try {
     return await get(`${path}/logs?tail=${LOG_LINES}`, signal);
@@ -97,7 +97,7 @@ function header(trial) {
 function curve({ trial, search, reports }) {
   const goals = [search.document.objective].flat().map((one) => one.metric);
   const metrics = [...new Set(reports.flatMap((report) => Object.keys(report.metrics)))];
-  // What the search is for comes first.
+  // The objective of the search comes first.
   const shown = metrics.length ? metrics.sort((a, b) => goals.includes(b) - goals.includes(a)) : goals;
   const charts = shown.map((metric) => {
     const y = reports.map((report) => report.metrics[metric] ?? report.value);
@@ -149,7 +149,7 @@ function printed({ log: found }) {
   return h("section", { class: "card", "data-key": "printed", "aria-labelledby": "printed-title" }, h("h2", { id: "printed-title" }, "Output"), found.text ? h("pre", { class: "output", tabindex: 0, "aria-labelledby": "printed-title" }, found.text) : h("p", { class: "soft" }, "It has printed nothing."));
 }
 
-// What the trial ran on; a trial that has not begun has none yet.
+// The environment of the trial; there is none before it starts.
 function environment({ run }) {
   if (!run) return h("section", { class: "card", "data-key": "environment", "aria-labelledby": "environment-title" }, h("h2", { id: "environment-title" }, "Environment"), h("p", { class: "soft" }, "It is known once the trial has begun."));
   const { python, packages = {}, machine, processor, gpu, cuda, threads, deterministic, code, commit } = run.environment;

@@ -1,4 +1,4 @@
-// The table of trials, a page at a time: filtered, sorted, and some of them side by side.
+// The table of trials, page by page: filtered, sorted, and some trials side by side.
 
 import { get } from "./api.js";
 import { here, href, keep } from "./address.js";
@@ -28,7 +28,7 @@ export class Trials {
     };
   }
 
-  // Notes what an event changes. Events may be old: they only say where to look.
+  // Marks the pages that an event changes as stale. Events may be old, so their data are not shown.
   heard({ kind, data, isDoubt }) {
     if (isDoubt || this.#filtered()) return this.pages.forEach((page) => (page.isStale = true));
     if (kind === "search") this.pages.at(-1).isStale = true;

@@ -1,4 +1,4 @@
-// What may be said of a search so far: in the service's own words, and in numbers.
+// The verdict on a search so far: the service's claim, and numbers.
 
 import { h, svg } from "./dom.js";
 import * as words from "./words.js";
@@ -16,7 +16,7 @@ export function verdict(search, best) {
   );
 }
 
-// The first words are those that somebody reads who looks for five seconds.
+// The headline must be enough for a user who looks for five seconds.
 function said(search, best) {
   if (best.status === "confirmed") return { kind: "confirmed", mark: "\u2713", head: capital(best.claim), more: "Confirmed on fresh seeds; the brackets are 95 % intervals." };
   if (best.status === "noise") return { kind: "noise", mark: "\u2248", head: capital(best.claim), more: "Keep the original network, or confirm with more seeds; the brackets are 95 % intervals." };
@@ -25,7 +25,7 @@ function said(search, best) {
   return { kind: "open", mark: "\u25d4", ...unconfirmed(search, best) };
 }
 
-// Several objectives have no winner, so nothing of it is confirmed.
+// A search for several objectives has no winner, so nothing is confirmed.
 function front({ claim, pareto }) {
   const goals = Object.keys(pareto[0].values).map(readable).join(", ");
   return { head: `${words.count(pareto.length, "network")} beaten by no other`, more: `Not in all of ${goals} at once; the numbers below are of the first of these. Which one is best is yours to choose. ${capital(claim)}.` };
@@ -46,7 +46,7 @@ function unconfirmed(search, best) {
 
 const interval = ({ low, high }, points) => `[${words.difference(low, points, { unit: false })}, ${words.difference(high, points, { unit: false })}]`;
 
-// Each difference on test data with its interval, over one line of no difference.
+// Each difference on test data with its interval, on one axis with a line at zero.
 function comparisons(best) {
   const reach = Math.max(...best.comparisons.flatMap(({ low, high }) => [Math.abs(low), Math.abs(high)]), 1e-9);
   return h(

@@ -1,4 +1,4 @@
-// Numbers, times and activations as people read them.
+// Writes numbers, times and activations for people.
 
 const MINUS = "\u2212";
 const NONE = "\u2013";
@@ -14,7 +14,7 @@ export function value(number) {
   return text.replace("-", MINUS);
 }
 
-// A difference of two values: `points` for fractions, else the metric's own unit.
+// A difference of two values: of fractions in points, else in the unit of the metric.
 export function difference(number, points, { unit = true } = {}) {
   if (number === null || number === undefined) return NONE;
   const shown = Math.abs(points ? number * 100 : number).toFixed(points ? 2 : 4);
@@ -65,7 +65,7 @@ export function taskOf(search) {
   return network && dataset ? `${network} on ${dataset}` : name;
 }
 
-// In short: the numbers among its parameters; `wholeActivation` has them all.
+// Short: only the parameters that are numbers; `wholeActivation` writes all.
 export function activation(spec) {
   const own = Object.values(spec.params ?? {}).filter((one) => typeof one === "number");
   return [spec.name, ...own, spec.share === "layer" ? "layer" : null].filter((one) => one !== null).join(" ");
@@ -92,7 +92,7 @@ export function bytes(number) {
   return `${(number / 1000 ** power).toFixed(power ? 1 : 0)} ${units[power]}`;
 }
 
-// What a search has spent: on machines without a GPU, the hours in which it ran.
+// What a search has used: GPU hours, or without a GPU the hours that it ran.
 export function spent({ hours: ran, gpu_hours: gpu }) {
   if (gpu > 0) return `${hours(gpu)} of GPU time`;
   return ran > 0 ? `ran ${hours(ran)}` : null;

@@ -1,4 +1,4 @@
-// Who is alive, and what it runs.
+// The workers that are alive, and the trials that they run.
 
 import { Problem, get } from "./api.js";
 import { h, morphChildren } from "./dom.js";
@@ -7,7 +7,7 @@ import { session } from "./session.js";
 import * as words from "./words.js";
 
 const EVERY_MS = 5_000;
-const LOOKED_UP = 16; // Trials that are looked up by one poll.
+const LOOKED_UP = 16; // Trials that are looked up in one poll.
 const GONE_SHOWN = 3;
 
 const trials = new Map();
@@ -27,7 +27,7 @@ export function showWorkers(shell, section) {
   );
 }
 
-// What an id alone does not say: the number of the trial and the name of its search.
+// Looks up what an id does not say: the number of the trial and the name of its search.
 export async function lookUp(ids, signal) {
   for (const id of ids.filter((id) => !trials.has(id)).slice(0, LOOKED_UP)) {
     const trial = await known(get(`/trials/${id}`, signal));
@@ -37,7 +37,7 @@ export async function lookUp(ids, signal) {
   }
 }
 
-// What is gone since it was named is left out.
+// A trial that has been deleted since is left out.
 function known(answer) {
   return answer.catch((error) => {
     if (error instanceof Problem && error.status === 404) return null;

@@ -7,7 +7,7 @@ from typing import Any
 
 from search_space.contract import Assignment, TrialKind
 from search_space.spec import Candidate, SitePlan
-from workers.commands.alone import Alone, run_alone
+from workers.commands.local_attempt import LocalAttempt, run_locally
 from workers.handle.seeds import derive
 from workers.tasks.base import FunctionTask, Place
 from workers.tasks.registry import load_tasks
@@ -19,8 +19,8 @@ def judge(
     fingerprint: str | None,
     seed: int,
     home: Path,
-    speaker: type[Alone] = Alone,
-) -> Alone:
+    attempt_type: type[LocalAttempt] = LocalAttempt,
+) -> LocalAttempt:
     """Return what a training reports, that on test data included; without a candidate, the sites.
 
     Trainings of equal seeds start alike, whatever network they are of.
@@ -43,18 +43,18 @@ def judge(
     )
     offered = load_tasks(None)[task["name"]]
     assert isinstance(offered, FunctionTask)
-    alone = speaker(assignment, home)
-    run_alone(offered, alone, place)
-    return alone
+    attempt = attempt_type(assignment, home)
+    run_locally(offered, attempt, place)
+    return attempt
 
 
 def tested(
     task: Mapping[str, Any], candidate: Candidate, plan: SitePlan, seed: int, home: Path
 ) -> float:
     """Return the test accuracy of one training."""
-    alone = judge(task, candidate, plan.fingerprint, seed, home)
-    assert alone.outcome is not None
-    return alone.outcome.test["test_accuracy"]
+    attempt = judge(task, candidate, plan.fingerprint, seed, home)
+    assert attempt.outcome is not None
+    return attempt.outcome.test["test_accuracy"]
 
 
 def sites_of(task: Mapping[str, Any], home: Path) -> SitePlan:

@@ -11,10 +11,10 @@ from search_space.sites import find_sites
 from search_space.spec import Candidate, Training
 from tests.benchmarks.evidence.plan import TASKS, Run
 from tests.benchmarks.evidence.result import Result
-from workers.commands.alone import Alone
+from workers.commands.local_attempt import LocalAttempt
 from workers.errors import Diverged
 from workers.handle.seeds import derive
-from workers.handle.served import Inside
+from workers.handle.served import ServedTrial
 from workers.networks.registry import CLASSIFIERS
 from workers.networks.small_cnn import SmallCNN
 from workers.tasks.classification import Prepared
@@ -56,8 +56,8 @@ class Trainer:
             fingerprint=plan.fingerprint,
             seed=seed,
         )
-        alone = Alone(assignment, self._directory)
-        with contextlib.suppress(Diverged), Inside(alone) as trial:
+        attempt = LocalAttempt(assignment, self._directory)
+        with contextlib.suppress(Diverged), ServedTrial(attempt) as trial:
             network = _network(run, data, images)
             loop.train(
                 trial,
@@ -69,14 +69,14 @@ class Trainer:
                 batch_size=task["batch_size"],
                 test=data.test,
             )
-        outcome = alone.outcome
+        outcome = attempt.outcome
         assert outcome is not None
         assert outcome.failure in (None, FailureClass.DIVERGED), outcome.message
         return Result(
-            validation=[report.metrics["validation_accuracy"] for report in alone.reports],
+            validation=[report.metrics["validation_accuracy"] for report in attempt.reports],
             test=outcome.test.get("test_accuracy"),
             parameters=sum(p.numel() for p in network.parameters()),
-            step_seconds=min((report.step_seconds for report in alone.reports), default=None),
+            step_seconds=min((report.step_seconds for report in attempt.reports), default=None),
         )
 
     def _data(self, network: str) -> Prepared:

@@ -16,7 +16,7 @@ from tests.workers.conftest import EXAMPLE, Serve, candidate, fingerprint, netwo
 from tests.workers.stub import Stub
 from workers.errors import NotMeasurable
 from workers.measurement import device_lock
-from workers.measurement.costs import look_at, measure
+from workers.measurement.costs import measure, original_costs
 from workers.measurement.device_lock import exclusive
 from workers.measurement.folding import fold
 from workers.measurement.live_memory import peak_bytes
@@ -47,7 +47,7 @@ def measured(
     known: list[Measurements] | None = None,
 ) -> Measurements:
     found = probe(model, batch)
-    original = look_at(model, batch, found.calls, measuring)
+    original = original_costs(model, batch, found.calls, measuring)
     specs = {site.id: ActivationSpec(name) for site in found.plan.sites}
     apply(model, specs, batch)
     return measure(original, model, specs, measuring, known=known or [])
@@ -56,8 +56,8 @@ def measured(
 @pytest.fixture(autouse=True)
 def short(monkeypatch: pytest.MonkeyPatch) -> None:
     """The fewest rounds: what is tested here does not hang on precision."""
-    monkeypatch.setattr("workers.measurement.costs._SECONDS", 0.0)
-    monkeypatch.setattr("workers.measurement.costs._LEAST_SECONDS", 1e-6)
+    monkeypatch.setattr("workers.measurement.latency._SECONDS", 0.0)
+    monkeypatch.setattr("workers.measurement.latency._LEAST_SECONDS", 1e-6)
 
 
 def test_parameters_and_flops_are_those_counted_by_hand() -> None:
@@ -108,7 +108,7 @@ def test_measuring_changes_neither_the_network_nor_what_is_drawn() -> None:
     )
     batch = torch.randn(16, 4)
     found = probe(model, batch)
-    original = look_at(model, batch, found.calls, EVERYTHING)
+    original = original_costs(model, batch, found.calls, EVERYTHING)
     specs = {"2": ActivationSpec("pwlu")}
     apply(model, specs, batch)
     before = {name: value.clone() for name, value in model.state_dict().items()}

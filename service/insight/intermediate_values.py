@@ -1,4 +1,4 @@
-"""How values grew during training."""
+"""Intermediate values: how values changed during training."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -8,23 +8,24 @@ from sqlalchemy.orm import Session
 
 from search_space.contract import TrialKind
 from search_space.search import metric_in
-from service.insight.figure import Figure, figure, readable, sampled, scatter
+from service.insight.figure import Figure, downsample, figure, scatter
 from service.results import ranking
+from service.schemas.labels import metric_label
 from service.schemas.states import TrialState
 from service.store.models import Report, Search, Trial
 
 _TRIALS = 50
 _LEADERS = 5
 _POINTS = 20
-"""Of one curve. All of them together keep to what a figure may have."""
+"""Of one curve: `_TRIALS` curves together have at most the points of a figure."""
 
 
-def intermediate(session: Session, search: Search) -> Figure:
-    """Draw the curves of the leaders and of trials spread over the search."""
+def intermediate_values(session: Session, search: Search) -> Figure:
+    """Draw the curves of the leaders, and of other trials spread evenly over the search."""
     leaders = {
         one.trial.id: one.trial.number for one in ranking.ranked(session, search, limit=_LEADERS)
     }
-    others = sampled(
+    others = downsample(
         [row for row in _reported(session, search) if row.id not in leaders],
         _TRIALS - len(leaders),
     )
@@ -38,7 +39,7 @@ def intermediate(session: Session, search: Search) -> Figure:
             _trace("the best", leaders, curves),
         ],
         x="epoch",
-        y=readable(metric_in(search.document)),
+        y=metric_label(metric_in(search.document)),
     )
 
 
@@ -70,11 +71,11 @@ def _curves(session: Session, ids: Sequence[str]) -> dict[str, list[tuple[int, f
 def _trace(
     name: str, numbers: dict[str, int | None], curves: dict[str, list[tuple[int, float]]]
 ) -> Figure:
-    """Return the curves of several trials as one trace, with a gap between two of them."""
+    """Return the curves of several trials as one trace, with gaps between them."""
     points: list[tuple[int | None, float | None]] = []
     text: list[str] = []
     for trial_id, number in numbers.items():
-        curve = sampled(curves.get(trial_id, []), _POINTS - 1)
+        curve = downsample(curves.get(trial_id, []), _POINTS - 1)
         points += [*curve, (None, None)]
         text += [f"trial {number}"] * (len(curve) + 1)
     return scatter(name, points, "lines", text=text, connectgaps=False)

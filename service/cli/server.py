@@ -1,4 +1,4 @@
-"""Runs the service in this process, and beside it a worker as a child, until told to stop."""
+"""Runs the service in this process, and a worker as its child, until a signal."""
 
 import asyncio
 import gc
@@ -16,37 +16,41 @@ from fastapi import FastAPI
 from sqlalchemy.exc import SQLAlchemyError
 
 from service.api.app import create_app
-from service.cli.common import REFUSED, CommandError, complain, print_json, say
+from service.cli.common import REFUSED, CommandError, print_error, print_json, print_line
 from service.cli.log_setup import write_log
 from service.errors import CannotStart
 from service.settings import Settings
 
-# More than a worker gives its trials to hand in (`--grace`).
+# Longer than a worker waits for its trials to checkpoint (`--grace`).
 _WORKER_SECONDS = 30.0
 _FOLLOWER_SECONDS = 3
+# How long a thread that returns from the database waits for the event loop's thread. Python's
+# default is 5 ms; a report waits about ten times, and delays every other report as long.
 _SWITCH_SECONDS = 0.0005
-"""Threads that come back from the database wait for the event loop no longer than that; Python's
-own 5 ms, ten times in a report, would let every other report wait as well."""
-_ANYWHERE = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}
+# Nobody can connect to "every address", so we announce the loopback address in its place.
+_ANY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}
 
 
 def run(
     settings: Settings, *, worker: Sequence[str] | None, as_json: bool, exit_with_stdin: bool
 ) -> None:
-    """Serve until a signal comes.
+    """Run the service until SIGINT or SIGTERM.
 
     Args:
-        worker: Options of a worker to run beside; None: no worker.
+        worker: Options of the worker; None: no worker.
         exit_with_stdin: Stop also when standard input ends.
+
+    Raises:
+        CommandError: If the service cannot start or its worker ends.
     """
     write_log(settings.log_format, settings.log_level)
     try:
         app = create_app(settings)
         sys.setswitchinterval(_SWITCH_SECONDS)
-        gc.freeze()  # What is loaded by now stays; collections need not look at it again and again.
+        gc.freeze()  # The loaded modules stay, so garbage collections need not scan them.
         listening = _listen(settings)
-        up = _Up(settings, app, listening, worker, as_json=as_json)
-        asyncio.run(up.run(exit_with_stdin=exit_with_stdin))
+        service = _ServiceAndWorker(settings, app, listening, worker, as_json=as_json)
+        asyncio.run(service.run(exit_with_stdin=exit_with_stdin))
     except CannotStart as error:
         raise CommandError(str(error), REFUSED) from None
     except SQLAlchemyError as error:
@@ -56,15 +60,15 @@ def run(
 
 
 class _Server(uvicorn.Server):
-    """Leaves signals to whoever runs it."""
+    """A server without signal handlers: `_ServiceAndWorker` handles signals, the worker first."""
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
 
 
-class _Up:
-    """One run of the service, with its worker."""
+class _ServiceAndWorker:
+    """The service in this process and, if wanted, one worker as its child."""
 
     def __init__(
         self,
@@ -81,7 +85,7 @@ class _Up:
         self._worker = worker
         self._as_json = as_json
         self._stop = asyncio.Event()
-        host = _ANYWHERE.get(settings.host, settings.host)
+        host = _ANY_ADDRESS.get(settings.host, settings.host)
         host = f"[{host}]" if ":" in host and not host.startswith("[") else host
         self._url = f"http://{host}:{listening.getsockname()[1]}"
 
@@ -91,16 +95,16 @@ class _Up:
             loop.add_signal_handler(number, self._stop.set)
         if exit_with_stdin:
             threading.Thread(target=self._stop_with_stdin, args=(loop,), daemon=True).start()
-        # It answers at once: while the database is migrated, that it is not ready, and why.
+        # Before startup, so that /readyz answers while the database is migrated.
         server = _Server(self._config())
         serving = asyncio.create_task(server.serve([self._listening]))
         serving.add_done_callback(lambda _: self._stop.set())
         try:
             async with self._app.router.lifespan_context(self._app):
                 try:
-                    await self._until_told()
+                    await self._run_until_stopped()
                 finally:
-                    # Followers and slots that wait go now; the server would wait for them in vain.
+                    # Long polls and event streams end now; the server waits for open responses.
                     self._app.state.leader.answer_long_polls()
                     server.should_exit = True
                     await serving
@@ -108,12 +112,12 @@ class _Up:
             server.should_exit = True
             await serving
 
-    async def _until_told(self) -> None:
+    async def _run_until_stopped(self) -> None:
         self._announce()
         if self._worker is None:
             await self._stop.wait()
         else:
-            await self._work(self._worker)
+            await self._run_worker(self._worker)
 
     def _config(self) -> uvicorn.Config:
         return uvicorn.Config(
@@ -128,20 +132,20 @@ class _Up:
         if self._as_json:
             print_json({"url": self._url, "home": str(self._settings.home.resolve())})
             return
-        say(f"activation search is at {self._url}")
-        say("submit a search there, or with `actsearch submit FILE`; Ctrl-C stops")
+        print_line(f"activation search is at {self._url}")
+        print_line("submit a search there, or with `actsearch submit FILE`; Ctrl-C stops")
 
-    async def _work(self, options: Sequence[str]) -> None:
-        """Run a worker until we are told to stop; it must not end before."""
+    async def _run_worker(self, options: Sequence[str]) -> None:
+        """Run a worker until a signal; fail if it ends before."""
         process = await self._start_worker(options)
         ended = asyncio.create_task(process.wait())
-        told = asyncio.create_task(self._stop.wait())
-        await asyncio.wait({ended, told}, return_when=asyncio.FIRST_COMPLETED)
-        if not told.done():
-            told.cancel()
+        stopped = asyncio.create_task(self._stop.wait())
+        await asyncio.wait({ended, stopped}, return_when=asyncio.FIRST_COMPLETED)
+        if not stopped.done():
+            stopped.cancel()
             raise CommandError(
                 f"the worker ended by itself with exit code {process.returncode}; "
-                "what it said is above; nothing is lost, start again when it is mended"
+                "its error is above; nothing is lost: fix it and start again"
             )
         self._stop.clear()
         await self._end_worker(process, ended)
@@ -152,23 +156,23 @@ class _Up:
         return await asyncio.create_subprocess_exec(
             *(sys.executable, "-P", "-m", "workers", "--url", self._url, "--home", str(home)),
             *("--exit-with-stdin", *options),
-            # The pipe closes with this process, however it ends, and the worker with the pipe.
+            # The kernel closes the pipe however this process ends, and then the worker stops.
             stdin=asyncio.subprocess.PIPE,
             env=environment,
-            # Ctrl-C is for us; we tell the worker while the service still listens to it.
+            # Ctrl-C must not reach the worker: we stop it while the service still answers.
             process_group=0,
         )
 
     async def _end_worker(self, process: Process, ended: asyncio.Task[int]) -> None:
-        """Let the worker hand its trials back; a second signal or too long a wait ends it."""
+        """Let the worker return its trials; kill it after a timeout or a second signal."""
         process.terminate()
-        again = asyncio.create_task(self._stop.wait())
+        second = asyncio.create_task(self._stop.wait())
         await asyncio.wait(
-            {ended, again}, timeout=_WORKER_SECONDS, return_when=asyncio.FIRST_COMPLETED
+            {ended, second}, timeout=_WORKER_SECONDS, return_when=asyncio.FIRST_COMPLETED
         )
-        again.cancel()
+        second.cancel()
         if not ended.done():
-            complain("actsearch: the worker did not end in time and is killed")
+            print_error("actsearch: the worker did not end in time and is killed")
             process.kill()
             await ended
 
@@ -179,7 +183,7 @@ class _Up:
 
 
 def _listen(settings: Settings) -> socket.socket:
-    """Listen before anything starts, so that the port is known and nobody waits in vain."""
+    """Open the port first: its number may be chosen now, and a port in use fails at once."""
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     address = (settings.host.strip("[]"), settings.port)
     try:
@@ -187,5 +191,5 @@ def _listen(settings: Settings) -> socket.socket:
     except OSError as error:
         raise CommandError(
             f"cannot listen on {settings.host}:{settings.port}: {error.strerror or error}; "
-            "choose another with --host and --port"
+            "choose another by --host and --port"
         ) from None

@@ -1,7 +1,7 @@
-"""One line a trial, through what it chose and what came of it.
+"""Parallel coordinates: one line for each trial, through its choices and its value.
 
-Optuna's own figure is a trace for every trial, which is slow with hundreds of them; this is
-one trace of Plotly's kind for it, with the order of a search's sites.
+Optuna draws a trace for each trial, which is slow with hundreds of them. This is a single trace
+of Plotly's type `parcoords`, with the sites in the order of the network.
 """
 
 from collections.abc import Sequence
@@ -10,18 +10,19 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from search_space.search import metric_in
-from service.insight.figure import Figure, note, readable, sampled
+from service.insight.figure import Figure, downsample, meta
 from service.insight.study import completed
 from service.results.objectives import maximizes
+from service.schemas.labels import metric_label
 from service.store.documents import space_of
 from service.store.models import Search, Trial
 
 _LINES = 400
 
 
-def parallel(session: Session, search: Search) -> Figure:
-    """Draw what trials chose at each group of sites, their hyperparameters, their values."""
-    rows = sampled(completed(session, search), _LINES) if search.plan is not None else []
+def parallel_coordinates(session: Session, search: Search) -> Figure:
+    """Draw the choices of trials at each group of sites, their hyperparameters and values."""
+    rows = downsample(completed(session, search), _LINES) if search.plan is not None else []
     if not rows:
         return {"data": [], "layout": {}}
     space = space_of(search)
@@ -35,7 +36,7 @@ def parallel(session: Session, search: Search) -> Figure:
                 "type": "parcoords",
                 "dimensions": [
                     *(one for name in names if (one := _dimension(name, rows))),
-                    {"label": readable(metric), "values": values},
+                    {"label": metric_label(metric), "values": values},
                 ],
                 "line": {
                     "color": values,
@@ -44,16 +45,16 @@ def parallel(session: Session, search: Search) -> Figure:
                 },
             }
         ],
-        "layout": {**note(numbers=[row.number for row in rows])},
+        "layout": {**meta(numbers=[row.number for row in rows])},
     }
 
 
 def _dimension(name: str, rows: Sequence[Trial]) -> Figure | None:
-    """Return an axis; None for a parameter that not every trial has, or that never varies."""
+    """Return an axis; None for a parameter that some trial lacks, or that never varies."""
     given: list[Any] = [(row.params or {}).get(name) for row in rows]
     if None in given or len(set(given)) < 2:
         return None
-    label = name.removeprefix("training/").replace("_", " ")
+    label = metric_label(name.removeprefix("training/"))
     if all(isinstance(one, float) for one in given) and len(set(given)) > 10:
         return {"label": label, "values": given}
     choices = sorted(set(given), key=lambda one: (isinstance(one, str), one))

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from search_space.activations.pwlu import PWLU
 from search_space.apply import apply
 from search_space.spec import ActivationSpec
-from workers.training.diagnostics import Watch, activations
+from workers.training.diagnostics import ActivationDiagnostics, activations
 from workers.training.precision import Precision
 from workers.training.rounding import rounding_remark
 
@@ -29,7 +29,7 @@ def network(*specs: str) -> nn.Module:
 
 
 def remarks(model: nn.Module, loss: float = 1.0) -> list[str]:
-    return Watch(model).look(X, PLAIN, loss)
+    return ActivationDiagnostics(model).check(X, PLAIN, loss)
 
 
 def test_a_sound_network_is_not_remarked_upon() -> None:
@@ -72,21 +72,21 @@ def test_an_exploded_beta_is_told_once() -> None:
     model = network("acon_c")
     with torch.no_grad():
         model[1].beta[2] = -500
-    watch = Watch(model)
+    watch = ActivationDiagnostics(model)
     text = "1: beta has grown to 500: the activation has become a switch"
-    assert watch.look(X, PLAIN, 1.0) == [text]
-    assert watch.look(X, PLAIN, 1.0) == []
+    assert watch.check(X, PLAIN, 1.0) == [text]
+    assert watch.check(X, PLAIN, 1.0) == []
 
 
 def test_a_loss_that_blows_up_is_told_with_the_layer_that_grew() -> None:
     model = network("relu", "silu")
-    watch = Watch(model)
-    assert watch.look(X, PLAIN, 0.5) == []
-    assert watch.look(X, PLAIN, 0.9) == []
+    watch = ActivationDiagnostics(model)
+    assert watch.check(X, PLAIN, 0.5) == []
+    assert watch.check(X, PLAIN, 0.9) == []
     with torch.no_grad():
         model[2].weight.mul_(100)
         model[2].bias.mul_(100)
-    (remark,) = watch.look(X, PLAIN, 5.0)
+    (remark,) = watch.check(X, PLAIN, 5.0)
     assert remark.startswith("3: the training loss rose from 0.5 to 5; its output grew most, ")
 
 
@@ -108,7 +108,7 @@ def test_the_layer_and_step_that_first_broke_are_found_though_all_broke_later(st
         nn.Linear(4, 4), nn.ReLU(), Bomb(step), nn.Linear(4, 4), nn.SiLU(), nn.Linear(4, 2)
     )
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-    watch = Watch(model)
+    watch = ActivationDiagnostics(model)
     with watch.epoch():
         for _ in range(5):
             model(X).square().mean().backward()
@@ -120,7 +120,7 @@ def test_the_layer_and_step_that_first_broke_are_found_though_all_broke_later(st
 
 def test_an_epoch_without_a_fault_has_no_origin_and_leaves_no_hook() -> None:
     model = network("relu")
-    watch = Watch(model)
+    watch = ActivationDiagnostics(model)
     with watch.epoch():
         model(X)
         watch.after_step()

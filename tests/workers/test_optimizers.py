@@ -12,7 +12,7 @@ from search_space.spec import ActivationSpec
 from workers.training.averaging import Average
 from workers.training.optimizers import factor_of, make_optimizer, make_schedule
 from workers.training.recipe import Recipe
-from workers.trial import Outside
+from workers.trial import StandaloneTrial
 
 
 def network() -> nn.Module:
@@ -46,7 +46,7 @@ def test_one_cycle_falls_along_a_line_and_cosine_does_not() -> None:
 def test_activations_have_a_group_without_decay_in_every_optimizer(name: str, kind: type) -> None:
     model = apply(network(), {"1": ActivationSpec("acon_c")}, torch.zeros(2, 2))
     recipe = Recipe(learning_rate=0.2, weight_decay=0.1, optimizer=name)  # type: ignore[arg-type]
-    optimizer = make_optimizer(Outside(), model, recipe)
+    optimizer = make_optimizer(StandaloneTrial(), model, recipe)
     assert type(optimizer) is kind
     assert [group["weight_decay"] for group in optimizer.param_groups] == [0.1, 0.0]
     schedule = make_schedule(optimizer, recipe, 10)

@@ -16,7 +16,7 @@ TOKEN = "attempt-l1-" + "0123456789abcdef" * 4
 
 @pytest.fixture(autouse=True)
 def often(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(log_stream, "_LOOK_SECONDS", 0.02)
+    monkeypatch.setattr(log_stream, "_POLL_SECONDS", 0.02)
 
 
 def told(stub: Stub) -> LeaseFile:
@@ -35,7 +35,7 @@ def test_output_arrives_while_it_is_printed_and_the_rest_at_the_end(
     assert stub.logs[file.assignment.lease] == b"one\ntwo\nthe end"
 
 
-@pytest.mark.parametrize("size", [100, log_stream._PIECE_BYTES + 100, 3 * log_stream._PIECE_BYTES])
+@pytest.mark.parametrize("size", [100, log_stream._CHUNK_BYTES + 100, 3 * log_stream._CHUNK_BYTES])
 @pytest.mark.parametrize("line", [b"x" * 99 + b"\n", b"no end of line "])
 def test_output_of_any_size_arrives_whole(
     stub: Stub, tmp_path: Path, size: int, line: bytes
@@ -63,7 +63,7 @@ def test_no_output_is_no_output(stub: Stub, tmp_path: Path) -> None:
     assert not stub.logs
 
 
-@pytest.mark.parametrize("at", [0, 5, log_stream._PIECE_BYTES - 30, log_stream._PIECE_BYTES - 1])
+@pytest.mark.parametrize("at", [0, 5, log_stream._CHUNK_BYTES - 30, log_stream._CHUNK_BYTES - 1])
 def test_secrets_are_never_sent_wherever_they_stand(
     stub: Stub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at: int
 ) -> None:

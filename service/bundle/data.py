@@ -1,4 +1,4 @@
-"""What a bundle tells, taken from the rows at one moment."""
+"""What a bundle says of a search, read from the rows in one transaction."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -25,14 +25,14 @@ TRAINED = (TrialState.COMPLETED, TrialState.STOPPED, TrialState.FAILED)
 
 
 @dataclass(frozen=True, slots=True)
-class Counts:
-    """How many of what.
+class TrialCounts:
+    """How many trials, attempts and looks at test data a search has had.
 
     Attributes:
-        by_kind: Trials by kind and state, repeats left out; keys as `proposed`, `completed`. A
-            leader on another seed is of the kind `REPLICATE`, and what failed before its first
-            step, because it breaks a limit, in the state `INFEASIBLE`.
-        repeats: Proposals that were networks trained before, and cost nothing.
+        by_kind: Trials by kind and state, without repeats; keys like `proposed`, `completed`. A
+            leader trained on another seed has the kind `REPLICATE`. A trial that breaks a limit,
+            and so failed before its first step, has the state `INFEASIBLE`.
+        repeats: Proposals of a network that was trained before; they cost nothing.
         failures: Attempts that failed, by class.
         confirming: Trainings of the confirmation in force that began and ended, by label.
         test_looks: Trainings that were evaluated on test data, of all confirmations.
@@ -44,25 +44,25 @@ class Counts:
     confirming: Mapping[str, int]
     test_looks: int
 
-    def of(self, kind: str, *states: str) -> int:
-        """Return how many trials of a kind there are, in some states."""
+    def count(self, kind: str, *states: str) -> int:
+        """Return how many trials of a kind are in one of the states."""
         return sum(self.by_kind.get((kind, state), 0) for state in states)
 
     def trained(self, kind: str) -> int:
-        """Return how many trials of a kind were trained, each to whatever end."""
-        return self.of(kind, *TRAINED)
+        """Return how many trials of a kind were trained, whatever the outcome."""
+        return self.count(kind, *TRAINED)
 
 
 @dataclass(frozen=True, slots=True)
-class Material:
-    """A search's result, and how it came about. Hours as `spending` counts them.
+class BundleData:
+    """The result of a search, and how it was found. Hours as `results.budget` counts them.
 
     Attributes:
-        document: As submitted, with what was changed since in force.
+        document: As submitted, with the changes that were made since.
         samples: Test results by network, from the confirmation; empty without one.
         history: The Plotly figure of all values in order.
         trial: The one whose weights are in the bundle; None for the original network.
-        remarks: What was remarked on that trial, line by line.
+        remarks: The remarks on that trial, line by line.
     """
 
     name: str
@@ -71,7 +71,7 @@ class Material:
     pinned: Mapping[str, Any]
     config: ActivationConfig
     best: BestAnswer
-    counts: Counts
+    counts: TrialCounts
     hours: budget.Hours
     samples: Mapping[str, Sample]
     history: Mapping[str, Any]
@@ -92,14 +92,14 @@ class Material:
         return list(dict.fromkeys(spec.name for spec in self.config.candidate.sites.values()))
 
 
-def gather(session: Session, search: Search, *, unconfirmed: bool) -> Material:
-    """Return what a bundle of the search tells.
+def collect(session: Session, search: Search, *, unconfirmed: bool) -> BundleData:
+    """Return what a bundle says of a search.
 
     Raises:
-        NotReady: As `configs.choose`.
+        NotReady: As `best_config.choose`.
     """
     chosen = best_config.choose(session, search, unconfirmed=unconfirmed)
-    return Material(
+    return BundleData(
         name=search.name,
         id=search.id,
         document={**in_force(search), "name": search.name},
@@ -115,22 +115,23 @@ def gather(session: Session, search: Search, *, unconfirmed: bool) -> Material:
     )
 
 
-def _counts(session: Session, search: Search) -> Counts:
-    mine = Trial.search_id == search.id
-    again = Trial.replicate_of.is_not(None)
-    columns = (Trial.kind, Trial.state, again, Trial.failure)
+def _counts(session: Session, search: Search) -> TrialCounts:
+    of_search = Trial.search_id == search.id
+    is_replicate = Trial.replicate_of.is_not(None)
+    columns = (Trial.kind, Trial.state, is_replicate, Trial.failure)
     by_kind: Counter[tuple[str, str]] = Counter()
-    for kind, state, is_again, failure, count in session.execute(
+    for kind, state, replicated, failure, count in session.execute(
         select(*columns, func.count())
-        .where(mine, Trial.repeat_of.is_(None), Trial.number.is_not(None))
+        .where(of_search, Trial.repeat_of.is_(None), Trial.number.is_not(None))
         .group_by(*columns)
     ):
-        breaks = failure == FailureClass.INFEASIBLE
-        by_kind[REPLICATE if is_again else kind, INFEASIBLE if breaks else state] += count
+        is_infeasible = failure == FailureClass.INFEASIBLE
+        key = REPLICATE if replicated else kind, INFEASIBLE if is_infeasible else state
+        by_kind[key] += count
     failures = session.execute(
         select(Attempt.failure, func.count())
         .join(Trial, Trial.id == Attempt.trial_id)
-        .where(mine, Attempt.failure.is_not(None))
+        .where(of_search, Attempt.failure.is_not(None))
         .group_by(Attempt.failure)
         .order_by(Attempt.failure)
     )
@@ -139,9 +140,9 @@ def _counts(session: Session, search: Search) -> Counts:
         for trial in confirmation.load(session, search).trials
         if trial.state in TRAINED
     )
-    tests = session.scalars(select(Trial.test).where(mine, Trial.test.is_not(None)))
-    repeats = select(func.count()).where(mine, Trial.repeat_of.is_not(None))
-    return Counts(
+    tests = session.scalars(select(Trial.test).where(of_search, Trial.test.is_not(None)))
+    repeats = select(func.count()).where(of_search, Trial.repeat_of.is_not(None))
+    return TrialCounts(
         by_kind=dict(sorted(by_kind.items())),
         repeats=session.scalar(repeats) or 0,
         failures={str(failure): count for failure, count in failures},

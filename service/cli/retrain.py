@@ -1,4 +1,4 @@
-"""The command that trains a config in full, and judges it as a search would. Needs no service."""
+"""The command that trains a config in full without a service, and tests it as a search would."""
 
 import json
 import subprocess
@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from service.cli.common import CommandError, Json, print_json, say
+from service.cli.common import CommandError, DataRoot, Json, Load, TaskList, print_json, print_line
 from service.cli.processes import command_of, need_torch
 from service.results.verdict import Comparison, Sample, describe, judge
 
@@ -18,32 +18,36 @@ _FEWEST = 2
 
 Match = Annotated[
     str | None,
-    typer.Option(help="For a network with other sites: pair them by name, order or depth."),
+    typer.Option(help="How to map the sites to another network: name, order or depth."),
 ]
 
 
 def retrain(
-    config: Annotated[Path, typer.Argument(metavar="CONFIG", help="An activations.json.")],
+    config: Annotated[
+        Path,
+        typer.Argument(metavar="CONFIG", help="An activations.json, as `actsearch best` saves it."),
+    ],
     task: Annotated[
-        Path | None, typer.Option(help="YAML of a task or of a search; default: the config's own.")
+        Path | None, typer.Option(help="YAML file of a task or a search. Default: that of CONFIG.")
     ] = None,
-    seeds: Annotated[int, typer.Option(min=1, help="Trainings of each network.")] = 5,
-    epochs: Annotated[int | None, typer.Option(min=1, help="Default: the task's.")] = None,
+    seeds: Annotated[int, typer.Option(min=1, help="Number of seeds for each network.")] = 5,
+    epochs: Annotated[
+        int | None, typer.Option(min=1, help="Epochs of each training. Default: those of the task.")
+    ] = None,
     match: Match = None,
-    output: Annotated[Path, typer.Option(help="Folder of weights and results.")] = Path(
+    output: Annotated[Path, typer.Option(help="Folder for weights and results.")] = Path(
         "retrained"
     ),
-    threads: Annotated[int, typer.Option(min=1, help="Of the processor.")] = 1,
-    data_root: Annotated[Path | None, typer.Option(help="Folder of the data sets (data).")] = None,
-    tasks: Annotated[Path | None, typer.Option(help="File that names own tasks.")] = None,
-    load: Annotated[
-        list[Path] | None, typer.Option(help="Python file that defines tasks; may be repeated.")
-    ] = None,
+    threads: Annotated[int, typer.Option(min=1, help="CPU threads.")] = 1,
+    data_root: DataRoot = None,
+    tasks: TaskList = None,
+    load: Load = None,
     as_json: Json = False,
 ) -> None:
-    """Train a config, and the original beside it, in full on fresh seeds, and judge it.
+    """Train a saved config and the original in full, and compare.
 
-    Needs no service. Run again, it goes on where it was; with more seeds, it adds to them.
+    Both are trained on new seeds. No service is needed. The same command resumes where it was
+    stopped; with more seeds it adds to those done.
     """
     need_torch()
     options = {
@@ -60,20 +64,20 @@ def retrain(
     given += [f"--load={file}" for file in load or []]
     ended = subprocess.run(command_of("workers.commands.retrain", [str(config), *given]))
     if ended.returncode != 0:
-        raise CommandError("the trainings did not end", max(ended.returncode, 1))
+        raise CommandError("the training failed", max(ended.returncode, 1))
     result = _result(output, seeds)
     (output / RESULT).write_text(json.dumps(result, indent=2) + "\n")
     if as_json:
         print_json(result)
         return
     for label, values in result["test"].items():
-        say(f"{label}: {', '.join(f'{value:.4f}' for value in values)}")
-    say(result["claim"])
-    say(f"Weights and {RESULT} are in {output}.")
+        print_line(f"{label}: {', '.join(f'{value:.4f}' for value in values)}")
+    print_line(result["claim"])
+    print_line(f"Weights and {RESULT} are in {output}.")
 
 
 def _result(output: Path, seeds: int) -> dict[str, Any]:
-    """Return what the trainings have shown."""
+    """Return the results of all trainings, and the claim that they support."""
     first, *lines = [json.loads(line) for line in (output / NOTES).read_text().splitlines()]
     lines = [line for line in lines if line["seed"] < seeds]
     failures = [line for line in lines if line["failure"]]
@@ -113,17 +117,16 @@ def _compared(values: Mapping[str, Sequence[float]], *, maximize: bool) -> list[
 
 
 def _claim(first: Mapping[str, Any], comparisons: Sequence[Comparison], seeds: int) -> str:
-    carried = _carried(first.get("transfer"))
+    carried = _transfer_text(first.get("transfer"))
     if not comparisons:
-        said = "not judged: a verdict needs two trainings of each network that come to their end"
-        return said + carried
+        return f"not tested: a test needs two completed trainings of each network{carried}"
     epochs = first["task"].get("epochs")
     cost = f"{seeds} seeds" + ("" if epochs is None else f", {epochs} epochs")
-    return describe(comparisons, first["metric"], cost) + carried
+    return f"{describe(comparisons, first['metric'], cost)}{carried}"
 
 
-def _carried(transfer: Mapping[str, Any] | None) -> str:
-    """Say from where a config was carried over to a network with other sites; nothing if not."""
+def _transfer_text(transfer: Mapping[str, Any] | None) -> str:
+    """Say from which task a config was transferred to other sites; empty if it was not."""
     if transfer is None:
         return ""
     task = transfer["task"] or {"name": "another task"}

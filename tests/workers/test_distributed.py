@@ -30,9 +30,10 @@ from search_space.spec import ActivationSpec, Candidate
 from tests.workers.stub import Stub
 from tests.workers.test_agent import make_agent, running
 from tests.workers.test_executors import gone
-from workers.attempt.exit_outcomes import left_behind
-from workers.executors.base import Order
-from workers.executors.local import LocalExecutor, LocalRunning
+from workers.attempt.exit_outcomes import read_failure
+from workers.executors.base import ProcessSpec
+from workers.executors.local import LocalExecutor
+from workers.executors.local_process import LocalProcess
 from workers.handle.checkpoint import weights
 from workers.tasks.base import CommandTask, Place
 
@@ -97,12 +98,12 @@ class Run:
         lease = self._folder / f"{given.lease}.json"
         lease.write_text(LeaseFile(url=self.stub.url, assignment=given).model_dump_json())
         task, log = self.task(mode), self._folder / "log"
-        running = self._executor.start(Order(task, {}, lease, log), slot=0)
+        running = self._executor.start(ProcessSpec(task, {}, lease, log), slot=0)
         try:
             code = running.wait(120)
         finally:
             running.kill()
-        outcome = self.stub.outcomes.get(given.lease) or left_behind(lease, code)
+        outcome = self.stub.outcomes.get(given.lease) or read_failure(lease, code)
         assert outcome is not None, (code, log.read_text())
         return outcome
 
@@ -224,21 +225,21 @@ signal.pause()
 AGENT = """
 import sys
 from pathlib import Path
-from tests.workers.test_ranks import start_idle
+from tests.workers.test_distributed import start_idle
 
 if __name__ == "__main__":
     start_idle(Path(sys.argv[1])).wait()
 """
 
 
-def start_idle(folder: Path, *, hog: int = 0, memory_bytes: int | None = None) -> LocalRunning:
+def start_idle(folder: Path, *, hog: int = 0, memory_bytes: int | None = None) -> LocalProcess:
     """Start two ranks that take `hog` MiB each and wait for ever."""
     offer = TaskOffer(name="idle", settings={}, metrics={})
     command = (sys.executable, "-c", IDLE)
     task = CommandTask(offer, command, folder, {"HOG": str(hog)}, devices=2)
     place = Place(folder, folder, threads=2, memory_bytes=memory_bytes)
-    order = Order(task, {}, folder / "lease.json", folder / "log")
-    return LocalExecutor(place, slots=1, gpus=[]).start(order, slot=0)
+    spec = ProcessSpec(task, {}, folder / "lease.json", folder / "log")
+    return LocalExecutor(place, slots=1, gpus=[]).start(spec, slot=0)
 
 
 def ranks(folder: Path) -> list[int]:
