@@ -122,7 +122,7 @@ def _claim(first: Mapping[str, Any], comparisons: Sequence[Comparison], seeds: i
         return f"not tested: a test needs two completed trainings of each network{carried}"
     epochs = first["task"].get("epochs")
     cost = f"{seeds} seeds" + ("" if epochs is None else f", {epochs} epochs")
-    return describe(comparisons, first["metric"], cost) + carried
+    return f"{describe(comparisons, first['metric'], cost)}{carried}"
 
 
 def _transfer_text(transfer: Mapping[str, Any] | None) -> str:

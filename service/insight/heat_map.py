@@ -16,7 +16,7 @@ from service.results import ranking
 from service.schemas.labels import metric_label
 from service.schemas.states import TrialState
 from service.store import trials
-from service.store.documents import space_of
+from service.store.documents import find_space
 from service.store.models import Search, Trial
 
 LEVEL = 0.95
@@ -32,7 +32,8 @@ def heat_map(session: Session, search: Search) -> Figure:
     mean (Student's, null for one network). The networks differ at other sites too, so a cell says
     where to look, not what a choice causes.
     """
-    groups = space_of(search).groups if search.plan is not None else ()
+    space = find_space(search)
+    groups = () if space is None else space.groups
     # All sites of a group have the same choice: the first stands for them.
     first = {group.name: group.sites[0].id for group in groups}
     cells = _cells(session, search, first)

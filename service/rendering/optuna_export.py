@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 from search_space.search import objectives_in
 from search_space.space.space import Space
 from service.store import trial_reports, trials
-from service.store.documents import space_of
+from service.store.documents import find_space
 from service.store.models import Search, Trial
 from service.study.live import TrialResult
 from service.study.optuna_private import insert_trials
@@ -46,9 +46,9 @@ def export(session: Session, search: Search, path: Path) -> None:
 
 def _frozen_trials(session: Session, search: Search) -> Iterator[FrozenTrial]:
     """Yield the trials that have ended for the study, in the order of its numbers."""
-    if search.plan is None:
+    space = find_space(search)
+    if space is None:
         return
-    space = space_of(search)
     reports = trial_reports.told(session, search.id)
     results = trials.results_by_key(session, search.id)
     ended = (trial for trial in trials.in_study(session, search.id) if trial.told is not None)

@@ -9,6 +9,7 @@ from functools import lru_cache
 from typing import Any
 
 from search_space.contract import read_plan
+from search_space.errors import SearchSpaceError
 from search_space.search import SearchSpec
 from search_space.space.space import Space, make_space
 from service.store.models import Search
@@ -52,6 +53,15 @@ def space_of(search: Search) -> Space:
     """Return the space of a search that has been planned."""
     assert search.plan is not None
     return _space(_Source(search.id, search.document, search.plan))
+
+
+def find_space(search: Search) -> Space | None:
+    """Return the space of a search; None if it is not planned or does not fit its network."""
+    try:
+        return None if search.plan is None else space_of(search)
+    except SearchSpaceError:
+        # A search fails after its inspection if, for example, a pattern matches no site.
+        return None
 
 
 @lru_cache(CACHE_SIZE)

@@ -106,6 +106,17 @@ def test_a_search_whose_sites_match_nothing_has_no_config_and_says_why(player: P
         assert f"the search failed: {failed['reason']}" in response.json()["detail"]
 
 
+def test_a_search_whose_sites_match_nothing_has_empty_figures_and_exports(player: Player) -> None:
+    search = player.submit(sites={"per": "layer", "include": ["nothing/*"]})
+    player.inspect()
+    url = f"/searches/{search['id']}"
+    plots = [plot["name"] for plot in player.http.get(f"{url}/plots").json()]
+    answers = {name: player.http.get(f"{url}/plots/{name}").status_code for name in plots}
+    assert answers == dict.fromkeys(plots, 200)
+    assert player.http.get(f"{url}/optuna").status_code in (200, 202)
+    assert player.http.get(f"{url}/best/bundle").status_code == 409
+
+
 def test_the_history_figure_shows_what_was_found(player: Player) -> None:
     search_id = run(player, {5: 0.9}, **THREE_SEEDS)
     figure = player.http.get(f"/searches/{search_id}/plots/history").json()

@@ -79,7 +79,7 @@ def test_nobody_takes_over_in_the_middle_of_a_write(database: Database) -> None:
     assert first.acquire_or_renew() == 1
     with ThreadPoolExecutor(1) as pool:
         with database.of_epoch(1).write() as session:
-            taking = pool.submit(second.hold)
+            taking = pool.submit(second.acquire_or_renew)
             until_waiting(database)
             assert not taking.done()
             session.execute(text("UPDATE secrets SET value = value"))
