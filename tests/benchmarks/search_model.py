@@ -243,6 +243,7 @@ def _mean(values: list[float]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description="Measure what the search model finds.")
     parser.add_argument("--repetitions", type=int, default=40)
+    parser.add_argument("--first", type=int, default=0, help="number of the first repetition")
     parser.add_argument("--worlds", nargs="+", default=list(WORLDS), choices=list(WORLDS))
     parser.add_argument("--strategies", nargs="+", default=list(STRATEGIES))
     parser.add_argument("--processes", type=int, default=1)
@@ -254,7 +255,7 @@ def main() -> None:
     done = {(line["world"], line["number"], line["strategy"]) for line in lines}
     with ProcessPoolExecutor(options.processes) as pool, options.kept.open("a") as file:
         jobs = []
-        for number in range(options.repetitions):
+        for number in range(options.first, options.first + options.repetitions):
             for world in options.worlds:
                 todo = [s for s in options.strategies if (world, number, s) not in done]
                 if todo:

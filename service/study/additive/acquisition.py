@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 
 import numpy as np
 
@@ -16,6 +17,9 @@ LISTED = 2048
 HASHES = 32
 """Random partitions that make up a draw of the local part."""
 
+UNTEMPERED = 3
+"""Spaces of at most so many axes are searched with whole draws."""
+
 STARTS = 16
 SWEEPS = 10
 CLIMBS = 4
@@ -29,6 +33,7 @@ class Draw:
     """A function over candidates, drawn from the prior under one setting.
 
     Attributes:
+        spreads: Standard deviations of the local and the individual part.
         main: The effect of each column.
         pairs: The effect of two columns together, symmetrical.
         local: `(HASHES, columns)` random numbers, equal for levels of one class.
@@ -36,7 +41,7 @@ class Draw:
     """
 
     kernel: Kernel
-    setting: Setting
+    spreads: Floats
     main: Floats
     pairs: Floats
     local: Hashes
@@ -44,68 +49,68 @@ class Draw:
 
     def values(self, codes: Codes) -> Floats:
         """Return the function at candidates."""
-        columns = self.kernel.columns(codes)
-        hot = np.zeros((len(codes), self.kernel.offsets[-1]))
-        np.put_along_axis(hot, columns, 1.0, axis=1)
+        columns, hot = self.kernel.columns(codes), self.kernel.hot(codes)
         total = hot @ self.main + ((hot @ self.pairs) * hot).sum(axis=1) / 2
-        _, local, individual = self.setting.weights[-3:]
-        total += np.sqrt(individual) * _normals(self.individual[columns].sum(axis=1))
+        total += self.spreads[1] * _normals(self.individual[columns].sum(axis=1))
         keys = np.zeros((len(codes), HASHES), dtype=np.uint64)
         for axis in range(columns.shape[1]):
             keys += self.local.T[columns[:, axis]]
-        return np.asarray(total + np.sqrt(local / HASHES) * _normals(keys).sum(axis=1))
+        return np.asarray(total + self.spreads[0] / np.sqrt(HASHES) * _normals(keys).sum(axis=1))
 
 
 class Sample:
-    """A function drawn from the posterior: a draw from the prior, corrected by the data."""
+    """A function drawn from the posterior: a draw from the prior, corrected by the data.
+
+    In spaces of many axes the draw is tempered: it differs from the expectation by a part of
+    what it would. The errors of many effects add up in a candidate, so that untempered the best
+    one is mostly a candidate of which little is known.
+    """
 
     def __init__(self, posterior: Posterior, rng: np.random.Generator) -> None:
         self._posterior, kernel, data = posterior, posterior.kernel, posterior.data
         setting = posterior.setting
-        self._draw = draw_prior(kernel, setting, rng)
+        temper = min(1.0, float(np.sqrt(UNTEMPERED / len(kernel.space.axes))))
+        spread = temper * float(np.sqrt(posterior.scale))
+        self._draw = draw_prior(kernel, setting, spread, rng)
         noise = rng.standard_normal(len(data)) * np.sqrt(setting.noise * (1 + data.inflation))
         blocks = rng.standard_normal(len(data))[_first_of_block(data.blocks)]
-        imagined = self._draw.values(data.codes) + noise + np.sqrt(setting.block) * blocks
-        self._scale = float(np.sqrt(posterior.scale))
-        self._weights = posterior.solve(data.values / self._scale - imagined)
+        errors = spread * (noise + np.sqrt(setting.block) * blocks)
+        self._weights = posterior.solve(data.values - self._draw.values(data.codes) - errors)
 
     def values(self, codes: Codes) -> Floats:
         """Return the function at candidates, up to a constant."""
-        shares = self._posterior.setting.shares
-        cross = self._posterior.kernel.covariance(codes, self._posterior.data.codes, shares)
-        return self._scale * (self._draw.values(codes) + cross @ self._weights)
+        cross = self._posterior.side.covariance(codes)
+        return np.asarray(self._draw.values(codes) + cross @ self._weights)
 
     @cached_property
     def main(self) -> Floats:
         """The main effect of each column."""
-        kernel, data = self._posterior.kernel, self._posterior.data
-        main = kernel.main_covariance(self._posterior.setting.shares)
-        rows = main[kernel.columns(data.codes)].sum(axis=1)
-        return self._scale * (self._draw.main + self._weights @ rows)
+        return np.asarray(self._draw.main + self._weights @ self._posterior.side.main)
 
     @cached_property
     def pairs(self) -> Floats:
         """The effect of two columns together."""
-        kernel, data = self._posterior.kernel, self._posterior.data
-        rows = kernel.axis_covariance[kernel.columns(data.codes)].sum(axis=1)
+        kernel, rows = self._posterior.kernel, self._posterior.side.linear
         share = self._posterior.setting.weights[-3] / kernel.pair_count
         update = share * (rows.T * self._weights) @ rows
-        return self._scale * (self._draw.pairs + _between_axes(kernel, update))
+        return np.asarray(self._draw.pairs + _between_axes(kernel, update))
 
 
-def draw_prior(kernel: Kernel, setting: Setting, rng: np.random.Generator) -> Draw:
-    """Draw a function from the prior."""
+def draw_prior(kernel: Kernel, setting: Setting, spread: float, rng: np.random.Generator) -> Draw:
+    """Draw a function from the prior, times `spread`."""
     size = int(kernel.offsets[-1])
     main = kernel.main_covariance(setting.shares)
     root = cholesky(main + 1e-9 * np.eye(size))
-    axis_root = kernel.axis_root
-    noise = np.triu(rng.standard_normal((size, size)), 1)
-    upper = axis_root @ _between_axes(kernel, noise) @ axis_root.T
-    pairs = np.sqrt(setting.weights[-3] / kernel.pair_count) * (upper + upper.T)
+    upper = _between_axes(kernel, np.triu(rng.standard_normal((size, size)), 1))
+    for first, end in pairwise(kernel.offsets):
+        own = kernel.axis_root[first:end, first:end]
+        upper[first:end] = own @ upper[first:end]
+        upper[:, first:end] = upper[:, first:end] @ own.T
+    pairs = spread * np.sqrt(setting.weights[-3] / kernel.pair_count) * (upper + upper.T)
     return Draw(
         kernel,
-        setting,
-        root @ rng.standard_normal(size),
+        spread * np.sqrt(setting.shares[-2:]),
+        spread * root @ rng.standard_normal(size),
         pairs,
         _local_keys(kernel, rng),
         rng.integers(0, 2**64, size, dtype=np.uint64),
@@ -136,7 +141,8 @@ def without(pool: Codes, taken: Codes) -> Codes:
     if not len(taken):
         return pool
     out = set(map(tuple, taken.tolist()))
-    return pool[np.array([tuple(code) not in out for code in pool.tolist()], dtype=bool)]
+    free = np.array([tuple(code) not in out for code in pool.tolist()], dtype=bool)
+    return np.asarray(pool[free])
 
 
 def neighbours(code: Codes, sizes: tuple[int, ...]) -> Codes:
@@ -205,7 +211,7 @@ def _first_of_block(blocks: Ints) -> Ints:
 def _between_axes(kernel: Kernel, matrix: Floats) -> Floats:
     """Drop what a matrix over columns has between columns of one axis."""
     kept = matrix.copy()
-    for first, end in zip(kernel.offsets[:-1], kernel.offsets[1:], strict=True):
+    for first, end in pairwise(kernel.offsets):
         kept[first:end, first:end] = 0.0
     return kept
 

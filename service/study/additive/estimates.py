@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 
 import numpy as np
 from optuna.study import Study
@@ -127,10 +128,7 @@ class Estimates:
         """Return which share of what main effects explain each parameter has, largest first."""
         offsets = self._kernel.offsets
         variances = np.array(
-            [
-                self._effects[:, first:end].var(axis=1)
-                for first, end in zip(offsets[:-1], offsets[1:], strict=True)
-            ]
+            [self._effects[:, first:end].var(axis=1) for first, end in pairwise(offsets)]
         )
         shares = variances / np.maximum(variances.sum(axis=0), 1e-300)
         names = [axis.name for axis in self._kernel.space.axes]

@@ -42,7 +42,7 @@ class Levels:
         """Correlations `(levels, levels)`, 1 for a level with itself."""
         distance = np.abs(self.positions[:, None] - self.positions[None]).sum(axis=2)
         same = self.base[:, None] == self.base[None]
-        return same * (self.floor + (1 - self.floor) * np.exp(-distance / LENGTH))
+        return np.asarray(same * (self.floor + (1 - self.floor) * np.exp(-distance / LENGTH)))
 
     @cached_property
     def centred(self) -> Floats:

@@ -61,7 +61,8 @@ class Kernel:
     @cached_property
     def axis_root(self) -> Floats:
         """A triangular root of `axis_covariance`."""
-        return np.linalg.cholesky(self.axis_covariance + 1e-9 * np.eye(self.offsets[-1]))
+        covariance = self.axis_covariance + 1e-9 * np.eye(self.offsets[-1])
+        return np.asarray(np.linalg.cholesky(covariance), dtype=np.float64)
 
     @cached_property
     def log_local(self) -> Floats:
@@ -93,19 +94,35 @@ class Kernel:
             total += weight * part
         return total
 
-    def components(self, some: Codes, others: Codes) -> Floats:
-        """Return all parts between candidates, `(parts, n, m)`."""
-        x, y = self.columns(some), self.columns(others)
-        mains = [_between(part, x, y) for part in self.main.values()]
-        return np.array([*mains, *self._rest(x, y)])
+    def components(self, codes: Codes) -> Floats:
+        """Return all parts between candidates, `(parts, n, n)`."""
+        hot = self.hot(codes)
+        mains = [hot @ part @ hot.T for part in self.main.values()]
+        return np.array([*mains, *_rest(hot, self.side(codes, np.zeros(len(self.parts))))])
 
     def covariance(self, some: Codes, others: Codes, weights: Floats) -> Floats:
         """Return the weighted sum of the parts between candidates, `(n, m)`."""
-        x, y = self.columns(some), self.columns(others)
-        total = _between(self.main_covariance(weights), x, y)
-        for weight, part in zip(weights[-3:], self._rest(x, y), strict=True):
-            total += weight * part
-        return total
+        return self.side(others, weights).covariance(some)
+
+    def side(self, codes: Codes, weights: Floats) -> "Side":
+        """Return candidates, made ready for their covariances with others."""
+        hot = self.hot(codes)
+        linear = self.axis_covariance
+        return Side(
+            self,
+            weights,
+            hot @ self.main_covariance(weights),
+            hot @ linear,
+            hot @ linear**2,
+            hot @ self.log_local,
+            hot,
+        )
+
+    def hot(self, codes: Codes) -> Floats:
+        """Return candidates as rows of zeros with a one in each of their columns."""
+        rows = np.zeros((len(codes), self.offsets[-1]))
+        np.put_along_axis(rows, self.columns(codes), 1.0, axis=1)
+        return rows
 
     def variance(self, codes: Codes, weights: Floats) -> Floats:
         """Return the variance of each candidate."""
@@ -115,16 +132,6 @@ class Kernel:
         own = self.axis_covariance[x, x]
         pairs = (own.sum(axis=1) ** 2 - (own**2).sum(axis=1)) / 2 / self.pair_count
         return np.asarray(total + weights[-3] * pairs + weights[-2] + weights[-1])
-
-    def _rest(self, x: Codes, y: Codes) -> tuple[Floats, Floats, Floats]:
-        linear = _between(self.axis_covariance, x, y)
-        square = _between(self.axis_covariance**2, x, y)
-        pairs = (linear**2 - square) / 2 / self.pair_count
-        local = np.exp(_between(self.log_local, x, y))
-        same = np.ones((len(x), len(y)))
-        for axis in range(x.shape[1]):
-            same *= x[:, axis, None] == y[None, :, axis]
-        return pairs, local, same
 
     def _spread(self, family: Family, coupling: Floats) -> Floats:
         """Lay the levels' covariance out over the columns of a family's axes."""
@@ -139,14 +146,37 @@ class Kernel:
         return total
 
 
-def _between(matrix: Floats, x: Codes, y: Codes) -> Floats:
-    """Return the sum of a matrix over the columns of two candidates, `(n, m)`."""
-    if matrix.shape[0] > 8 * x.shape[1]:
-        rows = np.zeros((len(x), matrix.shape[0]))
-        for axis in range(x.shape[1]):
-            rows += matrix[x[:, axis]]
-    else:
-        rows = matrix[x].sum(axis=1)
-    hot = np.zeros((len(y), matrix.shape[0]))
-    np.put_along_axis(hot, y, 1.0, axis=1)
-    return np.asarray(rows @ hot.T)
+@dataclass(frozen=True, eq=False)
+class Side:
+    """Candidates of which many covariances with others are asked for.
+
+    Attributes:
+        main, linear, square, log_local, hot: `(candidates, columns)`: what a column of another
+            candidate adds to each part.
+    """
+
+    kernel: Kernel
+    weights: Floats
+    main: Floats
+    linear: Floats
+    square: Floats
+    log_local: Floats
+    hot: Floats
+
+    def covariance(self, codes: Codes) -> Floats:
+        """Return the weighted sum of the parts between others and these, `(n, candidates)`."""
+        hot = self.kernel.hot(codes)
+        total = hot @ self.main.T
+        for weight, part in zip(self.weights[-3:], _rest(hot, self), strict=True):
+            total += weight * part
+        return total
+
+
+def _rest(hot: Floats, side: Side) -> tuple[Floats, Floats, Floats]:
+    """Return the parts for pairs of axes, for neighbours, and for each candidate by itself."""
+    linear = hot @ side.linear.T
+    pairs = (linear**2 - hot @ side.square.T) / 2 / side.kernel.pair_count
+    local = np.exp(hot @ side.log_local.T)
+    # All ones are at the same places: sums of ones are exact.
+    same = (hot @ side.hot.T == len(side.kernel.space.axes)).astype(np.float64)
+    return pairs, local, same

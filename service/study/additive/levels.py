@@ -107,7 +107,7 @@ def _choices(choices: Sequence[Any]) -> tuple[Cell, ...]:
 def _numbers(distribution: IntDistribution | FloatDistribution, grid: int) -> tuple[Cell, ...]:
     low, high = distribution.low, distribution.high
     step = distribution.step
-    count = grid + 1 if step is None else int(round((high - low) / step)) + 1
+    count = grid + 1 if step is None else round((high - low) / step) + 1
     if count <= grid and step is not None:
         values = [low + i * step for i in range(count)]
         places = [_forward(distribution, float(value)) for value in values]

@@ -88,7 +88,8 @@ class Posterior:
 
     def __init__(self, kernel: Kernel, data: Data, setting: Setting) -> None:
         self.kernel, self.data, self.setting = kernel, data, setting
-        covariance = kernel.covariance(data.codes, data.codes, setting.shares)
+        self.side = kernel.side(data.codes, setting.shares)
+        covariance = self.side.covariance(data.codes)
         covariance += setting.block * data.same_block
         covariance[np.diag_indices(len(data))] += setting.noise * (1 + data.inflation) + JITTER
         self._factor = cholesky(covariance)
@@ -107,16 +108,14 @@ class Posterior:
 
     def means(self, codes: Codes) -> Floats:
         """Return the expectation of each candidate, with that of the constant mean."""
-        cross = self.kernel.covariance(codes, self.data.codes, self.setting.shares)
-        return np.asarray(self.mean + cross @ self.weights)
+        return np.asarray(self.mean + self.side.covariance(codes) @ self.weights)
 
     def covariance(self, codes: Codes) -> Floats:
         """Return the covariance of candidates, with what is unknown of the constant mean."""
-        shares = self.setting.shares
-        cross = self.kernel.covariance(self.data.codes, codes, shares)
+        cross = self.side.covariance(codes).T
         inner = cross.T @ solve(self._factor, cross)
         unexplained = 1 - cross.T @ self._ones
-        total = self.kernel.covariance(codes, codes, shares) - inner
+        total = self.kernel.covariance(codes, codes, self.setting.shares) - inner
         total += np.multiply.outer(unexplained, unexplained) / self._precision
         return np.asarray(self.scale * total)
 
@@ -137,7 +136,7 @@ def fit(kernel: Kernel, data: Data) -> Fit:
     """
     if len(data) > FITTED_ON:
         data = data.take(np.linspace(0, len(data) - 1, FITTED_ON).round().astype(np.int64))
-    parts = kernel.components(data.codes, data.codes)
+    parts = kernel.components(data.codes)
     rng = np.random.default_rng(7)
     drawn = [_from_prior(kernel, data, rng) for _ in range(DRAWN)]
     scores = [_likelihood(one, parts, data) for one in drawn]
@@ -152,7 +151,7 @@ def fit(kernel: Kernel, data: Data) -> Fit:
 def common_block(some: Ints, others: Ints) -> Floats:
     """Return 1 where two observations are of one block, `(n, m)`."""
     same = (some[:, None] == others[None]) & (some >= 0)[:, None]
-    return same.astype(float)
+    return np.asarray(same, dtype=np.float64)
 
 
 def cholesky(matrix: Floats) -> Floats:
@@ -201,7 +200,7 @@ def _likelihood(setting: Setting, parts: Floats, data: Data) -> float:
     residual = white[:, 0] - mean * white[:, 1]
     scale = (float(residual @ residual) + 1.0) / (count + 1)
     half_determinant = float(np.log(np.diag(factor)).sum())
-    return -0.5 * ((count + 1) * np.log(scale) + np.log(precision)) - half_determinant
+    return float(-0.5 * ((count + 1) * np.log(scale) + np.log(precision)) - half_determinant)
 
 
 def _from_prior(kernel: Kernel, data: Data, rng: np.random.Generator) -> Setting:

@@ -2,8 +2,8 @@
 
 import hashlib
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
 
 import numpy as np
 from optuna.distributions import BaseDistribution
@@ -22,6 +22,8 @@ FEWEST = 2
 """Observations from which on the model proposes; before, candidates are random."""
 
 FITS_KEPT = 8
+
+T = TypeVar("T")
 
 ENDED = (TrialState.COMPLETE, TrialState.PRUNED)
 
@@ -196,7 +198,7 @@ def _random_candidate(space: Space, taken: Codes, rng: np.random.Generator) -> l
     return [int(rng.integers(size)) for size in space.sizes]
 
 
-def _kept(cache: "OrderedDict[Any, Any]", key: Any, make: Any, most: int) -> Any:
+def _kept(cache: OrderedDict[Any, T], key: Any, make: Callable[[], T], most: int) -> T:
     """Return what is kept for a key, or make it; the longest unused goes first."""
     if key not in cache:
         cache[key] = make()

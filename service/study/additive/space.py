@@ -172,7 +172,8 @@ def make_space(
     open_ones = {name: d for name, d in distributions.items() if not d.single()}
     given = named_parents(open_ones) if parents is None else parents
     kept = {name: p for name, p in given.items() if name in open_ones and p.name in open_ones}
-    axes, cells = [], {}
+    axes = list[Axis]()
+    cells = dict[str, tuple[Cell, ...]]()
     for name in open_ones:
         if name not in kept:
             axis, of_axis, kept = _axis(name, open_ones, kept)
