@@ -20,6 +20,9 @@ PROPOSER = "additive:proposer"
 LEAST, MOST = 0.25, 0.75
 """Neither proposes less than that, since the judgement may be wrong."""
 
+STARTUP = 10
+"""TPE proposes at random until so many trials have ended: Optuna's own default."""
+
 IN_TURN = 16
 """Up to so many observations both propose in turn: too few to judge by."""
 
@@ -138,7 +141,7 @@ class AutoSampler(BaseSampler):
         text = f"{self.model.seed}/{trial.number}/{purpose}"
         seed = int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big")
         return TPESampler(
-            n_startup_trials=4,
+            n_startup_trials=STARTUP,
             n_ei_candidates=24,
             multivariate=True,
             group=False,
