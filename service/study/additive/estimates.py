@@ -7,12 +7,13 @@ from itertools import pairwise
 
 import numpy as np
 from optuna.study import Study
+from optuna.trial import TrialState
 from scipy.special import ndtr, ndtri
 
 from service.study.additive.features import Floats
 from service.study.additive.kernel import Kernel
 from service.study.additive.model import Posterior
-from service.study.additive.observations import Observations
+from service.study.additive.observations import CLIPPED_BELOW, Observations
 from service.study.additive.sampler import AdditiveSampler
 from service.study.additive.space import Codes
 
@@ -191,7 +192,12 @@ class Estimates:
         low, mean, high = (float(value) for value in np.sort(scale.back(ends)))
         own = np.flatnonzero((self._seen.codes == np.array(code)).all(axis=1))
         trials = [self._seen.ended[place] for place in own]
-        values = [t.values[0] for t in trials if t.state.name == "COMPLETE"]
+        values = [t.values[0] for t in trials if t.state == TrialState.COMPLETE]
+        if (self._seen.data.values[own] <= -CLIPPED_BELOW).any():
+            # How bad it is, the model was not told.
+            low, high = (
+                (low, max([high, *values])) if scale.sign < 0 else (min([low, *values]), high)
+            )
         return Estimate(
             code,
             tuple(trial.number for trial in trials),

@@ -17,7 +17,7 @@ Ints = NDArray[np.int64]
 FITTED_ON = 160
 """Hyperparameters are chosen on at most so many observations, evenly taken."""
 
-DRAWN, REFINED, KEPT = 96, 48, 8
+DRAWN, REFINED, KEPT = 96, 48, 24
 """Settings drawn from the prior, drawn around the best of these, and kept."""
 
 JITTER = 1e-8

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+from numpy.typing import NDArray
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
@@ -26,6 +27,9 @@ BENT_ABOVE = 4.0
 
 MOST_ABOVE = 8.0
 
+FINITE = 1e100
+"""Larger values count as not finite: their squares could not be computed with."""
+
 
 @dataclass(frozen=True)
 class Scale:
@@ -37,9 +41,9 @@ class Scale:
 
     def forward(self, values: Floats) -> Floats:
         """Return values on the model's scale, clipped; what is not finite is the worst."""
-        with np.errstate(invalid="ignore", over="ignore"):
-            scaled = (self.sign * values - self.centre) / self.spread
-        scaled = np.where(np.isfinite(values), scaled, -np.inf)
+        finite = _is_finite(values)
+        scaled = (self.sign * np.where(finite, values, 0.0) - self.centre) / self.spread
+        scaled = np.where(finite, scaled, -np.inf)
         bent = BENT_ABOVE + np.log1p(np.maximum(scaled - BENT_ABOVE, 0))
         scaled = np.where(scaled > BENT_ABOVE, np.minimum(bent, MOST_ABOVE), scaled)
         return np.asarray(np.maximum(scaled, -CLIPPED_BELOW))
@@ -155,16 +159,17 @@ def block_name(trial: FrozenTrial, block_of: BlockOf | None) -> Hashable:
 def robust_scale(values: Floats, direction: StudyDirection) -> Scale:
     """Return the scale of values: their median, and the spread of the better half."""
     sign = 1.0 if direction == StudyDirection.MAXIMIZE else -1.0
-    finite = sign * values[np.isfinite(values)]
+    finite = sign * values[_is_finite(values)]
     if not len(finite):
         return Scale(sign, 0.0, 1.0)
     centre = float(np.median(finite))
     better = finite[finite >= centre]
     # For a normal distribution the median of the better half is 0.6745 spreads above.
     spread = float(np.median(better) - centre) / 0.6745
-    if not spread > 1e-12 * max(1.0, abs(centre)):
-        spread = float(np.median(np.abs(finite - centre))) or float(np.ptp(finite)) or 1.0
-    return Scale(sign, centre, spread if np.isfinite(spread) else 1.0)
+    smallest = max(1e-12 * float(np.abs(finite).max()), 1 / FINITE)
+    if spread < smallest:
+        spread = max(float(np.median(np.abs(finite - centre))), float(np.ptp(finite)) / 4)
+    return Scale(sign, centre, spread if spread >= smallest else 1.0)
 
 
 def _final_values(trials: Sequence[FrozenTrial]) -> tuple[Floats, Floats]:
@@ -196,8 +201,12 @@ def _gains(trials: Sequence[FrozenTrial]) -> Mapping[int, Floats]:
         if trial.state == TrialState.COMPLETE:
             for step in stopped & trial.intermediate_values.keys():
                 gains[step].append(trial.values[0] - trial.intermediate_values[step])
-    finite = {step: np.array(some)[np.isfinite(some)] for step, some in gains.items() if some}
+    finite = {step: np.array(some)[_is_finite(np.array(some))] for step, some in gains.items()}
     return {step: some for step, some in finite.items() if len(some)}
+
+
+def _is_finite(values: Floats) -> NDArray[np.bool_]:
+    return np.asarray(np.abs(values) < FINITE)
 
 
 def _gain_at(gains: Mapping[int, Floats], step: int) -> tuple[float, float]:

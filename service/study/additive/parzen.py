@@ -12,6 +12,9 @@ from service.study.additive.model import Data, Fit, Posterior
 BETTER = 0.25
 """The share of the trials that is to be told from the rest."""
 
+LIKELIEST = 8
+"""Settings that the model is judged with."""
+
 SUREST = 0.995
 """No prediction counts as surer than that."""
 
@@ -45,10 +48,11 @@ def model_scores(kernel: Kernel, data: Data, fit: Fit) -> Floats:
     better = better_part(data.values)
     border = float(data.values[better == 1].min())
     chances = np.zeros(len(data))
-    for setting, probability in zip(fit.settings, fit.probabilities, strict=True):
+    likeliest = fit.probabilities[:LIKELIEST]
+    for setting, probability in zip(fit.settings, likeliest, strict=False):
         means, variances = Posterior(kernel, data, setting).left_out
         chances += probability * ndtr((means - border) / np.sqrt(variances))
-    return _log_likelihood(chances, better)
+    return _log_likelihood(chances / sum(likeliest), better)
 
 
 def share_of(some: Floats, others: Floats) -> float:

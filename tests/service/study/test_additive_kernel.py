@@ -113,9 +113,9 @@ def _by_definition(kernel: Kernel, x: np.ndarray, y: np.ndarray) -> dict[str, fl
                 for t, b in enumerate(family.axes)
             )
     pairs = list(combinations(axes, 2))
-    total["pairs"] = sum(
-        alike(a, a, "centred") * alike(b, b, "centred") for a, b in pairs
-    ) / max(len(pairs), 1)
+    total["pairs"] = sum(alike(a, a, "centred") * alike(b, b, "centred") for a, b in pairs) / max(
+        len(pairs), 1
+    )
     ignored = np.exp(-3.0 / len(axes))
     total["local"] = float(
         np.prod([ignored + (1 - ignored) * alike(a, a, "correlation") for a in axes])

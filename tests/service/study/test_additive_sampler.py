@@ -254,7 +254,7 @@ def test_several_objectives_are_refused() -> None:
     )
 
     with pytest.raises(ValueError, match="one objective, got 2"):
-        study.ask()
+        _suggest(study.ask())
 
 
 def test_parents_may_be_given() -> None:
@@ -287,7 +287,7 @@ def test_the_share_follows_the_prediction_within_its_limits() -> None:
     # The worth is a sum over sites: what the model is made for.
     assert sampler.share(study) == 0.75
     late = [trial.system_attrs[PROPOSER] for trial in study.trials[30:]]
-    assert late.count("model") > late.count("tpe") > 0
+    assert late.count("model") > late.count("tpe")
 
 
 def _suggest(trial: optuna.Trial) -> dict[str, Any]:
