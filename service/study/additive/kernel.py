@@ -167,16 +167,22 @@ class Side:
         """Return the weighted sum of the parts between others and these, `(n, candidates)`."""
         hot = self.kernel.hot(codes)
         total = hot @ self.main.T
+        # In place: for a thousand candidates the passes over memory take most of the time.
         for weight, part in zip(self.weights[-3:], _rest(hot, self), strict=True):
-            total += weight * part
+            part *= weight
+            total += part
         return total
 
 
 def _rest(hot: Floats, side: Side) -> tuple[Floats, Floats, Floats]:
     """Return the parts for pairs of axes, for neighbours, and for each candidate by itself."""
-    linear = hot @ side.linear.T
-    pairs = (linear**2 - hot @ side.square.T) / 2 / side.kernel.pair_count
-    local = np.exp(hot @ side.log_local.T)
-    # All ones are at the same places: sums of ones are exact.
-    same = (hot @ side.hot.T == len(side.kernel.space.axes)).astype(np.float64)
+    pairs = hot @ side.linear.T
+    pairs *= pairs
+    pairs -= hot @ side.square.T
+    pairs /= 2 * side.kernel.pair_count
+    local = hot @ side.log_local.T
+    np.exp(local, out=local)
+    # Where all ones are at the same places; sums of ones are exact.
+    same = hot @ side.hot.T
+    np.equal(same, len(side.kernel.space.axes), out=same)
     return pairs, local, same

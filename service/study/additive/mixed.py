@@ -10,7 +10,6 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial
 
 from service.study.additive.observations import BlockOf, block_name
-from service.study.additive.parzen import density_ratio_scores, model_scores, share_of
 from service.study.additive.sampler import AdditiveSampler, unseen_uniforms
 from service.study.additive.space import Parent, Site
 
@@ -71,10 +70,7 @@ class AutoSampler(BaseSampler):
         seen = self.model.observations(study, kernel.space, but=but)
         if len(seen) < IN_TURN:
             return 0.5
-        judged = seen.first(self.model.fitted_length(seen))
-        scores = model_scores(kernel, judged.data, self.model.fit(kernel, seen))
-        share = share_of(scores, density_ratio_scores(kernel, judged.data))
-        return min(max(share, self._limits[0]), self._limits[1])
+        return min(max(self.model.lead(kernel, seen), self._limits[0]), self._limits[1])
 
     def infer_relative_search_space(
         self, study: Study, trial: FrozenTrial

@@ -110,6 +110,16 @@ class Posterior:
         """Return the expectation of each candidate, with that of the constant mean."""
         return np.asarray(self.mean + self.side.covariance(codes) @ self.weights)
 
+    @property
+    def fitted(self) -> Floats:
+        """The expectation of the candidate of each observation."""
+        data, setting = self.data, self.setting
+        own = setting.noise * (1 + data.inflation) + JITTER
+        # What is not the candidate's: its noise, and what its block has in common.
+        return np.asarray(
+            data.values - own * self.weights - setting.block * (data.same_block @ self.weights)
+        )
+
     def covariance(self, codes: Codes) -> Floats:
         """Return the covariance of candidates, with what is unknown of the constant mean."""
         cross = self.side.covariance(codes).T
@@ -134,8 +144,7 @@ def fit(kernel: Kernel, data: Data) -> Fit:
 
     The draws are the same at every call: equal data give equal settings.
     """
-    if len(data) > FITTED_ON:
-        data = data.take(np.linspace(0, len(data) - 1, FITTED_ON).round().astype(np.int64))
+    data = evenly(data)
     parts = kernel.components(data.codes)
     rng = np.random.default_rng(7)
     drawn = [_from_prior(kernel, data, rng) for _ in range(DRAWN)]
@@ -146,6 +155,13 @@ def fit(kernel: Kernel, data: Data) -> Fit:
     order = np.argsort(-np.array(scores), kind="stable")[:KEPT]
     weights = np.exp(np.array(scores)[order] - scores[order[0]])
     return Fit(tuple(drawn[i] for i in order), tuple(weights / weights.sum()))
+
+
+def evenly(data: Data) -> Data:
+    """Return at most `FITTED_ON` observations, evenly taken."""
+    if len(data) <= FITTED_ON:
+        return data
+    return data.take(np.linspace(0, len(data) - 1, FITTED_ON).round().astype(np.int64))
 
 
 def common_block(some: Ints, others: Ints) -> Floats:

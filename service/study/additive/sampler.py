@@ -14,8 +14,9 @@ from optuna.trial import FrozenTrial, TrialState
 from service.study.additive.acquisition import LISTED, Sample, best_candidate, without
 from service.study.additive.conditions import observed_parents
 from service.study.additive.kernel import Kernel
-from service.study.additive.model import Fit, Posterior, fit
+from service.study.additive.model import Fit, Posterior, evenly, fit
 from service.study.additive.observations import BlockOf, Observations, block_name, observe
+from service.study.additive.parzen import density_ratio_scores, model_scores, share_of
 from service.study.additive.space import Codes, Parent, Site, Space, make_space
 
 FEWEST = 2
@@ -65,6 +66,7 @@ class AdditiveSampler(BaseSampler):
         # Results of functions of what the study holds, kept since they take long.
         self._kernels: OrderedDict[Any, Kernel] = OrderedDict()
         self._fits: OrderedDict[Any, Fit] = OrderedDict()
+        self._leads: OrderedDict[Any, float] = OrderedDict()
         self._codes: dict[int, tuple[dict[str, Any], Space, tuple[int, ...] | None]] = {}
 
     def reseed_rng(self) -> None:
@@ -143,6 +145,17 @@ class AdditiveSampler(BaseSampler):
         key = (kernel, seen.key(count))
         return _kept(self._fits, key, lambda: fit(kernel, seen.first(count).data), FITS_KEPT)
 
+    def lead(self, kernel: Kernel, seen: Observations) -> float:
+        """Return how sure it is that the model predicts better than the density ratio of TPE."""
+        count = self.fitted_length(seen)
+
+        def judge() -> float:
+            data = evenly(seen.first(count).data)
+            scores = model_scores(kernel, data, self.fit(kernel, seen))
+            return share_of(scores, density_ratio_scores(kernel, data))
+
+        return _kept(self._leads, (kernel, seen.key(count)), judge, FITS_KEPT)
+
     @staticmethod
     def fitted_length(seen: Observations) -> int:
         """Return on how many of the first observations settings rest: they change at every
@@ -169,7 +182,7 @@ class AdditiveSampler(BaseSampler):
         if len(seen) < FEWEST:
             return _random_candidate(space, taken, rng)
         posterior = Posterior(kernel, seen.data, self.fit(kernel, seen).draw(rng))
-        known = seen.codes[np.argsort(-posterior.means(seen.codes), kind="stable")]
+        known = seen.codes[np.argsort(-posterior.fitted, kind="stable")]
         return [int(x) for x in best_candidate(Sample(posterior, rng), known, taken, rng)]
 
     def _encode(self, trial: FrozenTrial, space: Space) -> tuple[int, ...] | None:

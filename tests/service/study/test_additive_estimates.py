@@ -95,7 +95,7 @@ def test_choices_are_compared_with_their_mean() -> None:
     # At all three sites a choice is worth twice its worth.
     mean = 2 * np.mean(list(WORTH.values()))
 
-    assert [one.name for one in choices][0] == "gelu"
+    assert next(one.name for one in choices) == "gelu"
     assert sum(one.mean for one in choices) == pytest.approx(0, abs=1e-6)
     for one in choices:
         assert one.low < 2 * WORTH[one.name] - mean < one.high

@@ -68,6 +68,13 @@ def test_means_and_covariances_are_those_of_the_joint_distribution(kernel: Kerne
         )
 
 
+def test_the_expectations_of_what_was_observed_take_no_covariance(kernel: Kernel) -> None:
+    data, setting = random_data(kernel.space, 20, blocks=3), random_setting(kernel)
+    posterior = Posterior(kernel, data, setting)
+
+    np.testing.assert_allclose(posterior.fitted, posterior.means(data.codes))
+
+
 def test_the_likelihood_is_that_of_the_contrasts(kernel: Kernel) -> None:
     data = random_data(kernel.space, 15, blocks=3)
     parts = kernel.components(data.codes)
