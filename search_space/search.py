@@ -142,13 +142,37 @@ class Sampler(Document):
     """Who proposes.
 
     Attributes:
+        name: `additive` learns what each choice does at each site, from all trainings; `auto`
+            lets it and TPE propose in shares that follow how well each predicts.
         encoding: How a choice with parameters is put to it: `conditional`, each parameter on its
             own where its activation was chosen, or `flat`, one variant such as `pwlu-8`.
+        seed_blocks: Trainings share their seeds in so many blocks, in turn, and differences are
+            taken within a block; 0: each training has its own seed. None: 2 with `additive` and
+            `auto`, which need blocks, 0 with the others.
     """
 
-    name: Literal["tpe", "random", "qmc", "grid", "nsga2"] = "tpe"
+    name: Literal["auto", "additive", "tpe", "random", "qmc", "grid", "nsga2"] = "tpe"
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
     encoding: Encoding = DEFAULT_ENCODING
+    seed_blocks: Annotated[int, Field(ge=0, le=100)] | None = None
+
+    @model_validator(mode="after")
+    def _a_model_needs_blocks(self) -> "Sampler":
+        if self.is_model and self.seed_blocks == 0:
+            raise ValueError(f"sampler {self.name} needs seed blocks: at least 1, got 0")
+        if not self.is_model and self.seed_blocks:
+            raise ValueError(f"sampler {self.name} has no seed blocks, got {self.seed_blocks}")
+        return self
+
+    @property
+    def is_model(self) -> bool:
+        """Whether it estimates candidates by a model of all trainings."""
+        return self.name in ("additive", "auto")
+
+    @property
+    def blocks(self) -> int:
+        """The number of seed blocks; 0: each training has its own seed."""
+        return 2 if self.seed_blocks is None and self.is_model else self.seed_blocks or 0
 
 
 class Pruner(Document):
@@ -347,6 +371,13 @@ class SearchSpec(Document):
         if given[0].is_ratio:
             raise ValueError(f"the first objective is a reported metric, got {metrics[0]}")
         return given[0] if len(given) == 1 else given
+
+    @field_validator("sampler")
+    @classmethod
+    def _a_model_has_one_objective(cls, sampler: Sampler, info: ValidationInfo) -> Sampler:
+        if isinstance(info.data.get("objective"), list) and sampler.is_model:
+            raise ValueError(f"several objectives have sampler tpe or nsga2, got {sampler.name}")
+        return sampler
 
     @field_validator("pruner")
     @classmethod

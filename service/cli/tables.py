@@ -15,31 +15,42 @@ from search_space.contract import is_fraction
 from search_space.search import metric_in
 from service.schemas.labels import difference_text, value_text
 from service.schemas.offers import ActivationAnswer, ParameterAnswer
-from service.schemas.results import BestAnswer
+from service.schemas.results import BestAnswer, RankedAnswer
 from service.schemas.searches import SearchAnswer
 from service.schemas.trials import ShapesAnswer
 
 
 def ranking_table(best: BestAnswer, sites: Sequence[str]) -> Table:
-    """Return the ranking; activations are written in the order of `sites`."""
-    table = _table("", "trial", best.metric, "gain", "step time", "activations")
-    for column in table.columns[2:5]:
+    """Return the ranking; activations are written in the order of `sites`.
+
+    Columns of the estimates stand there only if the search's sampler has a model.
+    """
+    has_estimates = any(line.estimate is not None for line in best.ranking)
+    estimates = ("estimate", "beats uniform") if has_estimates else ()
+    table = _table("", "trial", best.metric, *estimates, "gain", "step time", "activations")
+    for column in table.columns[2:-1]:
         column.justify = "right"
-    original = best.original
-    if original.mean is not None:
-        table.add_row(
-            "", "original", _mean_text(best), "", "1.00x", "as the network came", style="bold"
-        )
+    if best.original.mean is not None:
+        cells = [_mean_text(best), *("" for _ in estimates), "", "1.00x", "as the network came"]
+        table.add_row("", "original", *cells, style="bold")
     for line in best.ranking:
         table.add_row(
             str(line.rank),
             f"{line.number}" if line.label is None else f"{line.number}  {line.label}",
             value_text(best.metric, line.value),
+            *(_estimate_cells(best.metric, line) if has_estimates else ()),
             "" if line.gain is None else difference_text(best.metric, line.gain),
             "" if line.step_ratio is None else f"{line.step_ratio:.2f}x",
             activations_text(line.candidate, sites),
         )
     return table
+
+
+def _estimate_cells(metric: str, line: RankedAnswer) -> tuple[str, str]:
+    """Write what the model expects of a candidate, and how probably it beats uniform networks."""
+    estimate = "" if line.estimate is None else value_text(metric, line.estimate)
+    beats = "" if line.beats_uniform is None else f"{100 * line.beats_uniform:.0f} %"
+    return estimate, beats
 
 
 def claim_text(best: BestAnswer) -> str:

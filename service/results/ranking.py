@@ -148,6 +148,8 @@ def _ranking(searches: Sequence[Search], kinds: Sequence[TrialKind]) -> Subquery
             Trial.search_id,
             func.min(Trial.number).label("number"),
             func.avg(Trial.value).label("mean"),
+            # All trials of a candidate have the same.
+            func.max(Trial.estimate).label("estimate"),
             func.count().label("n"),
         )
         .where(
@@ -161,9 +163,9 @@ def _ranking(searches: Sequence[Search], kinds: Sequence[TrialKind]) -> Subquery
         .subquery()
     )
     maximizing = [search.id for search in searches if maximizes(search)]
-    mean = candidates.c.mean
+    mean, judged = candidates.c.mean, func.coalesce(candidates.c.estimate, candidates.c.mean)
     # The smallest value gets rank 1, so values to maximize are negated.
-    loss = case((candidates.c.search_id.in_(maximizing), -mean), else_=mean)
+    loss = case((candidates.c.search_id.in_(maximizing), -judged), else_=judged)
     rank = func.row_number().over(
         partition_by=candidates.c.search_id, order_by=(loss, candidates.c.number)
     )

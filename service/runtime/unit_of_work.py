@@ -15,7 +15,7 @@ from service.schemas.states import ENDED_STATES, TrialState
 from service.store import events, searches, trials
 from service.store.database import now
 from service.store.models import Search, Trial
-from service.study.live import LockedStudy, seed_of
+from service.study.live import LockedStudy, block_attributes, seed_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,10 +28,21 @@ class UnitOfWork:
     search: Search
 
     def add_trial(
-        self, space: Space, kind: TrialKind, candidate: Candidate, **columns: Any
+        self,
+        space: Space,
+        kind: TrialKind,
+        candidate: Candidate,
+        *,
+        seed_block: int | None = None,
+        **columns: Any,
     ) -> Trial:
-        """Add a waiting trial, with the next number of its search and the seed of that number."""
+        """Add a waiting trial, with the next number of its search.
+
+        Args:
+            seed_block: All trials of a block have one seed; None: a seed of its own.
+        """
         number = trials.next_number(self.session, self.search.id)
+        purpose, place = ("trial", number) if seed_block is None else ("block", seed_block)
         trial = Trial(
             id=new_id("t"),
             search_id=self.search.id,
@@ -40,9 +51,14 @@ class UnitOfWork:
             attempt=0,
             candidate=to_data(space.canonical(candidate)),
             key=space.key(candidate),
-            seed=seed_of(self.search.document["sampler"]["seed"], "trial", number),
+            seed=seed_of(self.search.document["sampler"]["seed"], purpose, place),
+            seed_block=seed_block,
             created_at=now(),
-            **{"state": TrialState.WAITING, "optuna_attrs": {}, **columns},
+            **{
+                "state": TrialState.WAITING,
+                "optuna_attrs": block_attributes(seed_block),
+                **columns,
+            },
         )
         self.session.add(trial)
         self.session.flush()

@@ -19,7 +19,9 @@ class RankedAnswer(Answer):
     """One line of the ranking: a candidate, with its mean over `seeds` trainings.
 
     `gain` is against the original's mean, positive when better; `step_ratio` is the time of a
-    training step against the original's.
+    training step against the original's. `estimate` is what the sampler's model expects of the
+    candidate, with its 95 % interval, and `beats_uniform` the probability that it is better than
+    the best uniform network; the ranking is by the estimate where there is one.
     """
 
     rank: int
@@ -29,6 +31,10 @@ class RankedAnswer(Answer):
     label: str | None
     value: float
     seeds: int
+    estimate: float | None
+    estimate_low: float | None
+    estimate_high: float | None
+    beats_uniform: float | None
     gain: float | None
     step_seconds: float | None
     step_ratio: float | None

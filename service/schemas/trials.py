@@ -15,6 +15,9 @@ class TrialAnswer(Answer):
     seed. `stopped_at` is the epoch after which the pruner stopped it, or would have stopped it if
     it had not run on.
     `measurements` is what the candidate costs, known before its first epoch.
+    Trials of one `seed_block` share their seed, and their differences are paired; null: the seed
+    is its own. `estimate` is what the sampler's model expects of the candidate, with its 95 %
+    interval, and `beats_uniform` the probability that it is better than the best uniform network.
     """
 
     id: str
@@ -27,6 +30,10 @@ class TrialAnswer(Answer):
     candidate: dict[str, Any] | None
     value: float | None
     values: list[float] | None
+    estimate: float | None
+    estimate_low: float | None
+    estimate_high: float | None
+    beats_uniform: float | None
     step: int | None
     step_seconds: float | None
     test: dict[str, float] | None
@@ -35,6 +42,7 @@ class TrialAnswer(Answer):
     replicate_of: str | None
     stopped_at: int | None
     seed: int
+    seed_block: int | None
     failure: FailureClass | None
     reason: str | None
     created_at: Time

@@ -24,7 +24,7 @@ from service.schemas.states import (
 from service.searches import confirming
 from service.searches.offers import pin
 from service.searches.warm_start import add_earlier_trials, incompatibility, starts_from_parent
-from service.store import trial_counts, trials, workers
+from service.store import seed_blocks, trial_counts, trials, workers
 from service.store.database import now
 from service.store.documents import NO_WARM_START, document_of, space_of
 from service.store.models import Bench, Search, Trial
@@ -159,8 +159,8 @@ def plan(unit: UnitOfWork, found: SitePlan) -> None:
         return
     if mismatch is not None:
         search.pinned = {**search.pinned, NO_WARM_START: mismatch}
-    for _ in range(document.baselines.original_seeds):
-        _add_baseline(unit, space, trials.ORIGINAL, space.original)
+    for seed in range(document.baselines.original_seeds):
+        _add_baseline(unit, space, trials.ORIGINAL, space.original, seed)
     if document.baselines.uniform:
         original = space.key(space.original)
         for name, candidate in space.uniforms.items():
@@ -232,6 +232,8 @@ def _complete(unit: UnitOfWork, reason: str) -> None:
 def is_exhausted(session: Session, search: Search) -> bool:
     """Whether every candidate of the space has been tried or is being trained."""
     space = space_of(search)
+    if seed_blocks.block_count(search):
+        return seed_blocks.is_exhausted(session, search, space)
     # Cheap, and decides for all but the smallest spaces.
     if trials.next_optuna_number(session, search.id) + 1 < space.size:
         return False
@@ -260,9 +262,14 @@ def _ended_by(search: Search) -> str:
     return "killed" if search.wanted == Wanted.KILL else "cancelled"
 
 
-def _add_baseline(unit: UnitOfWork, space: Space, label: str, candidate: Candidate) -> None:
+def _add_baseline(
+    unit: UnitOfWork, space: Space, label: str, candidate: Candidate, seed: int = 0
+) -> None:
     """Add a baseline as a waiting trial. One that lies in the space is part of the study."""
-    params = None if label == trials.ORIGINAL else space.params_of(candidate)
+    block = seed if seed_blocks.block_count(unit.search) else None
+    # Without blocks the seeds of the original are one trial of the study, which is added later.
+    is_later = label == trials.ORIGINAL and block is None
+    params = None if is_later else space.params_of(candidate)
     optuna_number = None
     if params is not None:
         optuna_number = trials.next_optuna_number(unit.session, unit.search.id)
@@ -270,6 +277,7 @@ def _add_baseline(unit: UnitOfWork, space: Space, label: str, candidate: Candida
         space,
         TrialKind.BASELINE,
         candidate,
+        seed_block=block,
         label=label,
         params=params,
         optuna_number=optuna_number,

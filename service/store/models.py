@@ -114,6 +114,9 @@ class Trial(Base):
     `stopped_at` is the epoch after which the pruner stopped it, though it may have run on.
 
     `value` is that of the first objective; if there are several, `values` has all of them.
+    `seed_block` is None if the trial shares its seed with no other. `estimate` with its interval is
+    what the sampler's model expects of the trial's candidate, and `beats_uniform` the probability
+    that it is better than the best uniform network; None without a model.
     """
 
     __tablename__ = "trials"
@@ -143,6 +146,7 @@ class Trial(Base):
     candidate: Mapped[dict[str, Any] | None]
     key: Mapped[str | None]
     seed: Mapped[int]
+    seed_block: Mapped[int | None]
     params: Mapped[dict[str, Any] | None]
     optuna_number: Mapped[int | None]
     optuna_attrs: Mapped[dict[str, Any]] = mapped_column(default=dict)
@@ -152,6 +156,10 @@ class Trial(Base):
     stopped_at: Mapped[int | None]
     value: Mapped[float | None]
     values: Mapped[list[float] | None]
+    estimate: Mapped[float | None]
+    estimate_low: Mapped[float | None]
+    estimate_high: Mapped[float | None]
+    beats_uniform: Mapped[float | None]
     step: Mapped[int | None]
     step_seconds: Mapped[float | None]
     test: Mapped[dict[str, float] | None]

@@ -19,7 +19,9 @@ ORIGINAL = "original"
 _MAX_MEASUREMENTS = 20
 """More than the kinds of devices that one search is likely to run on."""
 
-Results = Mapping[str, Sequence[tuple[float | None, Sequence[float] | None]]]
+KeyResults = Sequence[tuple[float | None, Sequence[float] | None]]
+
+Results = Mapping[str, KeyResults]
 """(value, values) of each completed training, by the key of its candidate."""
 
 
@@ -126,6 +128,16 @@ def repeats(session: Session, trial_id: str) -> Sequence[Trial]:
         )
         .order_by(Trial.optuna_number)
     ).all()
+
+
+def ids_by_optuna_number(session: Session, search_id: str) -> dict[int, str]:
+    """Return the id of each trial of the study, by its number there."""
+    rows = session.execute(
+        select(Trial.optuna_number, Trial.id).where(
+            Trial.search_id == search_id, Trial.optuna_number.is_not(None)
+        )
+    )
+    return {number: trial_id for number, trial_id in rows if number is not None}
 
 
 def told_with_key(session: Session, search_id: str, key: str) -> Sequence[Trial]:

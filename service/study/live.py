@@ -18,14 +18,18 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from search_space.search import SearchSpec
 from search_space.space.space import Space
+from service.study.additive import SEED_BLOCK, Estimates
 from service.study.optuna_private import CONSTRAINT_PREFIX, set_params, set_values
 from service.study.samplers import (
     initial_attributes,
     make_pruner,
     make_sampler,
+    model_of,
     needed_attributes,
     reseed,
+    set_block_of,
 )
+from service.study.window import visible_study
 
 STUDY_NAME = "search"
 """The same for all: Hyperband derives a trial's bracket from the name of its study, so another
@@ -96,16 +100,31 @@ class LiveStudy:
     def __len__(self) -> int:
         return len(self._study.get_trials(deepcopy=False))
 
-    def ask(self) -> dict[str, Any]:
-        """Propose parameters. Equal rows always give equal proposals."""
+    def ask(self, seed_block: int | None = None) -> dict[str, Any]:
+        """Propose parameters. Equal rows always give equal proposals.
+
+        Args:
+            seed_block: That of the training; None: it has a seed of its own.
+        """
         # The seed depends on the number of the trial alone, so that a study that was rebuilt
         # in between proposes the same.
-        reseed(self._sampler, seed_of(self._seed, "ask", len(self)))
-        return self._space.suggest(self._study.ask())
+        number = len(self)
+        reseed(self._sampler, seed_of(self._seed, "ask", number))
+        set_block_of(self._sampler, number, seed_block)
+        params = self._space.suggest(self._study.ask())
+        if seed_block is not None:
+            self._storage.set_trial_system_attr(self._trial_id(number), SEED_BLOCK, seed_block)
+        return params
 
-    def add(self, params: dict[str, Any]) -> None:
+    def add(self, params: dict[str, Any], seed_block: int | None = None) -> None:
         """Add a trial with parameters that the sampler did not propose."""
-        self._restore(len(self), StoredTrial(params=params, attrs={}, reports=(), told=None))
+        attrs = block_attributes(seed_block)
+        self._restore(len(self), StoredTrial(params=params, attrs=attrs, reports=(), told=None))
+
+    def estimates(self) -> Estimates | None:
+        """Return what the model of the sampler estimates, or None if it has no model."""
+        model = model_of(self._sampler)
+        return None if model is None else Estimates.of(visible_study(self._study), model)
 
     def report(self, number: int, step: int, value: float, *, may_stop: bool) -> bool:
         """Add a report; return whether the pruner would stop the trial, if it may be stopped."""
@@ -204,6 +223,11 @@ class LockedStudy:
             live = rebuild()
             self._studies._live[self._search_id] = live
         return live
+
+
+def block_attributes(seed_block: int | None) -> dict[str, Any]:
+    """Return the system attributes that name the seed block of a trial."""
+    return {} if seed_block is None else {SEED_BLOCK: seed_block}
 
 
 def seed_of(search_seed: int, purpose: str, number: int) -> int:

@@ -18,6 +18,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from search_space.search import MAX_REALIGN_AFTER, SearchSpec
 from search_space.space.space import Space
+from service.study.additive import AdditiveSampler, AutoSampler, Site
 from service.study.optuna_private import (
     GENERATION,
     PARENTS_PREFIX,
@@ -60,6 +61,10 @@ def make_sampler(pinned: Mapping[str, Any], space: Space) -> BaseSampler:
     match pinned["name"]:
         case "tpe":
             return Windowed(_Tpe(space, **arguments))
+        case "additive" | "auto":
+            make = AdditiveSampler if pinned["name"] == "additive" else AutoSampler
+            sites = sites_by_group(space)
+            return Windowed(make(space.every_distribution, sites=sites, **arguments))
         case "qmc":
             return _Qmc(space, **arguments)
         case "nsga2":
@@ -87,10 +92,34 @@ def reseed(sampler: BaseSampler, seed: int) -> None:
     match sampler:
         case Windowed():
             reseed(sampler.inner, seed)
+        case AdditiveSampler() | AutoSampler():
+            pass  # What it draws follows from its seed and the number of the trial.
         case QMCSampler():
             pass  # Its sequence follows from the search's seed and the count of its points.
         case _:
             seed_generators(sampler, seed)
+
+
+def model_of(sampler: BaseSampler) -> AdditiveSampler | None:
+    """Return the additive model behind a sampler, or None if there is none."""
+    match sampler:
+        case Windowed():
+            return model_of(sampler.inner)
+        case AutoSampler():
+            return sampler.model
+        case AdditiveSampler():
+            return sampler
+    return None
+
+
+def set_block_of(sampler: BaseSampler, number: int, seed_block: int | None) -> None:
+    """Tell a model the seed block of a trial that is about to be asked for.
+
+    Other trials have it among their attributes, which a trial can have only once it is there.
+    """
+    model = model_of(sampler)
+    if model is not None:
+        model.block = lambda other: seed_block if other == number else None
 
 
 def initial_attributes(pinned: Mapping[str, Any]) -> dict[str, Any]:
@@ -118,7 +147,16 @@ def needed_attributes(attributes: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-_NOT_FOR_OPTUNA = ("name", "sees", "by")
+def sites_by_group(space: Space) -> dict[str, Site]:
+    """Return where in the network the sites of each group stand, for the additive model."""
+    last = max(len(space.groups) - 1, 1)
+    return {
+        group.name: Site(depth=place / last, stage=group.sites[0].stage)
+        for place, group in enumerate(space.groups)
+    }
+
+
+_NOT_FOR_OPTUNA = ("name", "sees", "by", "seed_blocks")
 """Keys of the pinned arguments that Optuna's constructors do not take."""
 
 
@@ -137,6 +175,9 @@ def _sampler_arguments(search: SearchSpec) -> dict[str, Any]:
                 "sees": MAX_VISIBLE,
                 "by": RULE,
             }
+        case "additive" | "auto":
+            blocks = search.sampler.blocks
+            return {**seed, "seed_blocks": blocks, "sees": MAX_VISIBLE, "by": RULE}
         case "qmc":
             return {**seed, "qmc_type": "sobol", "scramble": True}
         case "nsga2":

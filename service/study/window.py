@@ -63,6 +63,14 @@ class Windowed(BaseSampler):
         self.inner.after_trial(study, trial, state, values)
 
 
+def visible_study(study: Study) -> Study:
+    """Return what a sampler sees of a study while it is asked for nothing."""
+    trials = all_trials(study)
+    if len(trials) <= MAX_VISIBLE:
+        return study
+    return StudyView(study, visible_trials(trials, study.directions, MAX_VISIBLE))
+
+
 def _window(study: Study, asking: FrozenTrial) -> Study:
     """Return what the sampler sees of a study; the trial that is asked for is always in it."""
     trials = all_trials(study)

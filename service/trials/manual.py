@@ -20,6 +20,7 @@ from service.schemas.states import ENDING, LIVE_STATES, SearchState
 from service.searches.lifecycle import state_text
 from service.store.documents import space_of
 from service.store.models import Trial
+from service.store.seed_blocks import free_block
 from service.trials.study_sync import study_of
 
 
@@ -40,14 +41,20 @@ def add_manual_trial(unit: UnitOfWork, wanted: CandidateByHand) -> Trial:
     space = space_of(search)
     candidate = _candidate(wanted, space)
     params = space.params_of(candidate)
+    block = free_block(unit.session, search, space.key(candidate))
     optuna_number = None
     if params is not None:
         # In the study from now on, as a trial that runs.
         live = study_of(unit.context, unit.locked_study, search)
         optuna_number = len(live)
-        live.add(params)
+        live.add(params, block)
     trial = unit.add_trial(
-        space, TrialKind.MANUAL, candidate, params=params, optuna_number=optuna_number
+        space,
+        TrialKind.MANUAL,
+        candidate,
+        seed_block=block,
+        params=params,
+        optuna_number=optuna_number,
     )
     unit.publish_trial(trial)
     return trial

@@ -22,6 +22,7 @@ from service.searches.lifecycle import is_exhausted
 from service.store import searches, trial_counts, trials
 from service.store.documents import space_of
 from service.store.models import Search, Trial
+from service.store.seed_blocks import next_block, trained_in_block
 from service.study.live import LiveStudy, LockedStudy, seed_of
 from service.study.random_draws import RandomSuggester
 from service.trials.neighbours import neighbour
@@ -40,6 +41,7 @@ class Proposal:
 
     params: dict[str, Any]
     number: int
+    seed_block: int | None
 
 
 def may_propose(session: Session, search: Search) -> bool:
@@ -79,7 +81,7 @@ def propose(
             proposal = None if leader else _ask(session, search, space, live, repeats)
         with unit_of_work(context, search_id) as unit:
             if leader is not None:
-                return hand_out(unit, add_replicate(unit, space, leader))
+                return hand_out(unit, add_replicate(unit, space, live, leader))
             assert proposal is not None
             trial = _add_trial(unit, space, live, proposal)
             if trial.repeat_of is None:
@@ -91,8 +93,10 @@ def propose(
     return None
 
 
-def untried(session: Session, search: Search, space: Space, number: int) -> dict[str, Any]:
-    """Return parameters of a candidate that has not been tried, drawn at random.
+def untried(
+    session: Session, search: Search, space: Space, number: int, block: int | None = None
+) -> dict[str, Any]:
+    """Return parameters of a candidate that has not been tried (in the block), drawn at random.
 
     If no draw finds one, return the first of the enumeration: the caller has checked that there is
     one. In a space with continuous ranges, which cannot be enumerated, return the last draw.
@@ -101,22 +105,26 @@ def untried(session: Session, search: Search, space: Space, number: int) -> dict
     rng = np.random.default_rng(seed_of(search.document["sampler"]["seed"], "unseen", number))
     for _ in range(RANDOM_DRAWS):
         params = space.suggest(RandomSuggester(rng))
-        if _is_untried(session, search, space.key(space.candidate(params))):
+        if _is_untried(session, search, space.key(space.candidate(params)), block):
             return params
     if any(isinstance(values, Range) for values in space.hyperparameters.values()):
         return params
-    return _next_of_grid(session, search, space)
+    return _next_of_grid(session, search, space, block)
 
 
-def _next_of_grid(session: Session, search: Search, space: Space) -> dict[str, Any]:
+def _next_of_grid(
+    session: Session, search: Search, space: Space, block: int | None = None
+) -> dict[str, Any]:
     """Return parameters of the first candidate of the enumeration that has not been tried."""
     for params, candidate in space.enumerate():
-        if _is_untried(session, search, space.key(candidate)):
+        if _is_untried(session, search, space.key(candidate), block):
             return params
     raise RuntimeError("every candidate has been tried, but the search has not ended")
 
 
-def _is_untried(session: Session, search: Search, key: str) -> bool:
+def _is_untried(session: Session, search: Search, key: str, block: int | None) -> bool:
+    if block is not None:
+        return trained_in_block(session, search, key, block) is None
     return trials.first_with_key(session, search.id, key) is None
 
 
@@ -125,35 +133,42 @@ def _ask(session: Session, search: Search, space: Space, live: LiveStudy, repeat
 
     After too many repeats in a row, draw an untried candidate at random.
     """
-    number = len(live)
+    number, block = len(live), next_block(session, search, space)
     is_grid = search.pinned["sampler"]["name"] == "grid"
-    near = neighbour(session, search, space, number)
-    if near is not None:
-        live.add(near)
-        return Proposal(near, number)
-    if repeats < MAX_REPEATS_IN_A_ROW and not is_grid:
+    params = neighbour(session, search, space, number)
+    if params is None and repeats < MAX_REPEATS_IN_A_ROW and not is_grid:
         session.commit()  # The sampler may take seconds: no transaction stays open meanwhile.
-        return Proposal(live.ask(), number)
-    if is_grid:
+        return Proposal(live.ask(block), number, block)
+    if params is None and is_grid:
         params = _next_of_grid(session, search, space)
-    else:
-        params = untried(session, search, space, number)
-    live.add(params)
-    return Proposal(params, number)
+    elif params is None:
+        params = untried(session, search, space, number, block)
+    live.add(params, block)
+    return Proposal(params, number, block)
 
 
 def _add_trial(unit: UnitOfWork, space: Space, live: LiveStudy, proposal: Proposal) -> Trial:
-    """Store a proposal; one whose candidate was tried before becomes a repeat."""
-    candidate = space.candidate(proposal.params)
+    """Store a proposal; one whose candidate was tried before becomes a repeat.
+
+    With seed blocks only a training in the same block repeats another; in a new block it is a
+    replicate, from which the model learns.
+    """
+    candidate, block = space.candidate(proposal.params), proposal.seed_block
     key = space.key(candidate)
     unit.search.study_attributes = live.attributes
     earlier = trials.first_with_key(unit.session, unit.search.id, key)
+    if block is not None:
+        repeated = trained_in_block(unit.session, unit.search, key, block)
+    else:
+        repeated = earlier
     return unit.add_trial(
         space,
         TrialKind.PROPOSED,
         candidate,
+        seed_block=block,
         params=proposal.params,
         optuna_number=proposal.number,
         optuna_attrs=live.attrs(proposal.number),
-        repeat_of=None if earlier is None else earlier.id,
+        repeat_of=None if repeated is None else repeated.id,
+        replicate_of=earlier.id if earlier is not None and repeated is None else None,
     )

@@ -4,6 +4,8 @@ The value of a candidate is the mean over its trainings, for the ranking and for
 replicate is not asked of the study, is not part of it, and is never stopped early.
 """
 
+from typing import Any
+
 from sqlalchemy.orm import Session
 
 from search_space.contract import TrialKind, read_candidate
@@ -13,6 +15,8 @@ from service.results import ranking
 from service.runtime.unit_of_work import UnitOfWork
 from service.store import trial_counts
 from service.store.models import Search, Trial
+from service.store.seed_blocks import free_block
+from service.study.live import LiveStudy
 
 FIRST_PROPOSALS = 10
 """No replicates before so many proposals: the ranking would be of too few candidates."""
@@ -35,7 +39,20 @@ def next_replicate(session: Session, search: Search) -> Trial | None:
     return leaders[counts.index(fewest)] if fewest < wanted.seeds else None
 
 
-def add_replicate(unit: UnitOfWork, space: Space, leader: Trial) -> Trial:
+def add_replicate(unit: UnitOfWork, space: Space, live: LiveStudy, leader: Trial) -> Trial:
     """Add a training of a trial's candidate on the next seed."""
     candidate = read_candidate(leader.candidate)
-    return unit.add_trial(space, TrialKind.PROPOSED, candidate, replicate_of=leader.id)
+    block = free_block(unit.session, unit.search, leader.key or "")
+    columns: dict[str, Any] = {}
+    if block is not None and (params := space.params_of(candidate)) is not None:
+        # A model learns from every training; other samplers get the mean of a candidate's.
+        columns = {"params": params, "optuna_number": len(live)}
+        live.add(params, block)
+    return unit.add_trial(
+        space,
+        TrialKind.PROPOSED,
+        candidate,
+        seed_block=block,
+        replicate_of=leader.id,
+        **columns,
+    )

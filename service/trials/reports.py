@@ -188,7 +188,7 @@ class _ReportWriter:
         search.tells += 1
         row.told = search.tells
         trial.optuna_attrs = live.attrs(trial.optuna_number)
-        if not prune or trial.kind != TrialKind.PROPOSED:
+        if not prune or trial.kind != TrialKind.PROPOSED or trial.replicate_of is not None:
             return
         if runs_on(search, trial):
             tell_stop(unit, trial, row.step)

@@ -1,6 +1,7 @@
 """Synchronizes the live study of a search with the rows of its trials."""
 
 from optuna.trial import TrialState as StudyState
+from sqlalchemy import update
 from sqlalchemy.orm import Session
 
 from search_space.contract import TrialKind
@@ -13,6 +14,7 @@ from service.store import trial_reports, trials
 from service.store.database import now
 from service.store.documents import document_of, space_of
 from service.store.models import Search, Trial
+from service.store.seed_blocks import block_count
 from service.study.live import LiveStudy, LockedStudy, StoredTrial, TrialResult
 
 
@@ -55,12 +57,15 @@ def result_of(search: Search, trial: Trial, results: trials.Results) -> TrialRes
     trained is pruned with a violated constraint: samplers ignore failed trials, and would propose
     it again. Every trial has all constraints of the search.
     """
-    mean = means(results.get(trial.key or "", ()))
+    mean = means(_results_of(search, trial, results))
     # The first seed represents all seeds of the original, even if that one has failed.
     is_trained = bool(mean) and (
         trial.state == TrialState.COMPLETED or trial.label == trials.ORIGINAL
     )
     constraints = violations(search, trial, is_trained=is_trained)
+    if trial.repeat_of is not None and block_count(search):
+        # The training that it repeats is an observation of the model already.
+        return TrialResult(StudyState.FAIL, (), constraints)
     if trial.stopped_at is not None:
         return TrialResult(StudyState.PRUNED, (), constraints)
     if is_trained:
@@ -76,17 +81,51 @@ def tell(unit: UnitOfWork, trial: Trial) -> None:
         return
     live = study_of(unit.context, unit.locked_study, unit.search)
     originals = trials.originals(unit.session, unit.search.id)
-    if trial.label == trials.ORIGINAL:
+    if trial.label == trials.ORIGINAL and not block_count(unit.search):
         # All seeds are one trial of the study, with their mean, told when the last has ended.
         trial = originals[0]
         if any(one.ended_at is None for one in originals) or not _add_original(unit, live, trial):
             return
     if trial.optuna_number is not None and trial.told is None:
         _tell_end(unit, live, trial)
-    if trial.state == TrialState.COMPLETED:
+    if trial.state == TrialState.COMPLETED and not block_count(unit.search):
         _tell_mean(unit, live, trial)
     for repeat in trials.repeats(unit.session, trial.id):
         tell_repeat(unit, live, repeat, trial)
+    _store_estimates(unit, live)
+
+
+def _results_of(search: Search, trial: Trial, results: trials.Results) -> trials.KeyResults:
+    """Return the results of all trainings of a trial's candidate, or its own with seed blocks.
+
+    A model has every training as a trial of its own; other samplers have one for each candidate.
+    """
+    if not block_count(search):
+        return results.get(trial.key or "", ())
+    return [(trial.value, trial.values)] if trial.state == TrialState.COMPLETED else []
+
+
+def _store_estimates(unit: UnitOfWork, live: LiveStudy) -> None:
+    """Store what the sampler's model estimates of each candidate, at all of its trials."""
+    estimates = live.estimates()
+    if estimates is None:
+        return
+    ids = trials.ids_by_optuna_number(unit.session, unit.search.id)
+    # The new row may not be flushed yet, and rows are updated by their ids.
+    unit.session.flush()
+    rows = [
+        {
+            "id": ids[number],
+            "estimate": one.mean,
+            "estimate_low": one.low,
+            "estimate_high": one.high,
+            "beats_uniform": one.beats_rival,
+        }
+        for one in estimates.ranking(estimates.best_uniform)
+        for number in one.trials
+    ]
+    if rows:
+        unit.session.execute(update(Trial), rows)
 
 
 def tell_stop(unit: UnitOfWork, trial: Trial, step: int) -> None:
@@ -110,7 +149,7 @@ def tell_repeat(unit: UnitOfWork, live: LiveStudy, repeat: Trial, earlier: Trial
     repeat.step = earlier.step
     repeat.reason = f"the same network as trial {earlier.number}"
     repeat.ended_at = now()
-    live.tell(repeat.optuna_number, told)
+    live.tell(repeat.optuna_number, result_of(unit.search, repeat, results))
     _record_told(unit, live, repeat)
     unit.publish_trial(repeat)
 

@@ -76,6 +76,7 @@ def play(player: Player, search_id: str, disturb: Callable[[int], None]) -> list
     [
         ("tpe", "asha"),
         ("nsga2", "none"),
+        ("auto", "asha"),
         *(
             pytest.param(sampler, pruner, marks=pytest.mark.slow)
             for sampler, pruner in (
@@ -83,6 +84,7 @@ def play(player: Player, search_id: str, disturb: Callable[[int], None]) -> list
                 ("random", "asha"),
                 ("qmc", "hyperband"),
                 ("nsga2", "asha"),
+                ("additive", "none"),
             )
         ),
     ],

@@ -30,11 +30,14 @@ function table(search, best, showAll) {
     h(
       "table",
       { class: "ranking" },
-      h("thead", {}, h("tr", {}, head("Rank", true), head("Network"), head(capital(readable(best.metric)), true), head(gain, true), head("Time per step", true), head("Trial", true))),
+      h("thead", {}, h("tr", {}, head("Rank", true), head("Network"), head(capital(readable(best.metric)), true), hasEstimates(best) ? head("Estimate", true) : null, head(gain, true), head("Time per step", true), head("Trial", true))),
       h("tbody", {}, rows(search, best, showAll)),
     ),
   );
 }
+
+// Whether the sampler of the search has a model; the ranking is by its estimates then.
+const hasEstimates = (best) => best.ranking.some((row) => row.estimate !== null);
 
 const head = (text, isNumber = false) => h("th", { scope: "col", class: isNumber ? "number" : null }, text);
 
@@ -42,7 +45,7 @@ const head = (text, isNumber = false) => h("th", { scope: "col", class: isNumber
 function rows(search, best, showAll) {
   const sign = best.direction === "minimize" ? -1 : 1;
   const shown = showAll ? best.ranking.length : SHOWN;
-  const lines = best.ranking.map((row) => ({ value: row.value, element: row.rank <= shown ? ranked(search, best, row) : null }));
+  const lines = best.ranking.map((row) => ({ value: row.estimate ?? row.value, element: row.rank <= shown ? ranked(search, best, row) : null }));
   const { original, luck } = best;
   if (original.mean !== null) lines.push({ value: original.mean, element: originalRow(best) });
   if (luck !== null) lines.push({ value: luck, element: luckRow(best) });
@@ -54,15 +57,22 @@ function rows(search, best, showAll) {
       left += 1;
       continue;
     }
-    if (left) found.push(leftOut(left, found.length));
+    if (left) found.push(leftOut(left, found.length, hasEstimates(best) ? 7 : 6));
     left = 0;
     if (element !== "end") found.push(element);
   }
   return found;
 }
 
-function leftOut(number, place) {
-  return h("tr", { "data-key": `left-${place}`, class: "left-out" }, h("td", { class: "number" }, "\u22ee"), h("td", { colspan: 5 }, `${number} more`));
+function leftOut(number, place, columns) {
+  return h("tr", { "data-key": `left-${place}`, class: "left-out" }, h("td", { class: "number" }, "\u22ee"), h("td", { colspan: columns - 1 }, `${number} more`));
+}
+
+function estimateCell(row) {
+  if (row.estimate === null) return h("td", { class: "number soft" });
+  const sure = row.beats_uniform === null ? "" : `; better than the best uniform network with a probability of ${Math.round(100 * row.beats_uniform)} %`;
+  const title = `${words.value(row.estimate_low)} to ${words.value(row.estimate_high)} with 95 %${sure}`;
+  return h("td", { class: "number", title }, words.value(row.estimate));
 }
 
 function ranked(search, best, row) {
@@ -72,6 +82,7 @@ function ranked(search, best, row) {
     h("td", { class: "number" }, row.rank),
     h("td", {}, parts.network(row, search.plan)),
     h("td", { class: "number strong" }, words.value(row.value)),
+    hasEstimates(best) ? estimateCell(row) : null,
     h("td", { class: "number" }, words.difference(row.gain, best.is_fraction, { unit: false })),
     time(row.step_seconds, row.step_ratio),
     h("td", { class: "number soft" }, row.number),
@@ -87,6 +98,7 @@ function originalRow(best) {
     h("td", { class: "number" }, "\u2013"),
     h("td", {}, what),
     h("td", { class: "number" }, words.value(mean)),
+    hasEstimates(best) ? h("td", {}) : null,
     h("td", { class: "number" }, words.difference(0, best.is_fraction, { unit: false })),
     time(seconds, seconds === null ? null : 1),
     h("td", {}),
@@ -94,7 +106,7 @@ function originalRow(best) {
 }
 
 function luckRow(best) {
-  return h("tr", { "data-key": "luck", class: "luck-line" }, h("td", { colspan: 6 }, capital(words.luckWords(best.luck, best.luck_of))));
+  return h("tr", { "data-key": "luck", class: "luck-line" }, h("td", { colspan: hasEstimates(best) ? 7 : 6 }, capital(words.luckWords(best.luck, best.luck_of))));
 }
 
 function time(seconds, ratio) {

@@ -2,7 +2,17 @@
 
 from service.study.additive.estimates import Effect, Estimate, Estimates
 from service.study.additive.mixed import AutoSampler
+from service.study.additive.observations import SEED_BLOCK
 from service.study.additive.sampler import AdditiveSampler
 from service.study.additive.space import Parent, Site
 
-__all__ = ["AdditiveSampler", "AutoSampler", "Effect", "Estimate", "Estimates", "Parent", "Site"]
+__all__ = [
+    "SEED_BLOCK",
+    "AdditiveSampler",
+    "AutoSampler",
+    "Effect",
+    "Estimate",
+    "Estimates",
+    "Parent",
+    "Site",
+]
