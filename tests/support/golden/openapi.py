@@ -1,5 +1,6 @@
 """The OpenAPI document of a service, and how two of them differ, in short lines."""
 
+import json
 from collections.abc import Iterator
 from math import isclose
 from typing import Any
@@ -16,8 +17,9 @@ def document_of(served: Served) -> dict[str, Any]:
 
 
 def without_version(document: dict[str, Any]) -> dict[str, Any]:
-    """Return the document without `info.version`, which every release changes."""
-    return document | {"info": {k: v for k, v in document["info"].items() if k != "version"}}
+    """Return the document with a placeholder for the version, also in examples of answers."""
+    version = json.dumps(document["info"]["version"])
+    return dict(json.loads(json.dumps(document).replace(version, '"VERSION"')))
 
 
 def differences(old: Any, new: Any, where: str = "") -> Iterator[str]:
