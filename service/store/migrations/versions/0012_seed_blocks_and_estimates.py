@@ -15,7 +15,7 @@ def upgrade() -> None:
     with op.batch_alter_table("trials") as table:
         table.add_column(sa.Column("seed_block", sa.Integer(), nullable=True))
         for name in ESTIMATES:
-            table.add_column(sa.Column(name, sa.Float(), nullable=True))
+            table.add_column(sa.Column(name, sa.Double(), nullable=True))
 
 
 def downgrade() -> None:
