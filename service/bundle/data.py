@@ -79,6 +79,11 @@ class BundleData:
     remarks: Sequence[str]
 
     @property
+    def is_paired(self) -> bool:
+        """Whether the networks of the confirmation shared their seeds."""
+        return any(sample.seeds for sample in self.samples.values())
+
+    @property
     def metric(self) -> str:
         return metric_in(self.document)
 

@@ -77,11 +77,12 @@ class Confirmation:
         if self.was_cut_off or any(trial.state not in FINISHED for trial in done):
             return {}
         metric = test_metric(metric_in(self.search.document))
-        values: dict[str, list[float]] = {}
+        found: dict[str, list[tuple[float, int | None]]] = {}
         for trial in done:
             if trial.state == TrialState.COMPLETED and trial.test:
-                values.setdefault(trial.label or "", []).append(trial.test[metric])
-        return {label: Sample(label, tuple(found)) for label, found in values.items()}
+                result = trial.test[metric], trial.seed_block
+                found.setdefault(trial.label or "", []).append(result)
+        return {label: _sample(label, results) for label, results in found.items()}
 
     @property
     def seeds(self) -> int:
@@ -110,7 +111,7 @@ class Confirmation:
     @cached_property
     def comparisons(self) -> Sequence[Comparison]:
         """The winner's comparisons, that with the original first; empty before there are any."""
-        # Welch's test needs a variance, and so at least two seeds.
+        # A t-test needs a variance, and so at least two seeds.
         found = {label: one for label, one in self.samples.items() if len(one.values) > 1}
         if WINNER not in found:
             return []
@@ -150,6 +151,11 @@ class Confirmation:
         winner = read_candidate(self._winner_trials[0].candidate)
         space = space_of(self.search)
         return space.key(winner) in {space.key(space.original), space.key(tuned(space, winner))}
+
+
+def _sample(label: str, results: Sequence[tuple[float, int | None]]) -> Sample:
+    seeds = tuple(seed for _, seed in results if seed is not None)
+    return Sample(label, tuple(value for value, _ in results), seeds)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,9 +1,10 @@
-"""The statistics of a verdict: Welch's tests of the winner against its rivals, on test data.
+"""The statistics of a verdict: t-tests of the winner against its rivals, on test data.
 
 The number of seeds was fixed at submission, and the winner was chosen on validation data. Nothing
 else uses the test data, apart from earlier verdicts on the same search, which `looks` counts.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import mean, stdev
@@ -14,12 +15,21 @@ LEVEL = 0.05
 """Probability of at least one false claim of a difference (family-wise error rate)."""
 
 
+ROUNDING = 1e-12
+"""Relative to the values: a smaller standard error is that of equal numbers."""
+
+
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """The test results of a network, one for each fresh seed."""
+    """The test results of a network, one for each fresh seed.
+
+    Attributes:
+        seeds: Which seed each value is of, where networks share their seeds; else empty.
+    """
 
     label: str
     values: tuple[float, ...]
+    seeds: tuple[int, ...] = ()
 
     @property
     def mean(self) -> float:
@@ -31,8 +41,8 @@ class Comparison:
     """The winner minus a rival; positive if the winner is better.
 
     Attributes:
-        low: Lower end of Welch's 95 % interval of the difference.
-        p: Welch's two-sided p-value.
+        low: Lower end of the 95 % interval of the difference.
+        p: The two-sided p-value.
         holds: Whether the difference is statistically significant, after Holm's correction and
             that for earlier looks at test data.
     """
@@ -77,24 +87,50 @@ def level_of(looks: int) -> float:
 
 
 def compare(winner: Sample, rival: Sample, *, maximize: bool) -> Comparison:
-    """Return Welch's comparison of two samples.
+    """Compare two samples: by Student's paired test within shared seeds, else by Welch's test.
 
-    If neither has any variance, the test is undefined: then p is 1 for equal means, else 0.
+    Without any variance the test is undefined: then p is 1 for equal means, else 0.
     """
     sign = 1 if maximize else -1
-    ours, theirs = ([sign * value for value in sample.values] for sample in (winner, rival))
-    difference = mean(ours) - mean(theirs)
-    if stdev(ours) == 0 and stdev(theirs) == 0:
-        p = 1.0 if difference == 0 else 0.0
+    pairs = _pairs(winner, rival)
+    if pairs is not None:
+        difference, error, degrees = _paired([sign * (ours - theirs) for ours, theirs in pairs])
+    else:
+        difference, error, degrees = _welch(winner.values, rival.values)
+        difference *= sign
+    # Differences that are equal but for rounding have no variance.
+    if error <= ROUNDING * max(map(abs, (*winner.values, *rival.values))):
+        p = 1.0 if math.isclose(difference, 0, abs_tol=error) else 0.0
         return Comparison(rival.label, difference, difference, difference, p)
     # Imported here, since scipy takes long to load and little needs it.
-    from scipy.stats import ttest_ind
+    from scipy.stats import t
 
-    result = ttest_ind(ours, theirs, equal_var=False)
-    interval = result.confidence_interval(1 - LEVEL)
-    return Comparison(
-        rival.label, difference, float(interval.low), float(interval.high), float(result.pvalue)
-    )
+    reach = error * float(t.ppf(1 - LEVEL / 2, degrees))
+    p = 2 * float(t.sf(abs(difference) / error, degrees))
+    return Comparison(rival.label, difference, difference - reach, difference + reach, p)
+
+
+def _paired(differences: Sequence[float]) -> tuple[float, float, float]:
+    """Return the mean, its standard error and degrees of freedom of paired differences."""
+    n = len(differences)
+    return mean(differences), stdev(differences) / math.sqrt(n), n - 1
+
+
+def _welch(ours: Sequence[float], theirs: Sequence[float]) -> tuple[float, float, float]:
+    """Return the difference of two means, its standard error and Welch's degrees of freedom."""
+    parts = [(stdev(values) ** 2 / len(values), len(values) - 1) for values in (ours, theirs)]
+    variance = sum(part for part, _ in parts)
+    spread = sum(part**2 / degrees for part, degrees in parts)
+    degrees = variance**2 / spread if spread else 1.0
+    return mean(ours) - mean(theirs), math.sqrt(variance), degrees
+
+
+def _pairs(winner: Sample, rival: Sample) -> list[tuple[float, float]] | None:
+    """Return the values of two samples on the seeds that both have; None below two such seeds."""
+    ours = dict(zip(winner.seeds, winner.values, strict=False))
+    theirs = dict(zip(rival.seeds, rival.values, strict=False))
+    shared = sorted(ours.keys() & theirs.keys())
+    return [(ours[seed], theirs[seed]) for seed in shared] if len(shared) > 1 else None
 
 
 def holm(comparisons: Sequence[Comparison], level: float = LEVEL) -> list[Comparison]:

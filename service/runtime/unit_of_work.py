@@ -34,15 +34,17 @@ class UnitOfWork:
         candidate: Candidate,
         *,
         seed_block: int | None = None,
+        seeds: str = "block",
         **columns: Any,
     ) -> Trial:
         """Add a waiting trial, with the next number of its search.
 
         Args:
             seed_block: All trials of a block have one seed; None: a seed of its own.
+            seeds: The row of seeds that the block is of.
         """
         number = trials.next_number(self.session, self.search.id)
-        purpose, place = ("trial", number) if seed_block is None else ("block", seed_block)
+        purpose, place = ("trial", number) if seed_block is None else (seeds, seed_block)
         trial = Trial(
             id=new_id("t"),
             search_id=self.search.id,

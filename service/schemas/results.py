@@ -42,10 +42,12 @@ class RankedAnswer(Answer):
 
 
 class ComparisonAnswer(Answer):
-    """The confirmed winner less a rival on test data, positive when the winner is better.
+    """The winner minus a rival on test data; positive if the winner is better.
 
-    `low` and `high` are Welch's 95 % interval; `holds` says whether it is told from noise,
-    after Holm's correction over the comparisons, and that for earlier looks at test data.
+    `low` and `high` are the 95 % interval of the mean difference: by Student's paired test, since
+    all networks have the same fresh seeds. (Confirmations of version 0.1 did not; theirs is
+    Welch's.) `holds` says whether it is statistically significant, after Holm's correction over
+    the comparisons and that for earlier looks at test data.
     """
 
     against: str

@@ -12,6 +12,7 @@ from service.results import confirmation, ranking
 from service.results.objectives import maximizes
 from service.runtime.unit_of_work import UnitOfWork
 from service.schemas.states import TrialState
+from service.store.documents import PAIRED
 from service.store.models import Search, Trial
 
 
@@ -28,14 +29,14 @@ def add_next_stage(unit: UnitOfWork, space: Space, confirm: Confirm) -> bool:
     first = {} if done.trials else _first_stage(session, search, best, confirm)
     if first:
         for trial, label in first.items():
-            _add(unit, space, label, read_candidate(trial.candidate))
+            _add(unit, space, label, read_candidate(trial.candidate), stage="shortlist", seed=0)
         return True
     # Second stage: the winner of the shortlist and its rivals, on every seed.
     shortlist = [trial for trial in done.trials if trial.label == confirmation.SHORTLIST]
     winner = _winner(shortlist, maximizes(search)) or best[0].trial
     for label, candidate in _rivals(session, search, space, winner).items():
-        for _ in range(confirm.seeds):
-            _add(unit, space, label, candidate)
+        for seed in range(confirm.seeds):
+            _add(unit, space, label, candidate, stage="confirmation", seed=seed)
     return True
 
 
@@ -75,5 +76,17 @@ def _winner(shortlist: Sequence[Trial], maximize: bool) -> Trial | None:
     return choose(completed, key=lambda trial: trial.value or 0.0, default=None)
 
 
-def _add(unit: UnitOfWork, space: Space, label: str, candidate: Candidate) -> None:
-    unit.add_trial(space, TrialKind.CONFIRMATION, candidate, label=label)
+def _add(
+    unit: UnitOfWork, space: Space, label: str, candidate: Candidate, *, stage: str, seed: int
+) -> None:
+    """Add a training of a network. Networks share their seeds, and no other training has them."""
+    search = unit.search
+    unit.add_trial(
+        space,
+        TrialKind.CONFIRMATION,
+        candidate,
+        label=label,
+        seed_block=seed if search.pinned.get(PAIRED) else None,
+        # Fresh seeds for each confirmation of a search that is extended.
+        seeds=f"{stage} {search.confirm_from}",
+    )

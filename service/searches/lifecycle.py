@@ -26,7 +26,7 @@ from service.searches.offers import pin
 from service.searches.warm_start import add_earlier_trials, incompatibility, starts_from_parent
 from service.store import seed_blocks, trial_counts, trials, workers
 from service.store.database import now
-from service.store.documents import NO_WARM_START, document_of, space_of
+from service.store.documents import NO_WARM_START, PAIRED, document_of, space_of
 from service.store.models import Bench, Search, Trial
 
 SEARCH_CANCELLED = "the search was cancelled"
@@ -146,7 +146,9 @@ def plan(unit: UnitOfWork, found: SitePlan) -> None:
     search.plan = to_data(found)
     search.fingerprint = found.fingerprint
     # Pinned again: at submission no worker may have offered the task, and so the epochs.
-    kept = {key: search.pinned[key] for key in ("code", NO_WARM_START) if key in search.pinned}
+    kept = {
+        key: search.pinned[key] for key in ("code", NO_WARM_START, PAIRED) if key in search.pinned
+    }
     search.pinned = pin(document, workers.offers(session, document.task.name)) | kept
     try:
         space = make_space(document, found)

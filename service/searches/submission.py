@@ -20,7 +20,7 @@ from service.searches.offers import check_against_offers, pin
 from service.searches.warm_start import check_warm_start, no_warm_start_reason
 from service.store import events, searches, trials, workers
 from service.store.database import now
-from service.store.documents import NO_WARM_START, in_force
+from service.store.documents import NO_WARM_START, PAIRED, in_force
 from service.store.models import Search, Submission, Trial
 from service.study.live import seed_of
 
@@ -158,7 +158,7 @@ def _add_search(
     """Add a search and its inspection."""
     search_id = new_id("s")
     reason = None if fork is None else fork.no_warm_start
-    pinned = pin(document, offers)
+    pinned = pin(document, offers) | {PAIRED: True}
     search = Search(
         id=search_id,
         name=document.name or _name_of(document, search_id),

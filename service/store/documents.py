@@ -21,6 +21,10 @@ NO_WARM_START = "cold"
 """Key in `pinned` of the reason why a fork begins without its parent's candidates."""
 
 
+PAIRED = "paired"
+"""Pinned by searches whose confirmations share their seeds; those of version 0.1 do not."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Source:
     """The cache key of a search. Only the id is compared: neither part changes once it is set."""

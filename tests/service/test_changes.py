@@ -376,7 +376,7 @@ def test_a_preview_of_an_unknown_network_says_what_is_known(player: Player) -> N
         "confirmation": 35,
         "total": 78 + choices,
     }
-    assert 1.4 < preview["smallest_gain"]["spreads"] < 1.8
+    assert 1.6 < preview["smallest_gain"]["spreads"] < 2.0
     assert preview["smallest_gain"]["gain"] is None
     assert "a worker has inspected the network" in preview["warnings"][0]
     assert player.http.get("/searches").json()["items"] == []

@@ -62,21 +62,28 @@ def test_the_gain_is_over_the_better_of_the_originals() -> None:
     assert comparison.against == "tuned"
 
 
-def confirmed_share(gain: float, rng: np.random.Generator) -> float:
-    """Return how often a winner with a true gain over both rivals is confirmed."""
+def confirmed_share(gain: float, rng: np.random.Generator, seeds: tuple[int, ...] = ()) -> float:
+    """Return how often a winner with a true gain over both rivals is confirmed.
+
+    Args:
+        seeds: Those that the networks share, each with an effect of its own; empty: none.
+    """
     confirmed = 0
     for _ in range(DRAWS):
-        winner = sample("winner", *rng.normal(gain, 1, 8))
-        original = sample("original", *rng.normal(0, 1, 8))
-        uniform = sample("uniform", *rng.normal(0, 1, 8))
+        shared = rng.normal(0, 2, 8) if seeds else np.zeros(8)
+        winner = Sample("winner", tuple(shared + rng.normal(gain, 1, 8)), seeds)
+        original = Sample("original", tuple(shared + rng.normal(0, 1, 8)), seeds)
+        uniform = Sample("uniform", tuple(shared + rng.normal(0, 1, 8)), seeds)
         found = judge(winner, [original], uniform, maximize=True)
         confirmed += any(one.holds and one.difference > 0 for one in found)
     return confirmed / DRAWS
 
 
-def test_what_is_not_there_is_confirmed_as_rarely_as_promised() -> None:
+@pytest.mark.parametrize("seeds", [(), tuple(range(8))])
+def test_what_is_not_there_is_confirmed_as_rarely_as_promised(seeds: tuple[int, ...]) -> None:
     # One-sided, so half of the level at most; three standard errors of 2,000 draws above it.
-    assert confirmed_share(0.0, np.random.default_rng(0)) <= 0.025 + 3 * 0.0035
+    share = confirmed_share(0.0, np.random.default_rng(0), seeds)
+    assert 0 < share <= 0.025 + 3 * 0.0035
 
 
 def test_what_is_there_is_confirmed_nearly_always() -> None:
@@ -94,3 +101,26 @@ def test_looking_again_and_again_claims_no_more_than_is_promised() -> None:
 
     claimed = sum(any(is_claimed(look) for look in range(1, 9)) for _ in range(DRAWS)) / DRAWS
     assert 0.025 < claimed <= 0.05 + 3 * 0.0049
+
+
+def test_what_a_seed_does_to_all_networks_drops_out_of_a_paired_test() -> None:
+    seeds = tuple(range(6))
+    offsets = (0.0, 0.4, -0.3, 0.1, -0.2, 0.3)
+    gains = (0.010, 0.012, 0.009, 0.011, 0.010, 0.013)
+    rival = Sample("rival", offsets, seeds)
+    winner = Sample("winner", tuple(o + g for o, g in zip(offsets, gains, strict=True)), seeds)
+    paired = compare(winner, rival, maximize=True)
+    unpaired = compare(Sample("winner", winner.values), Sample("rival", offsets), maximize=True)
+    assert paired.p < 1e-4 < 0.9 < unpaired.p
+    assert paired.difference == pytest.approx(sum(gains) / 6)
+    assert 0.009 < paired.low < paired.difference < paired.high < 0.013
+    assert compare(winner, rival, maximize=False).difference == -paired.difference
+
+
+def test_a_seed_that_one_network_lacks_is_left_out_of_a_paired_test() -> None:
+    winner = Sample("winner", (0.6, 0.9, 0.7, 0.5), (0, 1, 2, 3))
+    rival = Sample("rival", (0.5, 0.6, 0.45), (0, 2, 3))
+    assert compare(winner, rival, maximize=True).difference == pytest.approx(0.25 / 3)
+    alone = Sample("rival", (0.5, 0.6), (4, 0))
+    welch = compare(winner, alone, maximize=True)
+    assert welch.difference == pytest.approx(0.675 - 0.55), "one shared seed is no pair of seeds"
