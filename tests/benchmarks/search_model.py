@@ -21,7 +21,8 @@ losses differ by less than two standard errors of that difference are equal; of 
 is `auto`, then `model`. Whichever it is, the page says where it misses these targets:
     - sub: at least +0.45 at 24 and +0.55 at 40;
     - every world: at least -0.06 against `uniform race` at 24, 40 and 60;
-    - rugged, NAS-Bench-201, FCNet: no worse than `default` at 24, 40 and 60, by more than two standard errors.
+    - rugged, NAS-Bench-201, FCNet: no worse than `default` at 24, 40 and 60, by more than two
+      standard errors.
 """
 
 import argparse

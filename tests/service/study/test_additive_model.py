@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from service.study.additive import acquisition
+from service.study.additive import acquisition, model
 from service.study.additive.acquisition import Sample, best_candidate
 from service.study.additive.kernel import Kernel
 from service.study.additive.model import (
@@ -150,6 +150,20 @@ def test_shares_follow_what_the_values_are_made_of() -> None:
 
     assert share(additive, "pairs") < 0.1
     assert share(paired, "pairs") > 0.4
+
+
+def test_the_settings_are_likelier_than_those_of_the_prior(
+    kernel: Kernel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = random_data(kernel.space, 60, blocks=2)
+    parts = kernel.components(data.codes)
+
+    def best() -> float:
+        return _likelihood(fit(kernel, data).settings[0], parts, data)
+
+    refined = best()
+    monkeypatch.setattr(model, "REFINED", 0)
+    assert refined > best() + 0.5
 
 
 def test_a_fit_to_the_same_data_is_the_same(kernel: Kernel) -> None:
