@@ -193,10 +193,10 @@ def test_a_collapsed_training_says_no_more_than_a_bad_one() -> None:
 
 
 def test_an_outlier_above_stays_the_best_and_bends() -> None:
-    values = np.array([1.0, 1.1, 0.9, 1.05, 5.0, 50.0])
+    values = np.array([*np.linspace(0.9, 1.1, 21), 2.0, 4.0, 1e9])
     scaled = robust_scale(values, StudyDirection.MAXIMIZE).forward(values)
 
-    assert scaled[3] < scaled[4] < scaled[5] <= 8
+    assert scaled[20] < 4 < scaled[21] < scaled[22] < scaled[23] == 8
 
 
 def test_a_stopped_trial_counts_with_its_report_and_the_gain_of_others() -> None:
