@@ -1,7 +1,11 @@
 """The additive sampler and the mixed one in plain Optuna studies."""
 
 import math
+import os
+import subprocess
+import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -288,6 +292,21 @@ def test_the_share_follows_the_prediction_within_its_limits() -> None:
     assert sampler.share(study) == 0.75
     late = [trial.system_attrs[PROPOSER] for trial in study.trials[30:]]
     assert late.count("model") > late.count("tpe")
+
+
+def test_the_example_of_the_docs_runs() -> None:
+    root = Path(__file__).parents[3]
+    ran = subprocess.run(
+        [sys.executable, "docs/examples/additive_sampler.py", "12"],
+        cwd=root,
+        env=os.environ | {"PYTHONPATH": str(root)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    assert "better than the best uniform network" in ran.stdout
+    assert "layer 0" in ran.stdout
 
 
 def _suggest(trial: optuna.Trial) -> dict[str, Any]:
