@@ -2,13 +2,14 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import combinations, product
 
 import numpy as np
 from numpy.typing import NDArray
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 
+from tests.benchmarks.search_outside import Outside, fcnet, nas_bench
 from workers.simulation.table import Table, load
 
 Floats = NDArray[np.float64]
@@ -58,6 +59,10 @@ class World:
     @property
     def uniforms(self) -> list[Code]:
         return [(variant,) * self.sites for variant in range(len(self.variants))]
+
+    @property
+    def size(self) -> int:
+        return len(self.variants) ** self.sites
 
     @cached_property
     def best_uniform(self) -> float:
@@ -198,6 +203,17 @@ WORLDS: dict[str, Callable[[int], World]] = {
     "rugged": rugged,
     "ruinous": ruinous,
     "nothing": nothing,
+}
+
+OUTSIDE: dict[str, Callable[[int], Outside]] = {
+    **{
+        f"nas-bench {name}": partial(nas_bench, name)
+        for name in ("cifar10", "cifar100", "imagenet")
+    },
+    **{
+        f"fcnet {name}": partial(fcnet, name)
+        for name in ("naval_propulsion", "protein_structure", "slice_localization")
+    },
 }
 
 

@@ -65,6 +65,24 @@ def test_a_candidate_is_as_good_as_itself() -> None:
     assert all(one.beats_rival is not None and one.beats_rival < 0.5 for one in ranking[1:])
 
 
+def test_the_probability_is_that_of_joint_draws() -> None:
+    estimates = searched("maximize", trials=16)[1]
+    rival = estimates.ranking()[2].code
+    row = estimates.codes.tolist().index(list(rival))
+    rng = np.random.default_rng(0)
+    better = np.zeros(len(estimates.codes))
+    parts = zip(estimates._probabilities, estimates._posteriors, strict=True)
+    for probability, posterior in parts:
+        means, covariance = posterior.means(estimates.codes), posterior.covariance(estimates.codes)
+        draws = rng.multivariate_normal(means, covariance, 4000)
+        better += probability * (draws > draws[:, [row]]).mean(axis=0)
+
+    for one in estimates.ranking(rival):
+        if one.code != rival:
+            place = estimates.codes.tolist().index(list(one.code))
+            assert one.beats_rival == pytest.approx(better[place], abs=0.02)
+
+
 def test_the_best_uniform_candidate_is_the_best_of_them() -> None:
     study, estimates = searched("maximize")
     assert estimates.best_uniform is not None
@@ -145,4 +163,7 @@ def test_nothing_is_said_before_two_trials() -> None:
     sampler = AdditiveSampler(seed=0)
     study = optuna.create_study(direction="maximize", sampler=sampler)
 
+    assert Estimates.of(study, sampler) is None
+    trial = study.ask()
+    study.tell(trial, trial.suggest_categorical("site", (1, 2, 3)))
     assert Estimates.of(study, sampler) is None

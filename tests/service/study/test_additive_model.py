@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from service.study.additive import acquisition
-from service.study.additive.acquisition import Sample, best_candidate
+from service.study.additive import acquisition, model
+from service.study.additive.acquisition import Sample, _ascend, best_candidate, neighbours
 from service.study.additive.kernel import Kernel
 from service.study.additive.model import (
     Data,
@@ -152,6 +152,23 @@ def test_shares_follow_what_the_values_are_made_of() -> None:
     assert share(paired, "pairs") > 0.4
 
 
+def test_the_settings_are_likelier_than_those_of_the_prior(
+    kernel: Kernel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    codes = random_codes(kernel.space, 60)
+    rng = np.random.default_rng(0)
+    values = rng.standard_normal(5)[codes[:, 0]] + 0.01 * rng.standard_normal(60)
+    data = Data(codes, values, np.full(60, -1), np.zeros(60))
+    parts = kernel.components(data.codes)
+
+    def best() -> float:
+        return _likelihood(fit(kernel, data).settings[0], parts, data)
+
+    refined = best()
+    monkeypatch.setattr(model, "REFINED", 0)
+    assert refined > best() + 5
+
+
 def test_a_fit_to_the_same_data_is_the_same(kernel: Kernel) -> None:
     data = random_data(kernel.space, 30, blocks=2)
 
@@ -181,6 +198,17 @@ def test_ascent_finds_what_enumeration_finds(monkeypatch: pytest.MonkeyPatch) ->
             patch.setattr(acquisition, "LISTED", 0)
             climbed = best_candidate(sample, data.codes, none, np.random.default_rng(0))
         assert climbed.tolist() == listed.tolist()
+
+
+def test_no_single_change_improves_where_ascent_ends() -> None:
+    kernel = Kernel(plain_space(6, "abcd"))
+    data = random_data(kernel.space, 30)
+    setting = Setting((0.1, 0.1, 0.1, 0.6, 0.0, 0.0), 0.1, 0.0)
+    sample = Sample(Posterior(kernel, data, setting), np.random.default_rng(0))
+
+    for peak in _ascend(sample, random_codes(kernel.space, 16, seed=4)):
+        values = sample.values(neighbours(peak, kernel.space.sizes))
+        assert values[0] >= values.max() - 1e-9
 
 
 def test_the_tables_of_a_draw_are_what_its_values_are_made_of() -> None:

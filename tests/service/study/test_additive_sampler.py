@@ -1,7 +1,11 @@
 """The additive sampler and the mixed one in plain Optuna studies."""
 
 import math
+import os
+import subprocess
+import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -193,10 +197,10 @@ def test_a_collapsed_training_says_no_more_than_a_bad_one() -> None:
 
 
 def test_an_outlier_above_stays_the_best_and_bends() -> None:
-    values = np.array([1.0, 1.1, 0.9, 1.05, 5.0, 50.0])
+    values = np.array([*np.linspace(0.9, 1.1, 21), 2.0, 4.0, 1e9])
     scaled = robust_scale(values, StudyDirection.MAXIMIZE).forward(values)
 
-    assert scaled[3] < scaled[4] < scaled[5] <= 8
+    assert scaled[20] < 4 < scaled[21] < scaled[22] < scaled[23] == 8
 
 
 def test_a_stopped_trial_counts_with_its_report_and_the_gain_of_others() -> None:
@@ -288,6 +292,21 @@ def test_the_share_follows_the_prediction_within_its_limits() -> None:
     assert sampler.share(study) == 0.75
     late = [trial.system_attrs[PROPOSER] for trial in study.trials[30:]]
     assert late.count("model") > late.count("tpe")
+
+
+def test_the_example_of_the_docs_runs() -> None:
+    root = Path(__file__).parents[3]
+    ran = subprocess.run(
+        [sys.executable, "docs/examples/additive_sampler.py", "12"],
+        cwd=root,
+        env=os.environ | {"PYTHONPATH": str(root)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    assert "better than the best uniform network" in ran.stdout
+    assert "layer 0" in ran.stdout
 
 
 def _suggest(trial: optuna.Trial) -> dict[str, Any]:
