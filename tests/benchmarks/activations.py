@@ -15,6 +15,7 @@ import random
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, fields
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -186,6 +187,10 @@ class NaivePWLU(nn.Module):
         return y + (1 - below) * (1 - above) * inside
 
 
+def both_ways(module: Callable[[Tensor], Tensor], leaf: Tensor, grad: Tensor) -> None:
+    module(leaf).backward(grad)
+
+
 def measure(sides: list[Side], x: Tensor, *, runs: int) -> list[Row]:
     """Return the fastest times of all sides, run in turn."""
     leaf, grad = x.detach().requires_grad_(), torch.randn_like(x)
@@ -197,8 +202,8 @@ def measure(sides: list[Side], x: Tensor, *, runs: int) -> list[Row]:
         if side.slow and run > max(6, runs // 4):
             continue
         leaf.grad = None
-        seconds = clock(x.device, lambda side=side: side.module(leaf))
-        more = clock(x.device, lambda side=side: side.module(leaf).backward(grad))
+        seconds = clock(x.device, partial(side.module, leaf))
+        more = clock(x.device, partial(both_ways, side.module, leaf, grad))
         # The first two runs compile, and warm up allocators and threads.
         if run >= 2:
             forward[index] = min(forward[index], seconds)

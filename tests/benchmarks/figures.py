@@ -24,6 +24,7 @@ from search_space.activations.acon import AconC, MetaAcon
 from search_space.activations.pwlu import PWLU
 from search_space.apply import apply
 from search_space.contract import SHAPES, WEIGHTS
+from search_space.phases import switch
 from search_space.spec import ActivationSpec, Candidate, SitePlan, Training
 from tests.benchmarks.evidence.drawing import draw
 from tests.benchmarks.evidence.judging import judge, sites_of
@@ -57,7 +58,7 @@ def main() -> None:
 def made(home: Path) -> dict[str, Any]:
     """Return what the figures are drawn from."""
     images = _images(home)
-    with mock.patch.object(phases, "switch", _Watched(phases.switch, images)) as watched:
+    with mock.patch.object(phases, "switch", _Watched(switch, images)) as watched:
         everywhere = _trained(TASK, "pwlu", home)
         boundary = watched.seen
     deep = _trained(DEEP, "pwlu", home)
@@ -174,7 +175,9 @@ def _last_switches(trained: _Keeping, images: Tensor) -> list[list[float]]:
     if isinstance(last, AconC):
         return [last.beta.tolist()]
     network.eval()
-    return last.switch(_inputs(network, MetaAcon, images[:SAMPLES])[site]).tolist()
+    inputs = _inputs(network, MetaAcon, images[:SAMPLES])[site]
+    switches: list[list[float]] = last.switch(inputs).tolist()
+    return switches
 
 
 def _rounded(data: Any) -> Any:

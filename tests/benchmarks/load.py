@@ -46,7 +46,8 @@ def measure(url: str, *, workers: int, followers: int, seconds: float) -> None:
     )
     player.inspect()
     attempts = [player.work(wait=30) for _ in range(workers)]
-    stop, heard = Event(), []
+    stop = Event()
+    heard: list[int] = []
     path = f"/v1/searches/{search['id']}/events"
     for _ in range(followers):
         Thread(target=follow, args=(connect(url), path, stop, heard), daemon=True).start()
@@ -54,7 +55,8 @@ def measure(url: str, *, workers: int, followers: int, seconds: float) -> None:
     began = time.monotonic()
 
     def run(attempt: dict[str, object]) -> list[float]:
-        send, took = reporter(connect(url), attempt), []
+        send = reporter(connect(url), attempt)
+        took: list[float] = []
         time.sleep(PAUSE_SECONDS * random.random())  # Attempts do not report in step.
         while time.monotonic() < began + seconds:
             start = time.monotonic()

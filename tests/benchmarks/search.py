@@ -66,7 +66,8 @@ class Seen:
     @property
     def truth(self) -> Floats:
         others = [seed for seed in range(self.table.seeds) if seed != self.seed]
-        return self.table.accuracy[:, others, -1].mean(axis=1)
+        truth: Floats = self.table.accuracy[:, others, -1].mean(axis=1)
+        return truth
 
     def row(self, params: dict[str, Any]) -> int:
         return self.table.row(self.space.candidate(params))

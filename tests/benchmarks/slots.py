@@ -186,10 +186,8 @@ def idle(works: Sequence[Work]) -> Iterator[float]:
 def plain_script(task: dict[str, Any], candidates: Sequence[tuple[str, float]]) -> float:
     """Train the candidates by `study.optimize` in this process, and return how long it took."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    space = {
-        "activation": sorted({activation for activation, _ in candidates}),
-        "factor": sorted({factor for _, factor in candidates}),
-    }
+    activations = sorted({activation for activation, _ in candidates})
+    factors = sorted({factor for _, factor in candidates})
     with TemporaryDirectory() as folder:
         place = Place(Path(folder), Path(folder), threads=torch.get_num_threads())
 
@@ -199,14 +197,16 @@ def plain_script(task: dict[str, Any], candidates: Sequence[tuple[str, float]]) 
             return handle.metrics["validation_accuracy"]
 
         def objective(trial: optuna.Trial) -> float:
-            chosen = {name: trial.suggest_categorical(name, space[name]) for name in space}
+            activation = trial.suggest_categorical("activation", activations)
+            factor = trial.suggest_categorical("factor", factors)
             torch.manual_seed(trial.number)
-            return train(**chosen, settings=task)
+            return train(activation, factor, task)
 
-        for activation in space["activation"]:
+        for activation in activations:
             # Its kernel is compiled, as a worker's are before its first trial.
             train(activation, 1.0, task | {"epochs": 1})
-        study = optuna.create_study(sampler=optuna.samplers.GridSampler(space, seed=0))
+        grid: dict[str, Sequence[str | float]] = {"activation": activations, "factor": factors}
+        study = optuna.create_study(sampler=optuna.samplers.GridSampler(grid, seed=0))
         start = time.monotonic()
         study.optimize(objective, n_trials=len(candidates))
         return time.monotonic() - start

@@ -1,6 +1,6 @@
 """The plan of the evidence: what is trained, which rate is chosen, what diverged."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from tests.benchmarks.evidence.plan import (
     RATES,
     SEEDS,
     TASKS,
+    Run,
     trained,
 )
 from tests.benchmarks.evidence.progress import do, read
@@ -34,7 +35,7 @@ def result(validation: float, test: float | None = 0.5) -> Result:
     return Result([0.1, validation], test, 1000, 0.01)
 
 
-def on_the_grid(run, validation):
+def on_the_grid(run: Run, validation: Mapping[float, Sequence[float]]) -> dict[Run, Result]:
     """Return results of a network on the seeds that choose, by rate and seed."""
     return {
         one: result(validation[rate][one.seed])
@@ -124,11 +125,15 @@ def test_a_file_of_progress_is_read_again_though_its_end_is_cut(tmp_path: Path) 
     made: list[str] = []
 
     def step(name: str) -> Callable[[Mapping[str, Any]], dict[str, Any]]:
-        return lambda done: {"before": [*done], "made": made.append(name)}
+        def make(done: Mapping[str, Any]) -> dict[str, Any]:
+            made.append(name)
+            return {"before": [*done]}
+
+        return make
 
     steps = [(name, step(name)) for name in ("a", "b", "c")]
     do(steps, file, until=lambda: len(made) == 2)
-    assert read(file) == {"a": {"before": [], "made": None}, "b": {"before": ["a"], "made": None}}
+    assert read(file) == {"a": {"before": []}, "b": {"before": ["a"]}}
     file.write_text(file.read_text()[:-20])
     do(steps, file, until=lambda: False)
     assert made == ["a", "b", "b", "c"]

@@ -125,7 +125,7 @@ def pages(service: ServiceProcess, ids: dict[str, str]) -> dict[str, str]:
 def shoot(browser: Browser, url: str, found: dict[str, str], folder: Path, only: list[str]) -> None:
     for scheme in ("light", "dark"):
         context = browser.new_context(
-            color_scheme=scheme,  # type: ignore[arg-type]
+            color_scheme=scheme,
             viewport=WIDE,
             device_scale_factor=1,
         )

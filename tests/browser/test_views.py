@@ -87,7 +87,7 @@ def night(tmp_path_factory: pytest.TempPathFactory, browser: Browser) -> Iterato
 def open_page(browser: Browser) -> Iterator[Callable[[str], Page]]:
     """Return pages, light and dark, in which axe may run: the page's own policy keeps it out."""
     contexts = {
-        scheme: browser.new_context(bypass_csp=True, color_scheme=scheme)  # type: ignore[arg-type]
+        scheme: browser.new_context(bypass_csp=True, color_scheme=scheme)
         for scheme in ("light", "dark")
     }
     pages = {scheme: context.new_page() for scheme, context in contexts.items()}

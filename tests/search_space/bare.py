@@ -7,7 +7,8 @@ import json
 import sys
 
 for name in ("search_space", "service", "workers", "actsearch", "pydantic", "safetensors"):
-    sys.modules[name] = None  # To import it is an error from here on.
+    # To import it is an error from here on.
+    sys.modules[name] = None  # type: ignore[assignment]
 
 import torch  # noqa: E402
 from activations_standalone import Phases, apply, parameter_groups, read_weights  # noqa: E402

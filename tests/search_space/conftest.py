@@ -28,7 +28,8 @@ class Block(nn.Module):
         self.relu = nn.ReLU(inplace=True)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.relu(x + self.relu(self.norm(self.conv(x))))
+        y: Tensor = self.relu(x + self.relu(self.norm(self.conv(x))))
+        return y
 
 
 class Mixed(nn.Module):
@@ -38,7 +39,7 @@ class Mixed(nn.Module):
         super().__init__()
         self.stem = nn.Conv2d(3, 8, 3)
         self.layers = nn.Sequential(Block(8), nn.MaxPool2d(2), Block(8), nn.Conv2d(8, 6, 1))
-        self.act = nn.SiLU()
+        self.act: nn.Module = nn.SiLU()
         self.dropout = nn.Dropout(0.5)
         self.head = nn.Linear(6, 5)
 
@@ -46,7 +47,21 @@ class Mixed(nn.Module):
         x = self.layers(F.relu(self.stem(x)))
         x = self.dropout(self.act(x)).mean((2, 3))
         x = (x - 0.1).relu_()
-        return self.head(F.gelu(x, approximate="tanh").relu())
+        y: Tensor = self.head(F.gelu(x, approximate="tanh").relu())
+        return y
+
+
+def kept_for_backward(module: nn.Module, x: Tensor) -> list[Tensor]:
+    """Return what a call of `module` keeps for its backward pass."""
+    kept: list[Tensor] = []
+
+    def keep(tensor: Tensor) -> Tensor:
+        kept.append(tensor)
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        module(x)
+    return kept
 
 
 MIXED_SITES = [
@@ -63,7 +78,7 @@ MIXED_SITES = [
 
 
 @pytest.fixture
-def mixed() -> nn.Module:
+def mixed() -> Mixed:
     return Mixed()
 
 

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from search_space.activations.acon import AconC, MetaAcon, acon_a, acon_b, acon_c
+from tests.search_space.conftest import kept_for_backward
 
 GOLDEN = Path(__file__).parent / "golden" / "activations.npz"
 
@@ -54,22 +55,28 @@ def test_it_agrees_with_the_published_module(
         torch.testing.assert_close(value, expected, rtol=tolerance, atol=tolerance * scale)
 
 
+def acon_c_of(x: Tensor, p1: float, p2: float, beta: float) -> Tensor:
+    """ACON-C with numbers for parameters."""
+    one, other, switch = numbers(p1, p2, beta)
+    return acon_c(x, one, other, switch)
+
+
 def test_acon_c_with_slopes_one_and_zero_is_silu(x: Tensor) -> None:
-    torch.testing.assert_close(acon_c(x, *numbers(1, 0, 1)), F.silu(x))
+    torch.testing.assert_close(acon_c_of(x, 1, 0, 1), F.silu(x))
 
 
 def test_acon_c_without_a_switch_is_the_mean_of_its_lines(x: Tensor) -> None:
-    torch.testing.assert_close(acon_c(x, *numbers(1.5, -0.7, 0)), (1.5 - 0.7) / 2 * x)
+    torch.testing.assert_close(acon_c_of(x, 1.5, -0.7, 0), (1.5 - 0.7) / 2 * x)
 
 
 def test_a_sharp_switch_is_the_larger_line_and_a_negative_one_the_smaller(x: Tensor) -> None:
     lines = 2 * x, 0.5 * x
-    torch.testing.assert_close(acon_c(x, *numbers(2, 0.5, 1e4)), torch.maximum(*lines))
-    torch.testing.assert_close(acon_c(x, *numbers(2, 0.5, -1e4)), torch.minimum(*lines))
+    torch.testing.assert_close(acon_c_of(x, 2, 0.5, 1e4), torch.maximum(*lines))
+    torch.testing.assert_close(acon_c_of(x, 2, 0.5, -1e4), torch.minimum(*lines))
 
 
 def test_the_two_lines_are_alike(x: Tensor) -> None:
-    one, other = acon_c(x, *numbers(2, -0.5, 0.7)), acon_c(x, *numbers(-0.5, 2, 0.7))
+    one, other = acon_c_of(x, 2, -0.5, 0.7), acon_c_of(x, -0.5, 2, 0.7)
     torch.testing.assert_close(one, other)
 
 
@@ -128,7 +135,5 @@ def test_a_lone_last_sample_does_not_stop_meta_acon_training() -> None:
 
 def test_acon_keeps_only_its_input_for_the_backward_pass() -> None:
     x = torch.randn(8, 4, 10, 10, requires_grad=True)
-    module, kept = AconC(4), []
-    with torch.autograd.graph.saved_tensors_hooks(lambda t: kept.append(t) or t, lambda t: t):
-        module(x)
+    kept = kept_for_backward(AconC(4), x)
     assert sum(t.numel() for t in kept) == x.numel() + 3 * 4

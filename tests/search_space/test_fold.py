@@ -33,7 +33,7 @@ SPECS = {
 UNFOLDED = {"meta_acon with layer norm", "meta_acon by pixel", "pwlu_free", "frelu"}
 
 
-def trained(spec: ActivationSpec, x: Tensor) -> nn.Module:
+def trained(spec: ActivationSpec, x: Tensor) -> nn.Sequential:
     """Return a small network, for images or tokens, whose parameters have left their start."""
     first = nn.Conv2d(x.shape[1], 6, 1) if x.dim() == 4 else nn.Linear(x.shape[-1], 6)
     model = nn.Sequential(first, nn.ReLU())
@@ -82,10 +82,10 @@ def test_a_shared_activation_is_folded_under_all_its_names(
     mixed: nn.Module, images: Tensor
 ) -> None:
     apply(mixed, {"layers.0.relu@2": ActivationSpec("acon_c")}, images)
-    mixed.alias = mixed.layers[0].relu[1]
+    mixed.alias = mixed.get_submodule("layers.0.relu.1")
     expected = mixed.eval()(images)
     fold(mixed, images)
-    assert mixed.alias is mixed.layers[0].relu[1]
+    assert mixed.alias is mixed.get_submodule("layers.0.relu.1")
     assert isinstance(mixed.alias, FoldedAcon)
     torch.testing.assert_close(mixed(images), expected, rtol=1e-4, atol=1e-5)
 

@@ -150,7 +150,8 @@ def test_pwlu_reproduces_any_piecewise_linear_function_on_its_knots(n: int, seed
     left, width = random.normal(), random.uniform(0.1, 10)
     x = left + width * random.uniform(0, 1, size=64)
     knots = np.linspace(left, left + width, n + 1)
-    table = [tensor(*values).view(1, -1), *(tensor(v) for v in (0, 0, left, left + width))]
+    zero, start, end = tensor(0), tensor(left), tensor(left + width)
+    table = tensor(*values).view(1, -1), zero, zero, start, end
     found = pwlu(tensor(*x).view(-1, 1), *table).view(-1)
     same(found, torch.from_numpy(np.interp(x, knots, values)), rtol=1e-9, atol=1e-9)
 
@@ -218,7 +219,7 @@ def test_funnels_compare_with_what_surrounds_a_pixel() -> None:
 
 
 @pytest.mark.parametrize("kind", [DyReLUA, DyReLUB])
-def test_a_dynamic_relu_without_its_network_is_relu(kind: type[nn.Module]) -> None:
+def test_a_dynamic_relu_without_its_network_is_relu(kind: type[DyReLUA | DyReLUB]) -> None:
     module = kind(5)
     nn.init.zeros_(module.fc2.weight)
     nn.init.zeros_(module.fc2.bias)

@@ -26,6 +26,7 @@ from search_space.kernels import acon as fused_acon
 from search_space.kernels import layout
 from search_space.kernels import pwlu as fused_pwlu
 from search_space.spec import ActivationSpec
+from tests.search_space.conftest import kept_for_backward
 
 pytestmark = pytest.mark.skipif(not kernels.available("cpu"), reason="Numba is missing")
 
@@ -282,9 +283,7 @@ def test_gradients_of_meta_acon_pass_its_mean_in_place_of_a_tensor() -> None:
 @pytest.mark.parametrize("name", TWINS)
 def test_only_the_input_is_kept_for_the_backward_pass(name: str) -> None:
     x = torch.randn(8, 4, 10, 10, requires_grad=True)
-    module, kept = twin(name, 4), []
-    with torch.autograd.graph.saved_tensors_hooks(lambda t: kept.append(t) or t, lambda t: t):
-        module(x)
+    kept = kept_for_backward(twin(name, 4), x)
     assert sum(t.numel() for t in kept if t.numel() >= x.numel()) == x.numel()
 
 
@@ -426,7 +425,7 @@ def test_a_twin_takes_the_state_of_the_plain_module_and_equals_it(name: str) -> 
         results.append([y.detach(), leaf.grad, *(p.grad for p in module.parameters())])
     assert isinstance(fused, type(plain))
     # A bias before a batch norm has no gradient but what rounding leaves of it.
-    assert_alike(*results, torch.float32, least=1.0)
+    assert_alike(results[0], results[1], torch.float32, least=1.0)
 
 
 def test_the_twin_of_pwlu_collects_as_the_plain_one_does() -> None:
@@ -438,8 +437,9 @@ def test_the_twin_of_pwlu_collects_as_the_plain_one_does() -> None:
     fused(x).sum().backward()
     assert all(p.grad is not None and not p.grad.any() for p in fused.parameters())
     plain(x)
-    plain.realign()
-    fused.realign()
+    for module in (plain, fused):
+        assert isinstance(module, PWLU)
+        module.realign()
     assert not fused.collecting
     for one, other in zip(plain.state_dict().values(), fused.state_dict().values(), strict=True):
         assert torch.equal(one, other)
@@ -453,8 +453,9 @@ def test_a_twin_can_be_copied_and_compiled(name: str) -> None:
     other = copy.deepcopy(module)
     assert torch.equal(other(x), module(x))
     compiled = torch.compile(module, fullgraph=True, backend="eager")
+    runs: tuple[Callable[[Tensor], Tensor], ...] = (compiled, other)
     leaves = [x.clone().requires_grad_() for _ in range(2)]
-    for leaf, run in zip(leaves, (compiled, other), strict=True):
+    for leaf, run in zip(leaves, runs, strict=True):
         run(leaf).square().sum().backward()
     torch.testing.assert_close(leaves[0].grad, leaves[1].grad)
 

@@ -156,7 +156,8 @@ class Gated(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.act(self.conv(x))
-        return x * self.gate(x.mean((2, 3), keepdim=True))
+        gate: Tensor = self.gate(x.mean((2, 3), keepdim=True))
+        return x * gate
 
 
 def space_of(plan: SitePlan, **document: Any) -> Any:

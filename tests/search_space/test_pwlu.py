@@ -1,7 +1,9 @@
 """PWLU: its formula, its gradients, its two phases."""
 
 import copy
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -14,6 +16,7 @@ from torch.nn import functional as F
 from search_space.activations import pwlu_function as module_under_test
 from search_space.activations.pwlu import PWLU, pwlu
 from search_space.activations.pwlu_table import MIN_WIDTH
+from tests.search_space.conftest import kept_for_backward
 
 GOLDEN = Path(__file__).parent / "golden" / "activations.npz"
 NAMES = ("values", "left_slope", "right_slope", "left", "right")
@@ -24,6 +27,12 @@ def golden(name: str, dtype: torch.dtype = torch.float64) -> Tensor:
         return torch.from_numpy(arrays[f"pwlu/{name}"]).to(dtype)
 
 
+def pwlu_of(x: Tensor, table: Sequence[Tensor], *, channel_dim: int = 1) -> Tensor:
+    """PWLU with the tensors of its table in the order of `NAMES`."""
+    values, left_slope, right_slope, left, right = table
+    return pwlu(x, values, left_slope, right_slope, left, right, channel_dim)
+
+
 def reference(x: np.ndarray, y: np.ndarray, slopes: np.ndarray, bounds: list[float]) -> np.ndarray:
     """The definition, one number at a time."""
     (left_slope, right_slope), (left, right) = slopes, bounds
@@ -31,11 +40,11 @@ def reference(x: np.ndarray, y: np.ndarray, slopes: np.ndarray, bounds: list[flo
 
     def at(value: float) -> float:
         if value < left:
-            return (value - left) * left_slope + y[0]
+            return float((value - left) * left_slope + y[0])
         if value >= right:
-            return (value - right) * right_slope + y[-1]
+            return float((value - right) * right_slope + y[-1])
         i = min(int((value - left) / step), len(y) - 2)
-        return y[i] + (value - left - i * step) * (y[i + 1] - y[i]) / step
+        return float(y[i] + (value - left - i * step) * (y[i + 1] - y[i]) / step)
 
     return np.array([at(value) for value in x])
 
@@ -47,7 +56,7 @@ def test_it_agrees_with_the_published_definition(
 ) -> None:
     leaves = [golden(name, dtype).requires_grad_() for name in ("x", *NAMES)]
     x = leaves[0].movedim(1, -1).contiguous() if channels_last else leaves[0]
-    y = pwlu(x, *leaves[1:], channel_dim=-1 if channels_last else 1)
+    y = pwlu_of(x, leaves[1:], channel_dim=-1 if channels_last else 1)
     y = y.movedim(-1, 1) if channels_last else y
     y.backward(golden("g", dtype))
     found = [y.detach(), *(leaf.grad for leaf in leaves)]
@@ -72,7 +81,7 @@ def test_it_is_the_definition_for_any_table(
     slopes, bounds = random.normal(size=2), [left, left + width]
     x = left + width * random.uniform(-1, 2, size=50)
     tensors = [torch.tensor(v, dtype=torch.float64).unsqueeze(0) for v in (table, *slopes, *bounds)]
-    y = pwlu(torch.from_numpy(x).view(50, 1), *tensors).squeeze(1)
+    y = pwlu_of(torch.from_numpy(x).view(50, 1), tensors).squeeze(1)
     expected = torch.from_numpy(reference(x, table, slopes, bounds))
     torch.testing.assert_close(y, expected, rtol=1e-9, atol=1e-9 * (1 + abs(left)) / width)
 
@@ -82,7 +91,7 @@ def test_pieces_of_the_input_are_computed_alike(monkeypatch: pytest.MonkeyPatch)
     for piece in (1 << 30, 100):
         monkeypatch.setattr(module_under_test, "_PIECE", piece)
         leaves = [golden(name).requires_grad_() for name in ("x", *NAMES)]
-        pwlu(*leaves).backward(golden("g"))
+        pwlu_of(leaves[0], leaves[1:]).backward(golden("g"))
         results.append([leaf.grad for leaf in leaves])
     torch.testing.assert_close(results[0], results[1])
 
@@ -90,9 +99,7 @@ def test_pieces_of_the_input_are_computed_alike(monkeypatch: pytest.MonkeyPatch)
 def test_only_the_input_is_kept_for_the_backward_pass() -> None:
     x = torch.randn(8, 4, 10, 10, requires_grad=True)
     m = trained(PWLU(4))
-    kept: list[Tensor] = []
-    with torch.autograd.graph.saved_tensors_hooks(lambda t: kept.append(t) or t, lambda t: t):
-        m(x)
+    kept = kept_for_backward(m, x)
     parameters = sum(p.numel() for p in m.parameters())
     assert sum(t.numel() for t in kept) == x.numel() + parameters
 
@@ -157,11 +164,11 @@ def test_parameters_have_zero_gradients_while_it_collects() -> None:
 @pytest.mark.parametrize("share", ["channel", "layer"])
 @pytest.mark.parametrize("channel_dim", [1, -1])
 def test_realigned_bounds_lie_three_deviations_around_the_mean(
-    share: str, channel_dim: int
+    share: Literal["channel", "layer"], channel_dim: int
 ) -> None:
     m = PWLU(2, share=share, channel_dim=channel_dim)
     batches = [torch.tensor([1.0, 3.0]) * torch.randn(64, 9, 2) + 5 for _ in range(3)]
-    mean, deviation, weight = 0.0, 0.0, 0.0
+    mean, deviation, weight = torch.zeros(()), torch.zeros(()), 0.0
     dims = (0, 1) if share == "channel" else (0, 1, 2)
     for batch in batches:
         m(batch if channel_dim == -1 else batch.transpose(1, 2))
@@ -249,8 +256,7 @@ def test_the_phase_is_part_of_the_state() -> None:
 
 
 def test_the_state_within_a_network_restores_the_phase() -> None:
-    network = nn.Sequential(nn.Linear(3, 3), PWLU(3))
-    trained(network[1])
+    network = nn.Sequential(nn.Linear(3, 3), trained(PWLU(3)))
     fresh = nn.Sequential(nn.Linear(3, 3), PWLU(3))
     fresh.load_state_dict(network.state_dict(), assign=True)
     assert not fresh[1].collecting

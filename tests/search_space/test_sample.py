@@ -232,8 +232,9 @@ def test_flat_variants_are_the_same_candidates_under_one_parameter_a_group() -> 
     assert keys[0] == keys[1]
     activations = [name for name in flat.every_distribution if not name.startswith("training/")]
     assert activations == ["b0.act", "b1.act"]
-    labels = flat.every_distribution["b0.act"].choices
-    assert labels == (
+    labels = flat.every_distribution["b0.act"]
+    assert isinstance(labels, CategoricalDistribution)
+    assert labels.choices == (
         *("relu", "silu"),
         *("pwlu-4-channel", "pwlu-4-layer", "pwlu-8-channel", "pwlu-8-layer"),
         *("meta_acon-4", "meta_acon-8", "meta_acon-16"),
@@ -258,7 +259,7 @@ def test_every_parameter_has_one_distribution_whatever_is_chosen() -> None:
         assert distributions.items() <= RICH_SPACE.every_distribution.items()
 
 
-SOME = {
+SOME: dict[str, Any] = {
     "choices": ["relu", "silu", {"name": "pwlu", "segments": [4, 8]}],
     "sites": {"per": "layer", "choices": {"b0*": ["relu", "gelu"], "b2*": "tanh"}},
 }
@@ -266,7 +267,7 @@ SOME = {
 
 def test_sites_have_the_choices_of_their_pattern() -> None:
     space = space_of(**SOME)
-    names = {site: set() for site in ("b0.act", "b1.act", "b2.act")}
+    names: dict[str, set[str]] = {site: set() for site in ("b0.act", "b1.act", "b2.act")}
     for _, candidate in space.enumerate():
         for site, spec in candidate.sites.items():
             names[site].add(spec.name)

@@ -7,19 +7,20 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from search_space.apply import apply
 from search_space.sites import find_sites
 from search_space.spec import ActivationSpec
-from tests.search_space.conftest import MIXED_SITES, Block
+from tests.search_space.conftest import MIXED_SITES, Block, Mixed
 
 
 class Calling(nn.Module):
     """A network whose forward is `body(self, x)`, with a convolution and a linear layer."""
 
-    def __init__(self, body: Callable[[nn.Module, Tensor], Tensor], **modules: nn.Module) -> None:
+    def __init__(self, body: "Callable[[Calling, Tensor], Tensor]", **modules: nn.Module) -> None:
         super().__init__()
         self.body = body
         self.conv = nn.Conv2d(3, 4, 3, padding=1)
@@ -53,7 +54,7 @@ def test_stages_are_runs_of_equal_size_and_blocks_end_in_a_number(
 
 
 def test_a_squeeze_within_a_stage_does_not_end_it() -> None:
-    def body(m: nn.Module, x: Tensor) -> Tensor:
+    def body(m: Calling, x: Tensor) -> Tensor:
         x = F.relu(m.conv(x))
         gate = F.silu(x.mean((2, 3), keepdim=True))
         return F.relu(x * gate)
@@ -117,10 +118,11 @@ def test_a_loop_has_a_site_for_each_turn_on_the_example() -> None:
 
 
 def test_what_only_one_mode_calls_is_found_in_its_place() -> None:
-    def body(m: nn.Module, x: Tensor) -> Tensor:
+    def body(m: Calling, x: Tensor) -> Tensor:
         x = F.relu(m.conv(x))
         x = F.silu(x) if m.training else F.gelu(x)
-        return m.last(x)
+        y: Tensor = m.get_submodule("last")(x)
+        return y
 
     model = Calling(body, last=nn.ReLU())
     found = ids(model, torch.randn(2, 3, 8, 8))
@@ -129,7 +131,7 @@ def test_what_only_one_mode_calls_is_found_in_its_place() -> None:
 
 
 def test_stochastic_depth_hides_nothing() -> None:
-    def body(m: nn.Module, x: Tensor) -> Tensor:
+    def body(m: Calling, x: Tensor) -> Tensor:
         skip = m.training and random.random() < 0.999
         return x if skip else F.relu(m.conv(x))
 
@@ -198,21 +200,27 @@ def test_torchscript_is_listed_as_unreachable() -> None:
     assert plan.unreachable == ("0",)
 
 
-def test_the_network_is_as_it_was(mixed: nn.Module, images: Tensor) -> None:
+def numpy_state() -> NDArray[np.uint32]:
+    """Return a copy of the state of NumPy's global generator."""
+    state: NDArray[np.uint32] = np.random.get_state(legacy=False)["state"]["key"].copy()
+    return state
+
+
+def test_the_network_is_as_it_was(mixed: Mixed, images: Tensor) -> None:
     mixed.train()
     mixed.layers[0].eval()
     drawn: list[float] = []
     mixed.register_forward_pre_hook(lambda *_: drawn.extend([random.random(), np.random.rand()]))
     before = {key: value.clone() for key, value in mixed.state_dict().items()}
     modes = [module.training for module in mixed.modules()]
-    states = torch.get_rng_state(), random.getstate(), np.random.get_state()[1].copy()
+    states = torch.get_rng_state(), random.getstate(), numpy_state()
     find_sites(mixed, images)
     assert all(torch.equal(value, before[key]) for key, value in mixed.state_dict().items())
     assert [module.training for module in mixed.modules()] == modes
     assert torch.equal(torch.get_rng_state(), states[0])
     assert len(drawn) == 4
     assert random.getstate() == states[1]
-    assert np.array_equal(np.random.get_state()[1], states[2])
+    assert np.array_equal(numpy_state(), states[2])
     assert all(p.grad is None for p in mixed.parameters())
     assert [len(m._forward_hooks) + len(m._forward_pre_hooks) for m in mixed.modules()][:2] == [
         1,
@@ -237,6 +245,7 @@ def test_the_network_is_as_it_was_also_when_it_fails(mixed: nn.Module) -> None:
 
 def test_a_compiled_network_is_looked_into(mixed: nn.Module, images: Tensor) -> None:
     compiled = torch.compile(mixed, backend="eager")
+    assert isinstance(compiled, nn.Module)
     assert ids(compiled, images)[1] == "_orig_mod.layers.0.relu"
 
 

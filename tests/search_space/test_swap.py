@@ -44,7 +44,7 @@ def distance(name: str, replaced: str) -> float:
     start = initial_for(CATALOG[name], original=replaced, policy="nearest")
     module = build(ActivationSpec(name, initial=start), channels=8).eval()
     with torch.no_grad():
-        return (module(images) - scalar_function(replaced)(images)).abs().mean().item()
+        return float((module(images) - scalar_function(replaced)(images)).abs().mean())
 
 
 @pytest.mark.parametrize("name", [name for name in LEARNED if name not in FAR])

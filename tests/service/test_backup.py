@@ -91,8 +91,8 @@ def test_a_restored_copy_goes_on_with_its_search(
     again = player.work(wait=20)
     assert (again["trial"], again["attempt"]) == (running["trial"], 2)
     name = again["checkpoint"]["name"]
-    kept = player.http.get(f"/trials/{again['trial']}/artifacts/{name}")
-    assert kept.content == b"half-way"
+    stored = player.http.get(f"/trials/{again['trial']}/artifacts/{name}")
+    assert stored.content == b"half-way"
     player.train(again, 0.6, 0.7)
     while player.search(search["id"])["state"] != "completed":
         player.train(player.work(), 0.5)

@@ -102,7 +102,9 @@ def run_on(
                 url = f"/leases/{assignment['lease']}/artifacts/{name}"
                 headers = {"Content-Type": "application/octet-stream"}
                 player.http.put(url, content=content, headers=headers).raise_for_status()
-        result = {"test": {"test_accuracy": noisy(test)(assignment)}} if confirms else {}
+        result: dict[str, Any] = (
+            {"test": {"test_accuracy": noisy(test)(assignment)}} if confirms else {}
+        )
         remark = f"seen\n{NO_ONNX}{onnx}" if assignment["export"] and onnx else ""
         player.end(assignment, message=remark, **result)
 
@@ -310,7 +312,8 @@ def test_the_methods_count_what_was_trained_and_nothing_else(
     by_hand = {"sites": {"block0.act": "mish"}}
     url = f"/searches/{search}/trials"
     player.http.post(url, json={"candidate": by_hand}).raise_for_status()
-    running, infeasible = [], None
+    running: list[dict[str, Any]] = []
+    infeasible = None
     while (assignment := player.lease(wait=0.3)) is not None:
         if assignment["kind"] == "proposed" and infeasible is None:
             player.end(assignment, "failed", failure="infeasible", message="it is too slow")

@@ -238,8 +238,7 @@ def test_a_deleted_search_is_gone_at_once_and_then_all_that_was_its_own(
 
     def is_gone() -> bool:
         with served.context.database.read() as session:
-            left = session.scalar(text("SELECT count(*) FROM searches"))
-            return left == 1
+            return bool(session.scalar(text("SELECT count(*) FROM searches")) == 1)
 
     until(is_gone)
     with served.context.database.read() as session:

@@ -1,11 +1,12 @@
 """The Python client against a real service."""
 
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -41,15 +42,15 @@ def finished(player: Player) -> str:
 def test_a_search_is_submitted_in_any_form(client: Client, tmp_path: Path, form: str) -> None:
     file = tmp_path / "search.yaml"
     file.write_text("task: {name: image-classification}\nbudget: {trials: 3}\n")
-    document = {
+    forms: dict[str, Mapping[str, Any] | Path | str] = {
         "object": {"task": {"name": "image-classification"}, "budget": {"trials": 3}},
         "yaml": file.read_text(),
         "json": '{"task": {"name": "image-classification"}, "budget": {"trials": 3}}',
         "path": file,
         "file name": str(file),
-    }[form]
+    }
 
-    search = client.submit(document)
+    search = client.submit(forms[form])
 
     assert search.state == SearchState.PREPARING
     assert search.document["budget"]["trials"] == 3
@@ -350,12 +351,13 @@ def test_a_file_is_sent_in_pieces_and_what_arrives_is_compared(
 
     receive = served.context.artifacts.receive
 
-    async def cut(pieces: AsyncIterator[bytes], **limits: int) -> ReceivedFile:
+    async def cut(pieces: AsyncIterator[bytes], **limits: Any) -> ReceivedFile:
         async def fewer() -> AsyncIterator[bytes]:
             async for piece in pieces:
                 yield piece[1:]
 
-        return await receive(fewer(), **limits)
+        received: ReceivedFile = await receive(fewer(), **limits)
+        return received
 
     monkeypatch.setattr(served.context.artifacts, "receive", cut)
     with pytest.raises(ClientError, match="was changed in transit"):

@@ -2,7 +2,7 @@
 
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from itertools import islice
@@ -17,7 +17,7 @@ from tests.support.player import Player, plan
 from tests.support.serving import Served
 
 
-def follow(served: Served, search_id: str, after: int = 0) -> Iterator[dict[str, Any]]:
+def follow(served: Served, search_id: str, after: int = 0) -> Generator[dict[str, Any], None, None]:
     """Yield a search's events as they come."""
     url = f"{served.url}/v1/searches/{search_id}/events"
     headers = {"Last-Event-ID": str(after)} if after else {}

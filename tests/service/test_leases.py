@@ -13,6 +13,7 @@ from search_space.contract import LeaseRequest
 from service.runtime.context import Context
 from service.scheduling import assignments, scheduler
 from service.study.live import LockedStudy
+from service.trials.proposals import propose
 from tests.support.player import TASK, Player
 from tests.support.serving import Served
 
@@ -457,7 +458,6 @@ def test_a_search_that_breaks_keeps_no_other_from_its_work(
     broken = player.submit()
     player.inspect()
     player.train(player.work(), 0.5)
-    propose = assignments.propose
 
     def breaks(context: Context, locked_study: LockedStudy, search_id: str, *rest: Any) -> Any:
         if search_id == broken["id"]:

@@ -5,7 +5,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -30,7 +30,7 @@ MOST_ROUNDS = 200
 MOST_LOSSES = 2
 """In a row without a report; then a trial is given up."""
 FAILURES = ("lost", "preempted", "environment", "out_of_memory", "diverged", "user_error")
-ALLOWED = {
+ALLOWED: dict[str, Callable[[dict[str, Any]], bool]] = {
     "pause": lambda one: one["state"] in LIVE and one["wanted"] == "run",
     "resume": lambda one: one["state"] == "paused",
     "cancel": lambda one: one["state"] not in ENDED and one["wanted"] not in ("cancel", "kill"),
@@ -329,7 +329,8 @@ def test_whatever_is_said_searches_live_as_they_should(
     new_store: Callable[[], dict[str, str]],
 ) -> None:
     run_state_machine_as_test(
-        lambda: Life(new_store),
+        # Any callable that makes one will do, though the annotation asks for the class.
+        cast(type[Life], lambda: Life(new_store)),
         settings=settings(
             max_examples=8,
             stateful_step_count=30,

@@ -6,7 +6,7 @@ must change with it.
 
 import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import optuna
@@ -195,7 +195,9 @@ def test_a_trial_made_for_a_stored_one_works_as_the_asked_one() -> None:
 
 
 @pytest.mark.parametrize("directions", [["minimize"], ["minimize", "maximize"]])
-def test_insert_trials_writes_what_add_trial_writes(directions: list[str], tmp_path: Path) -> None:
+def test_insert_trials_writes_what_add_trial_writes(
+    directions: list[Literal["minimize", "maximize"]], tmp_path: Path
+) -> None:
     """Public: `add_trial` of the same trials, read back with `trials`."""
     moment = datetime.datetime(2026, 3, 29, 1, 30, tzinfo=datetime.UTC)
     trials = [

@@ -14,8 +14,8 @@ from sqlalchemy import event, text
 from sqlalchemy.exc import OperationalError
 
 from service.runtime.report_batches import PendingReport, ReportBatches
+from service.store import attempts as stored_attempts
 from service.study.live import LiveStudy
-from service.trials import reports
 from tests.service.test_leases import until
 from tests.support.player import Player
 from tests.support.serving import Served
@@ -159,7 +159,7 @@ def test_an_error_of_the_database_answers_the_whole_batch(
 
     sent = [(one, {one["metric"]: 0.5}) for one in attempts]
     with monkeypatch.context() as patch:
-        patch.setattr(reports.attempts, "record_activity", away)
+        patch.setattr(stored_attempts, "record_activity", away)
         answers = at_once(served, player, sent)
     assert [answer.status_code for answer in answers] == [503] * 5
     assert len(calls) == 2, "once for the first, once for all others"
@@ -196,7 +196,9 @@ def test_every_request_is_in_one_batch(searches: list[str]) -> None:
     with ThreadPoolExecutor(8) as pool:
         requests = list(zip(searches, pool.map(join, searches), strict=True))
     for search, pending in requests:
-        assert pending.answer.exception(timeout=0).args == (search,)
+        error = pending.answer.exception(timeout=0)
+        assert error is not None
+        assert error.args == (search,)
     assert sum(len(batch) for _, batch in batches) == len(searches)
     assert report_batches.size == 0
     assert not report_batches.is_storing

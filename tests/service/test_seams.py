@@ -30,7 +30,7 @@ CONFIRMED: dict[str, Any] = SMALL | {
 def silu(assignment: dict[str, Any]) -> float:
     """A value by which `silu` is better, and no two trials are equal."""
     better = names(assignment["candidate"]) == {"silu"}
-    return 0.5 + 0.3 * better + 1e-4 * assignment["number"]
+    return float(0.5 + 0.3 * better + 1e-4 * assignment["number"])
 
 
 def train(player: Player, assignment: dict[str, Any], value: float) -> None:

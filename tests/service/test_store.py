@@ -59,9 +59,9 @@ def test_the_clock_is_the_databases_and_agrees_with_ours(database: Database) -> 
 
 def test_the_clock_moves_within_a_transaction(database: Database) -> None:
     with database.write() as session:
-        first = session.scalar(select(now()))
+        first = session.scalars(select(now())).one()
         time.sleep(0.02)
-        assert session.scalar(select(now())) > first
+        assert session.scalars(select(now())).one() > first
 
 
 def test_concurrent_read_then_write_transactions_all_succeed(database: Database) -> None:

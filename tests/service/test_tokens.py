@@ -65,13 +65,12 @@ def bearer(token: str) -> dict[str, str]:
 
 def routes(served: Served) -> list[tuple[str, str]]:
     """Return every method and path of the API."""
-    contexts = iter_route_contexts(served.app.routes)
-    found = [route for route in contexts if isinstance(route.original_route, APIRoute)]
     return [
-        (method, route.path)
-        for route in found
-        for method in route.original_route.methods
-        if route.path.startswith("/v1")
+        (method, path)
+        for context in iter_route_contexts(served.app.routes)
+        if isinstance(route := context.original_route, APIRoute)
+        for method in route.methods or ()
+        if (path := context.path) is not None and path.startswith("/v1")
     ]
 
 
@@ -89,8 +88,12 @@ def status_of(client: httpx2.Client, method: str, path: str, headers: dict[str, 
     """Call a route with ids that exist nowhere and a body that no route takes."""
     url = path.replace("{", "no-").replace("}", "")
     for kind in ("application/json", "application/octet-stream"):
-        headers = headers | {"content-type": kind}
-        answer = client.request(method, url, headers=headers, content=b"[]")
+        # As bytes: a header of text must be ASCII.
+        encoded = [
+            (name.encode(), value.encode())
+            for name, value in {**headers, "content-type": kind}.items()
+        ]
+        answer = client.request(method, url, headers=encoded, content=b"[]")
         if answer.status_code != 415:
             break
     return answer.status_code
@@ -127,8 +130,7 @@ def test_every_route_refuses_invalid_expired_and_revoked_tokens(
         if (method, path) in NO_TOKEN:
             continue
         for headers in ({}, basic, *worthless, *cookies):
-            encoded = {name: value.encode("utf-8") for name, value in headers.items()}
-            status = status_of(stranger, method, path, encoded)
+            status = status_of(stranger, method, path, headers)
             assert status == 401, (method, path, headers, status)
 
 
@@ -152,7 +154,7 @@ def test_a_worker_token_runs_trials_and_does_nothing_else(
     player = Player(guarded)
     inspection = player.work()
     own = bearer(inspection["token"])
-    plan = {"sites": [], "unreachable": []}
+    plan: dict[str, list[str]] = {"sites": [], "unreachable": []}
     outcome = {"outcome": "completed", "plan": plan}
     url = f"/leases/{inspection['lease']}/outcome"
     assert guarded.http.post(url, json=outcome).status_code == 403
@@ -278,7 +280,7 @@ def test_a_changed_cookie_is_refused(stranger: httpx2.Client) -> None:
         f"{who}..{signature}",
         f"{who}.é.{signature}",
     ):
-        headers = {"cookie": f"actsearch_session={forged}".encode()}
+        headers = {b"cookie": f"actsearch_session={forged}".encode()}
         assert stranger.get("/v1/searches", headers=headers).status_code == 401
 
 

@@ -47,7 +47,7 @@ def test_what_runs_is_always_seen_and_failures_never() -> None:
 
 
 def test_what_is_infeasible_or_was_stopped_is_recent_and_never_best() -> None:
-    broken = {"constraints": {"latency_ratio": 0.1}}
+    broken: dict[str, Any] = {"constraints": {"latency_ratio": 0.1}}
     trials = [
         trial(0, value=9.0, **broken),
         trial(1, value=1.0),

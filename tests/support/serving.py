@@ -9,6 +9,8 @@ import uvicorn
 from sqlalchemy import URL
 
 from service.api.app import create_app
+from service.runtime.context import Context
+from service.runtime.lease_queue import LeaseQueue
 from service.settings import Settings
 from service.store.location import store_url
 
@@ -25,12 +27,14 @@ class Served:
         self._start(self._socket)
 
     @property
-    def context(self):  # type: ignore[no-untyped-def]
-        return self.app.state.leader.term.context
+    def context(self) -> Context:
+        context: Context = self.app.state.leader.term.context
+        return context
 
     @property
-    def lease_queue(self):  # type: ignore[no-untyped-def]
-        return self.app.state.leader.term.lease_queue
+    def lease_queue(self) -> LeaseQueue:
+        queue: LeaseQueue = self.app.state.leader.term.lease_queue
+        return queue
 
     @property
     def store(self) -> URL:

@@ -192,7 +192,7 @@ def has_ended(process: psutil.Process) -> bool:
         return True
 
 
-def kill_all(process: subprocess.Popen[str]) -> None:
+def kill_all(process: subprocess.Popen[Any]) -> None:
     """Kill a process with everything that it started, as a machine that loses power does."""
     for child in _children(process.pid):
         with suppress(psutil.NoSuchProcess):

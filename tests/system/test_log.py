@@ -66,8 +66,8 @@ def test_the_log_has_ids_and_no_secrets(tmp_path: Path, postgres: Postgres) -> N
         machine.close()
 
     text = machine.log("service")
-    secrets = (ADMIN, PASSWORD, made["token"].split("_", 2)[2], cookie.split(".")[-1], wrong)
-    secrets += (lease["token"].split("-")[-1], "a-token-that-was-revoked")
+    secrets = [ADMIN, PASSWORD, made["token"].split("_", 2)[2], cookie.split(".")[-1], wrong]
+    secrets += [lease["token"].split("-")[-1], "a-token-that-was-revoked"]
     assert [secret for secret in secrets if secret in text] == []
     lines = [parsed(line) for line in text.splitlines() if not line.startswith('{"url"')]
     (found,) = [line for line in lines if line.get("request") == "find-me"]

@@ -45,7 +45,7 @@ def serve(stub: Stub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Serve:
     return serve
 
 
-def network() -> nn.Module:
+def network() -> nn.Sequential:
     return nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2))
 
 

@@ -164,8 +164,8 @@ class Stub:
                 return 200, json.dumps({"verdict": verdict}).encode()
             case ["measurements"]:
                 self.measurements.append(Measurements.model_validate_json(body))
-                verdict = "infeasible" if self.infeasible else "continue"
-                return 200, json.dumps({"verdict": verdict, "reason": self.infeasible}).encode()
+                word = "infeasible" if self.infeasible else "continue"
+                return 200, json.dumps({"verdict": word, "reason": self.infeasible}).encode()
             case ["artifacts", name]:
                 self.artifacts[name] = body
                 digest = hashlib.sha256(body).hexdigest()

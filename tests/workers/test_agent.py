@@ -42,7 +42,7 @@ TASKS: dict[str, Task] = {
 
 
 def make_agent(
-    stub: Stub, home: Path, *, slots: int = 1, tasks: dict[str, Task] = TASKS, **settings: float
+    stub: Stub, home: Path, *, slots: int = 1, tasks: dict[str, Task] = TASKS, **settings: Any
 ) -> Agent:
     executor = LocalExecutor(Place(home, home, threads=1), slots=slots, gpus=[])
     manifest = WorkerManifest(
@@ -158,7 +158,9 @@ def test_a_process_that_the_kernel_killed_for_want_of_memory_says_so(
 def test_a_killed_forkserver_takes_its_trials_along_and_is_replaced(stub: Stub) -> None:
     lease = give(stub, "hang")
     trial = psutil.Process(pid_of_trial(stub))
-    trial.parent().kill()
+    forkserver = trial.parent()
+    assert forkserver is not None
+    forkserver.kill()
     outcome = stub.outcome(lease)
     assert outcome.failure is FailureClass.LOST
     assert "the one that had started it was killed" in outcome.message

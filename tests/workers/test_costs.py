@@ -1,6 +1,7 @@
 """What a candidate costs against the original, counted and measured."""
 
 import fcntl
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,6 @@ from search_space.spec import ActivationSpec
 from tests.workers.conftest import EXAMPLE, Serve, candidate, fingerprint, network
 from tests.workers.stub import Stub
 from workers.errors import NotMeasurable
-from workers.measurement import device_lock
 from workers.measurement.costs import measure, original_costs
 from workers.measurement.device_lock import exclusive
 from workers.measurement.folding import fold
@@ -173,8 +173,8 @@ class ConvNet(nn.Module):
 
 def convolutional(*, reads_twice: bool = False) -> ConvNet:
     model = ConvNet(reads_twice=reads_twice)
-    model.norm.running_mean += 1
-    model.norm.running_var *= 3
+    model.get_buffer("norm.running_mean").add_(1)
+    model.get_buffer("norm.running_var").mul_(3)
     return model.eval()
 
 
@@ -194,7 +194,7 @@ def test_a_network_that_reads_a_convolution_twice_is_not_folded() -> None:
 def test_one_process_at_a_time_measures_on_a_device(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(device_lock.tempfile, "gettempdir", lambda: str(tmp_path))
+    monkeypatch.setattr(tempfile, "gettempdir", lambda: str(tmp_path))
     with exclusive(CPU):
         (lock,) = tmp_path.glob("*/cpu.lock")
         with lock.open() as file, pytest.raises(BlockingIOError):

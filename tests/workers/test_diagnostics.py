@@ -39,7 +39,7 @@ def test_a_sound_network_is_not_remarked_upon() -> None:
 def test_dead_units_are_told_with_their_layer() -> None:
     model = network("relu", "relu")
     with torch.no_grad():
-        model[2].bias[:3] = -1000
+        model.get_parameter("2.bias")[:3] = -1000
     found = remarks(model)
     assert found == ["3: 75% of the units are dead: constant over the example batch"]
 
@@ -47,13 +47,13 @@ def test_dead_units_are_told_with_their_layer() -> None:
 def test_numbers_that_are_not_finite_are_told_with_their_layer() -> None:
     model = network("relu", "silu")
     with torch.no_grad():
-        model[2].weight[0] = math.inf
+        model.get_parameter("2.weight")[0] = math.inf
     assert "3: gives numbers that are not finite" in remarks(model)
 
 
 def test_inputs_outside_of_a_pwlu_s_bounds_are_told_once_it_has_bounds() -> None:
     model = network("relu", "pwlu")
-    pwlu = model[3]
+    pwlu = model.get_submodule("3")
     assert isinstance(pwlu, PWLU)
     assert remarks(model) == []
     model.train()
@@ -71,7 +71,7 @@ def test_inputs_outside_of_a_pwlu_s_bounds_are_told_once_it_has_bounds() -> None
 def test_an_exploded_beta_is_told_once() -> None:
     model = network("acon_c")
     with torch.no_grad():
-        model[1].beta[2] = -500
+        model.get_parameter("1.beta")[2] = -500
     watch = ActivationDiagnostics(model)
     text = "1: beta has grown to 500: the activation has become a switch"
     assert watch.check(X, PLAIN, 1.0) == [text]
@@ -84,8 +84,8 @@ def test_a_loss_that_blows_up_is_told_with_the_layer_that_grew() -> None:
     assert watch.check(X, PLAIN, 0.5) == []
     assert watch.check(X, PLAIN, 0.9) == []
     with torch.no_grad():
-        model[2].weight.mul_(100)
-        model[2].bias.mul_(100)
+        model.get_parameter("2.weight").mul_(100)
+        model.get_parameter("2.bias").mul_(100)
     (remark,) = watch.check(X, PLAIN, 5.0)
     assert remark.startswith("3: the training loss rose from 0.5 to 5; its output grew most, ")
 
@@ -114,7 +114,7 @@ def test_the_layer_and_step_that_first_broke_are_found_though_all_broke_later(st
             model(X).square().mean().backward()
             optimizer.step()
             watch.after_step()
-    assert model[0].weight.isnan().all()
+    assert model.get_parameter("0.weight").isnan().all()
     assert watch.origin() == f"first in the output of 4, at step {step}"
 
 

@@ -69,9 +69,9 @@ class Served:
         self._folder = folder
 
     def inspect(self) -> SitePlan:
-        outcome = self.serve(self._stub.assignment({"name": "mine"}))
-        assert outcome.plan is not None
-        return outcome.plan
+        plan: SitePlan | None = self.serve(self._stub.assignment({"name": "mine"})).plan
+        assert plan is not None
+        return plan
 
     def train(self, plan: SitePlan, **fields: Any) -> dict[str, bytes]:
         """Serve a trial of PWLU everywhere and return what it has stored."""

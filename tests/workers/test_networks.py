@@ -1,5 +1,7 @@
 """The networks: as large as published, and every activation found."""
 
+from types import ModuleType
+
 import pytest
 import torch
 
@@ -117,7 +119,7 @@ def test_a_library_knows_which_networks_it_has(source: str) -> None:
         models.build("resnet19", 3, 10, 32)
 
 
-def library(source: str) -> object:
+def library(source: str) -> ModuleType:
     from importlib import import_module
 
     try:

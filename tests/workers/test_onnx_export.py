@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from search_space.apply import apply
-from search_space.contract import NO_ONNX, ONNX, WEIGHTS, OutcomeKind, TrialKind
+from search_space.contract import NO_ONNX, ONNX, WEIGHTS, Assignment, OutcomeKind, TrialKind
 from search_space.spec import ActivationSpec, Candidate
 from tests.workers.conftest import EXAMPLE, Serve
 from tests.workers.stub import Stub
@@ -27,10 +27,11 @@ class Branching(nn.Module):
         self.layers = nn.ModuleList([nn.Linear(4, 2), nn.Linear(4, 2)])
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.layers[int(x.sum() > 0)](x)
+        y: Tensor = self.layers[int(x.sum() > 0)](x)
+        return y
 
 
-def confirming(stub: Stub) -> object:
+def confirming(stub: Stub) -> Assignment:
     return assignment(stub, kind=TrialKind.CONFIRMATION, export=True)
 
 

@@ -80,17 +80,18 @@ def test_without_a_decay_the_weights_are_their_own_average() -> None:
 
 
 def test_the_average_begins_anew_when_statistics_have_been_collected() -> None:
-    model = nn.Sequential(PWLU(3, segments=4))
+    pwlu = PWLU(3, segments=4)
+    model = nn.Sequential(pwlu)
     model.train()
     average = Average(model, 0.999)
     for _ in range(20):
         model(torch.randn(16, 3) * 5)
         average.update()
-    model[0].realign()
+    pwlu.realign()
     average.update()
     with average.in_place():
-        averaged = model[0].right.clone()
-    assert torch.equal(averaged, model[0].right)
+        averaged = pwlu.right.clone()
+    assert torch.equal(averaged, pwlu.right)
 
 
 def test_an_average_is_taken_up_where_it_was() -> None:

@@ -166,7 +166,7 @@ def history(epochs: int, name: str = "acon_c", **params: Any) -> ShapeHistory:
     for epoch in range(1, epochs + 1):
         with torch.no_grad():
             for parameter in model.own.parameters():
-                parameter += 0.1
+                parameter.add_(0.1)
         kept.record(epoch, model, batch)
     return kept
 

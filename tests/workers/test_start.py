@@ -19,7 +19,7 @@ from workers.trial import trial
 X = torch.linspace(-2, 2, 64).view(16, 4)
 
 
-def given_weights(stub: Stub, data: bytes | None = None) -> tuple[nn.Module, str]:
+def given_weights(stub: Stub, data: bytes | None = None) -> tuple[nn.Sequential, str]:
     """Let the service have weights; return the network they are of, and their digest."""
     torch.manual_seed(3)
     trained = network()

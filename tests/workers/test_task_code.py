@@ -83,7 +83,8 @@ def test_a_task_of_a_package_counts_by_that_package(
     folder: Path, monkeypatch: pytest.MonkeyPatch, file: str
 ) -> None:
     (folder / file).parent.mkdir(exist_ok=True)
-    (folder / "brought").is_dir() and (folder / "brought" / "__init__.py").touch()
+    if (folder / "brought").is_dir():
+        (folder / "brought" / "__init__.py").touch()
     (folder / file).write_text("print(1)")
     monkeypatch.syspath_prepend(folder)
     target = "brought:run" if file == "brought.py" else "brought.tasks:run"

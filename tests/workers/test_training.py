@@ -132,7 +132,7 @@ def test_a_loss_that_is_not_a_number_ends_the_training() -> None:
 def test_what_is_wrong_with_a_training_is_remarked_upon() -> None:
     model = NETWORKS["mlp"].build(1, 10, 8)
     with torch.no_grad():
-        model.layers[1].bias.fill_(-1e6)
+        model.get_parameter("layers.1.bias").fill_(-1e6)
     assert run(model, batches(16)).remarks == [
         "layers.2: 100% of the units are dead: constant over the example batch",
         "layers.4: 100% of the units are dead: constant over the example batch",

@@ -27,6 +27,7 @@ from search_space.contract import (
     SHAPE_HISTORY,
     SHAPES,
     WEIGHTS,
+    Assignment,
     FailureClass,
     OutcomeKind,
     TrialKind,
@@ -85,7 +86,7 @@ def train(
     return model
 
 
-def assignment(stub: Stub, name: str = "pwlu", **fields: Any) -> Any:
+def assignment(stub: Stub, name: str = "pwlu", **fields: Any) -> Assignment:
     fields = {"fingerprint": fingerprint(), **fields}
     training = fields.pop("training", {})
     return stub.assignment({"name": "mine"}, candidate(name, **training), **fields)
@@ -377,7 +378,7 @@ def test_everything_random_follows_from_the_trial_s_seed(stub: Stub, serve: Serv
     for seed in (7, 7, 8):
         serve(assignment(stub, seed=seed))
         with trial() as t:
-            draws = [torch.rand(()).item()]
+            draws: list[Any] = [torch.rand(()).item()]
             train(
                 t,
                 epochs=2,
@@ -482,6 +483,7 @@ def test_a_compiled_network_leaves_weights_under_its_own_names(stub: Stub, serve
     with trial() as t:
         model = t.apply(network(), EXAMPLE)
         compiled = torch.compile(model, backend="eager")
+        assert isinstance(compiled, nn.Module)
         optimizer = sgd(t.parameter_groups(model, lr=0.05))
         for epoch in t.epochs(1, compiled, optimizer):
             t.report(epoch, validation_accuracy=0.5)

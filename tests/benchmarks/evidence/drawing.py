@@ -2,7 +2,7 @@
 
 import io
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib import rc_context
@@ -10,10 +10,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+if TYPE_CHECKING:
+    from matplotlib.typing import RcKeyType
+
 Data = Mapping[str, Any]
 Floats = NDArray[np.float64]
 
-_STYLE = {
+_STYLE: "dict[RcKeyType, Any]" = {
     "svg.hashsalt": "actsearch",
     "svg.fonttype": "none",
     "font.size": 8,

@@ -6,7 +6,7 @@ from typing import Any
 
 from search_space.spec import ActivationSpec
 
-TASK = {
+TASK: dict[str, Any] = {
     "name": "image-classification",
     "dataset": "fashion-mnist",
     "network": "small-cnn",
@@ -14,7 +14,12 @@ TASK = {
     "batch_size": 64,
     "train_samples": 6000,
 }
-_CIFAR = {"name": "image-classification", "dataset": "cifar10", "epochs": 30, "batch_size": 128}
+_CIFAR: dict[str, Any] = {
+    "name": "image-classification",
+    "dataset": "cifar10",
+    "epochs": 30,
+    "batch_size": 128,
+}
 TASKS = {
     str(task["network"]): task
     for task in (

@@ -5,7 +5,7 @@ on test data by trainings on fresh seeds, the same for all.
 """
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -63,11 +63,15 @@ WAYS: Mapping[str, tuple[str, dict[str, Any]]] = {
 
 def steps(home: Path) -> Steps:
     """Yield every search, and the original to compare with."""
+
+    def searched(document: Mapping[str, Any]) -> Callable[[object], dict[str, Any]]:
+        return lambda _: _searched_and_judged(document, home)
+
     yield "original", lambda _: _judged_original(home)
     for repetition in range(REPETITIONS):
         for way, (sampler, rest) in WAYS.items():
             document = {**_SPACE, **rest, "sampler": {"name": sampler, "seed": repetition}}
-            yield f"{way} {repetition}", lambda _, d=document: _searched_and_judged(d, home)
+            yield f"{way} {repetition}", searched(document)
 
 
 def search(document: Mapping[str, Any]) -> tuple[ActivationConfig, dict[str, Any]]:

@@ -76,7 +76,10 @@ class Trainer:
             validation=[report.metrics["validation_accuracy"] for report in attempt.reports],
             test=outcome.test.get("test_accuracy"),
             parameters=sum(p.numel() for p in network.parameters()),
-            step_seconds=min((report.step_seconds for report in attempt.reports), default=None),
+            step_seconds=min(
+                (one.step_seconds for one in attempt.reports if one.step_seconds is not None),
+                default=None,
+            ),
         )
 
     def _data(self, network: str) -> Prepared:
@@ -88,7 +91,9 @@ class Trainer:
 
 
 def _network(run: Run, data: Prepared, images: Tensor) -> nn.Module:
-    classes = data.network.head.out_features
+    head = data.network.get_submodule("head")
+    assert isinstance(head, nn.Linear)
+    classes = head.out_features
     if run.network == "small-cnn":
         return SmallCNN(images.shape[1], classes, run.widths).to(images.device)
     network = CLASSIFIERS[run.network].build(images.shape[1], classes, images.shape[-1])

@@ -1,6 +1,6 @@
 """Activations found on ResNet-20, put into deeper networks by depth."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -34,14 +34,17 @@ SEARCH = {
 
 def steps(home: Path) -> Steps:
     """Yield the search, then each network with its own activations and with those it found."""
+
+    def trained(
+        network: str, kind: str, seed: int
+    ) -> Callable[[Mapping[str, Any]], dict[str, Any]]:
+        return lambda done: _trained(done, network, kind, seed, home)
+
     yield "search", lambda _: _searched()
     for network in NETWORKS:
         for seed in SEEDS:
             for kind in ("original", "transferred"):
-                yield (
-                    f"{network} {kind} {seed}",
-                    lambda done, n=network, k=kind, s=seed: _trained(done, n, k, s, home),
-                )
+                yield f"{network} {kind} {seed}", trained(network, kind, seed)
 
 
 def _searched() -> dict[str, Any]:
