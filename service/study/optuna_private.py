@@ -58,6 +58,22 @@ def all_trials(study: Study, states: Container[TrialState] | None = None) -> lis
     return list(study._get_trials(deepcopy=False, states=states))
 
 
+def set_trial_attribute(study: Study, trial: FrozenTrial, key: str, value: Any) -> None:
+    """Set a system attribute of a trial that is being asked for.
+
+    A sampler gets a frozen trial, without a setter; Optuna's own samplers do the same.
+    """
+    study._storage.set_trial_system_attr(trial._trial_id, key, value)
+
+
+def trial_attributes(study: Study, trial: FrozenTrial) -> dict[str, Any]:
+    """Return the system attributes of a trial as they are now.
+
+    The frozen trial that a sampler gets is a copy from before it was asked.
+    """
+    return dict(study._storage.get_trial_system_attrs(trial._trial_id))
+
+
 class StudyView(Study):
     """A study of which a sampler sees only some trials. Made for one ask, and only read.
 

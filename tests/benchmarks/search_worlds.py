@@ -7,7 +7,7 @@ from itertools import combinations, product
 
 import numpy as np
 from numpy.typing import NDArray
-from optuna.distributions import BaseDistribution, CategoricalDistribution
+from optuna.distributions import CategoricalDistribution
 
 from tests.benchmarks.search_outside import Outside, fcnet, nas_bench
 from workers.simulation.table import Table, load
@@ -45,7 +45,7 @@ class World:
     _blocks: dict[int, tuple[float, Floats]] = field(default_factory=dict)
 
     @property
-    def distributions(self) -> dict[str, BaseDistribution]:
+    def distributions(self) -> dict[str, CategoricalDistribution]:
         one = CategoricalDistribution(self.variants)
         return {f"site {site:02}": one for site in range(self.sites)}
 
@@ -62,7 +62,7 @@ class World:
 
     @property
     def size(self) -> int:
-        return len(self.variants) ** self.sites
+        return int(len(self.variants) ** self.sites)
 
     @cached_property
     def best_uniform(self) -> float:

@@ -59,9 +59,9 @@ def cell_index(distribution: BaseDistribution, cells: Sequence[Cell], value: Any
             return int(distribution.to_internal_repr(value))
         except ValueError:
             return None
-    if not distribution._contains(float(value)):
-        return None
     assert isinstance(distribution, IntDistribution | FloatDistribution)
+    if not distribution.low <= float(value) <= distribution.high:
+        return None
     place = _forward(distribution, float(value))
     return min(
         range(len(cells)), key=lambda i: max(cells[i].low - place, place - cells[i].high, 0.0)

@@ -12,6 +12,7 @@ from optuna.trial import FrozenTrial
 from service.study.additive.observations import BlockOf, block_name
 from service.study.additive.sampler import AdditiveSampler, unseen_uniforms
 from service.study.additive.space import Parent, Site
+from service.study.optuna_private import set_trial_attribute, trial_attributes
 
 PROPOSER = "additive:proposer"
 """The attribute of a trial that says who proposed it: `model` or `tpe`."""
@@ -78,7 +79,7 @@ class AutoSampler(BaseSampler):
         """Choose who proposes, and return the parameters that it proposes together."""
         everything = self.model.infer_relative_search_space(study, trial)
         proposer = self._choose(study, trial, everything)
-        study._storage.set_trial_system_attr(trial._trial_id, PROPOSER, proposer)
+        set_trial_attribute(study, trial, PROPOSER, proposer)
         if proposer == "model":
             return everything
         return dict(self._tpe(trial, "together").infer_relative_search_space(study, trial))
@@ -97,7 +98,7 @@ class AutoSampler(BaseSampler):
             taken = seen.taken(block_name(trial, self.model.block))
             code = space.encode(params)
             if code is not None and (taken == code).all(axis=1).any():
-                study._storage.set_trial_system_attr(trial._trial_id, PROPOSER, "model")
+                set_trial_attribute(study, trial, PROPOSER, "model")
                 return self.model.sample_relative(study, trial, everything)
         return params
 
@@ -129,7 +130,7 @@ class AutoSampler(BaseSampler):
         return "model" if goes else "tpe"
 
     def _proposer(self, study: Study, trial: FrozenTrial) -> str:
-        attributes = study._storage.get_trial_system_attrs(trial._trial_id)
+        attributes = trial_attributes(study, trial)
         return str(attributes.get(PROPOSER, "model"))
 
     def _tpe(self, trial: FrozenTrial, purpose: str) -> TPESampler:

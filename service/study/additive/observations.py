@@ -105,7 +105,7 @@ class Observations:
     def key(self, count: int) -> Hashable:
         """Return what tells the first ones apart from others."""
         ends = tuple(
-            (t.number, t.state, t._values and t._values[0], len(t.intermediate_values))
+            (t.number, t.state, t.values and t.values[0], len(t.intermediate_values))
             for t in self.ended[:count]
         )
         return ends, self.codes[:count].tobytes(), self.blocks[:count]

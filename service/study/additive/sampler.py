@@ -18,6 +18,7 @@ from service.study.additive.model import Fit, Posterior, evenly, fit
 from service.study.additive.observations import BlockOf, Observations, block_name, observe
 from service.study.additive.parzen import density_ratio_scores, model_scores, share_of
 from service.study.additive.space import Codes, Parent, Site, Space, make_space
+from service.study.optuna_private import all_trials
 
 FEWEST = 2
 """Observations from which on the model proposes; before, candidates are random."""
@@ -88,7 +89,7 @@ class AdditiveSampler(BaseSampler):
         if self._given is not None:
             return dict(self._given)
         found: dict[str, BaseDistribution] = {}
-        for ended in study._get_trials(deepcopy=False, states=ENDED, use_cache=True):
+        for ended in all_trials(study, ENDED):
             for name, distribution in ended.distributions.items():
                 found.setdefault(name, distribution)
         return {name: one for name, one in found.items() if not one.single()}
@@ -120,7 +121,7 @@ class AdditiveSampler(BaseSampler):
         distributions = dict(search_space)
         parents = self._parents
         if parents is None and self._given is None:
-            trials = study._get_trials(deepcopy=False, states=ENDED, use_cache=True)
+            trials = all_trials(study, ENDED)
             parents = observed_parents([trial.params for trial in trials], distributions)
         key = (tuple(distributions.items()), None if parents is None else tuple(parents.items()))
         return _kept(
@@ -129,7 +130,7 @@ class AdditiveSampler(BaseSampler):
 
     def observations(self, study: Study, space: Space, but: int | None = None) -> Observations:
         """Return what the study's trials tell, one left out: that which is asked for."""
-        trials = study._get_trials(deepcopy=False, use_cache=True)
+        trials = all_trials(study)
         others = [trial for trial in trials if trial.number != but]
         return observe(
             others,

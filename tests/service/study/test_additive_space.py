@@ -1,5 +1,7 @@
 """Which levels the parameters of a study have, and how alike they are."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from optuna.distributions import (
@@ -121,7 +123,7 @@ def test_trials_show_on_what_a_parameter_depends() -> None:
         "layers": CategoricalDistribution(("one", "two")),
         "momentum": FloatDistribution(0, 1),
     }
-    trials = [
+    trials: list[dict[str, Any]] = [
         {"optimizer": "sgd", "layers": "one", "momentum": 0.5},
         {"optimizer": "sgd", "layers": "two", "momentum": 0.2},
         {"optimizer": "adam", "layers": "one"},
@@ -138,7 +140,11 @@ def test_a_parameter_that_nothing_decides_has_no_parent() -> None:
         "optimizer": CategoricalDistribution(("sgd", "adam")),
         "momentum": FloatDistribution(0, 1),
     }
-    trials = [{"optimizer": "sgd", "momentum": 0.5}, {"optimizer": "sgd"}, {"optimizer": "adam"}]
+    trials: list[dict[str, Any]] = [
+        {"optimizer": "sgd", "momentum": 0.5},
+        {"optimizer": "sgd"},
+        {"optimizer": "adam"},
+    ]
 
     assert observed_parents(trials, distributions) == {}
 
