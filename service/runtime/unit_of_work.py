@@ -15,7 +15,8 @@ from service.schemas.states import ENDED_STATES, TrialState
 from service.store import events, searches, trials
 from service.store.database import now
 from service.store.models import Search, Trial
-from service.study.live import LockedStudy, block_attributes, seed_of
+from service.study.attributes import block_attributes
+from service.study.live import LockedStudy, seed_of
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from threading import Lock, RLock
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import optuna
 from optuna.storages import InMemoryStorage
@@ -18,18 +18,20 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from search_space.search import SearchSpec
 from search_space.space.space import Space
-from service.study.additive import SEED_BLOCK, Estimates
+from service.study.attributes import SEED_BLOCK, block_attributes
 from service.study.optuna_private import CONSTRAINT_PREFIX, set_params, set_values
 from service.study.samplers import (
+    estimates_of,
     initial_attributes,
     make_pruner,
     make_sampler,
-    model_of,
     needed_attributes,
     reseed,
     set_block_of,
 )
-from service.study.window import visible_study
+
+if TYPE_CHECKING:
+    from service.study.additive import Estimates
 
 STUDY_NAME = "search"
 """The same for all: Hyperband derives a trial's bracket from the name of its study, so another
@@ -121,10 +123,9 @@ class LiveStudy:
         attrs = block_attributes(seed_block)
         self._restore(len(self), StoredTrial(params=params, attrs=attrs, reports=(), told=None))
 
-    def estimates(self) -> Estimates | None:
+    def estimates(self) -> "Estimates | None":
         """Return what the model of the sampler estimates, or None if it has no model."""
-        model = model_of(self._sampler)
-        return None if model is None else Estimates.of(visible_study(self._study), model)
+        return estimates_of(self._sampler, self._study)
 
     def report(self, number: int, step: int, value: float, *, may_stop: bool) -> bool:
         """Add a report; return whether the pruner would stop the trial, if it may be stopped."""
@@ -223,11 +224,6 @@ class LockedStudy:
             live = rebuild()
             self._studies._live[self._search_id] = live
         return live
-
-
-def block_attributes(seed_block: int | None) -> dict[str, Any]:
-    """Return the system attributes that name the seed block of a trial."""
-    return {} if seed_block is None else {SEED_BLOCK: seed_block}
 
 
 def seed_of(search_seed: int, purpose: str, number: int) -> int:

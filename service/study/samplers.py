@@ -1,7 +1,7 @@
 """Optuna's samplers and pruners, as a search names them: every argument pinned."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from optuna.distributions import BaseDistribution
 from optuna.pruners import (
@@ -18,14 +18,16 @@ from optuna.trial import FrozenTrial, TrialState
 
 from search_space.search import MAX_REALIGN_AFTER, SearchSpec
 from search_space.space.space import Space
-from service.study.additive import AdditiveSampler, AutoSampler, Site
 from service.study.optuna_private import (
     GENERATION,
     PARENTS_PREFIX,
     all_trials,
     seed_generators,
 )
-from service.study.window import MAX_VISIBLE, RULE, Windowed
+from service.study.window import MAX_VISIBLE, RULE, Windowed, visible_study
+
+if TYPE_CHECKING:
+    from service.study.additive import AdditiveSampler, Estimates, Site
 
 
 def pinned_arguments(search: SearchSpec, *, has_phases: bool, epochs: int | None) -> dict[str, Any]:
@@ -62,9 +64,7 @@ def make_sampler(pinned: Mapping[str, Any], space: Space) -> BaseSampler:
         case "tpe":
             return Windowed(_Tpe(space, **arguments))
         case "additive" | "auto":
-            make = AdditiveSampler if pinned["name"] == "additive" else AutoSampler
-            sites = sites_by_group(space)
-            return Windowed(make(space.every_distribution, sites=sites, **arguments))
+            return _model_sampler(pinned["name"], space, arguments)
         case "qmc":
             return _Qmc(space, **arguments)
         case "nsga2":
@@ -73,6 +73,26 @@ def make_sampler(pinned: Mapping[str, Any], space: Space) -> BaseSampler:
         case _:
             # The service enumerates a grid itself and never asks this sampler.
             return RandomSampler(**arguments)
+
+
+class ModelSampler(Windowed):
+    """A sampler with an additive model, which also estimates the candidates."""
+
+    def __init__(self, inner: BaseSampler, model: "AdditiveSampler") -> None:
+        super().__init__(inner)
+        self.model = model
+
+
+def _model_sampler(name: str, space: Space, arguments: Mapping[str, Any]) -> ModelSampler:
+    # Imported here, since scipy takes long to load and other samplers do without.
+    from service.study.additive import AdditiveSampler, AutoSampler
+
+    distributions, sites = space.every_distribution, sites_by_group(space)
+    if name == "additive":
+        model = AdditiveSampler(distributions, sites=sites, **arguments)
+        return ModelSampler(model, model)
+    auto = AutoSampler(distributions, sites=sites, **arguments)
+    return ModelSampler(auto, auto.model)
 
 
 def make_pruner(pinned: Mapping[str, Any]) -> BasePruner:
@@ -90,26 +110,14 @@ def make_pruner(pinned: Mapping[str, Any]) -> BasePruner:
 def reseed(sampler: BaseSampler, seed: int) -> None:
     """Seed every random generator of a sampler."""
     match sampler:
+        case ModelSampler():
+            pass  # What it draws follows from its seed and the number of the trial.
         case Windowed():
             reseed(sampler.inner, seed)
-        case AdditiveSampler() | AutoSampler():
-            pass  # What it draws follows from its seed and the number of the trial.
         case QMCSampler():
             pass  # Its sequence follows from the search's seed and the count of its points.
         case _:
             seed_generators(sampler, seed)
-
-
-def model_of(sampler: BaseSampler) -> AdditiveSampler | None:
-    """Return the additive model behind a sampler, or None if there is none."""
-    match sampler:
-        case Windowed():
-            return model_of(sampler.inner)
-        case AutoSampler():
-            return sampler.model
-        case AdditiveSampler():
-            return sampler
-    return None
 
 
 def set_block_of(sampler: BaseSampler, number: int, seed_block: int | None) -> None:
@@ -117,9 +125,17 @@ def set_block_of(sampler: BaseSampler, number: int, seed_block: int | None) -> N
 
     Other trials have it among their attributes, which a trial can have only once it is there.
     """
-    model = model_of(sampler)
-    if model is not None:
-        model.block = lambda other: seed_block if other == number else None
+    if isinstance(sampler, ModelSampler):
+        sampler.model.block = lambda other: seed_block if other == number else None
+
+
+def estimates_of(sampler: BaseSampler, study: Study) -> "Estimates | None":
+    """Return what the model of a sampler estimates, or None if it has no model."""
+    if not isinstance(sampler, ModelSampler):
+        return None
+    from service.study.additive import Estimates
+
+    return Estimates.of(visible_study(study), sampler.model)
 
 
 def initial_attributes(pinned: Mapping[str, Any]) -> dict[str, Any]:
@@ -147,8 +163,10 @@ def needed_attributes(attributes: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def sites_by_group(space: Space) -> dict[str, Site]:
+def sites_by_group(space: Space) -> "dict[str, Site]":
     """Return where in the network the sites of each group stand, for the additive model."""
+    from service.study.additive import Site
+
     last = max(len(space.groups) - 1, 1)
     return {
         group.name: Site(depth=place / last, stage=group.sites[0].stage)

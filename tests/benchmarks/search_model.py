@@ -39,7 +39,7 @@ import optuna
 from optuna.samplers import BaseSampler, RandomSampler, TPESampler
 
 from service.study.additive import AdditiveSampler, AutoSampler, Estimates
-from service.study.additive.observations import SEED_BLOCK
+from service.study.attributes import SEED_BLOCK
 from tests.benchmarks.search_outside import Outside, is_installed
 from tests.benchmarks.search_worlds import OUTSIDE, WORLDS, Code, World
 
@@ -121,7 +121,7 @@ def auto(world: AnyWorld, seed: int) -> Gains:
     return _by_model(world, sampler, sampler.model)
 
 
-STRATEGIES: dict[str, Callable[[World, int], Gains]] = {
+STRATEGIES: dict[str, Callable[[AnyWorld, int], Gains]] = {
     "default": default,
     "tpe": tpe,
     "random": random,

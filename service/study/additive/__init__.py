@@ -2,12 +2,10 @@
 
 from service.study.additive.estimates import Effect, Estimate, Estimates
 from service.study.additive.mixed import AutoSampler
-from service.study.additive.observations import SEED_BLOCK
 from service.study.additive.sampler import AdditiveSampler
 from service.study.additive.space import Parent, Site
 
 __all__ = [
-    "SEED_BLOCK",
     "AdditiveSampler",
     "AutoSampler",
     "Effect",

@@ -12,9 +12,7 @@ from optuna.trial import FrozenTrial, TrialState
 from service.study.additive.features import Floats
 from service.study.additive.model import Data
 from service.study.additive.space import Codes, Space
-
-SEED_BLOCK = "seed_block"
-"""The attribute of a trial, a user's or the system's, that names its seed block."""
+from service.study.attributes import SEED_BLOCK
 
 BlockOf = Callable[[int], Hashable]
 """The seed block of a trial that does not name its own, by its number."""
