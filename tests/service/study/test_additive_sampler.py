@@ -22,11 +22,11 @@ from service.study.additive import AdditiveSampler, AutoSampler, Estimates, Pare
 from service.study.additive.mixed import PROPOSER
 from service.study.additive.observations import (
     CLIPPED_BELOW,
-    SEED_BLOCK,
     Observations,
     observe,
     robust_scale,
 )
+from service.study.attributes import SEED_BLOCK
 from tests.service.study.additive_cases import plain_space
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
