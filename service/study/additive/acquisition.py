@@ -75,7 +75,8 @@ class Sample:
         noise = rng.standard_normal(len(data)) * np.sqrt(setting.noise * (1 + data.inflation))
         blocks = rng.standard_normal(len(data))[_first_of_block(data.blocks)]
         errors = spread * (noise + np.sqrt(setting.block) * blocks)
-        self._weights = posterior.solve(data.values - self._draw.values(data.codes) - errors)
+        drawn = self._draw.values(posterior.distinct)[posterior.place]
+        self._weights = posterior.pooled(posterior.solve(data.values - drawn - errors))
 
     def values(self, codes: Codes) -> Floats:
         """Return the function at candidates, up to a constant."""

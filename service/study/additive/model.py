@@ -88,8 +88,11 @@ class Posterior:
 
     def __init__(self, kernel: Kernel, data: Data, setting: Setting) -> None:
         self.kernel, self.data, self.setting = kernel, data, setting
-        self.side = kernel.side(data.codes, setting.shares)
-        covariance = self.side.covariance(data.codes)
+        # Candidates are trained again in other blocks: covariances are computed once for each.
+        self.distinct, place = np.unique(data.codes, axis=0, return_inverse=True)
+        self.place = place.reshape(-1)
+        self.side = kernel.side(self.distinct, setting.shares)
+        covariance = self.side.covariance(self.distinct)[np.ix_(self.place, self.place)]
         covariance += setting.block * data.same_block
         covariance[np.diag_indices(len(data))] += setting.noise * (1 + data.inflation) + JITTER
         self._factor = cholesky(covariance)
@@ -106,9 +109,13 @@ class Posterior:
         total = np.multiply.outer(self._ones, solved.sum(axis=0)) / self._precision
         return np.asarray(solved - total)
 
+    def pooled(self, values: Floats) -> Floats:
+        """Return the sum of what the observations of each distinct candidate have."""
+        return np.asarray(np.bincount(self.place, values, len(self.distinct)), dtype=np.float64)
+
     def means(self, codes: Codes) -> Floats:
         """Return the expectation of each candidate, with that of the constant mean."""
-        return np.asarray(self.mean + self.side.covariance(codes) @ self.weights)
+        return np.asarray(self.mean + self.side.covariance(codes) @ self.pooled(self.weights))
 
     @property
     def fitted(self) -> Floats:
@@ -122,7 +129,7 @@ class Posterior:
 
     def covariance(self, codes: Codes) -> Floats:
         """Return the covariance of candidates, with what is unknown of the constant mean."""
-        cross = self.side.covariance(codes).T
+        cross = self.side.covariance(codes)[:, self.place].T
         inner = cross.T @ solve(self._factor, cross)
         unexplained = 1 - cross.T @ self._ones
         total = self.kernel.covariance(codes, codes, self.setting.shares) - inner

@@ -95,7 +95,7 @@ def test_a_rebuilt_study_proposes_what_the_unbroken_one_does(sampler: Sampler) -
 
 
 def _next_of(study: optuna.Study) -> dict[str, Any]:
-    """Ask the study, and end the trial as failed in a copy: the study itself goes on."""
+    """Ask a copy with the same sampler, which remembers all that it did: the study goes on."""
     copy = optuna.create_study(direction=study.direction, sampler=study.sampler)
     copy.add_trials(study.get_trials())
     return _suggest(copy.ask())
