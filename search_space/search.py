@@ -151,7 +151,7 @@ class Sampler(Document):
             `auto`, which need blocks, 0 with the others.
     """
 
-    name: Literal["auto", "additive", "tpe", "random", "qmc", "grid", "nsga2"] = "tpe"
+    name: Literal["auto", "additive", "tpe", "random", "qmc", "grid", "nsga2"] = "auto"
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
     encoding: Encoding = DEFAULT_ENCODING
     seed_blocks: Annotated[int, Field(ge=0, le=100)] | None = None
@@ -357,6 +357,7 @@ class SearchSpec(Document):
                 "replicates": {"share": 0},
                 "confirm": None,
                 **data,
+                "sampler": _for_several_objectives(data.get("sampler")),
             }
         return data
 
@@ -418,6 +419,13 @@ class SearchSpec(Document):
     def metric(self) -> str:
         """The metric of the first objective."""
         return self.objectives[0].metric
+
+
+def _for_several_objectives(sampler: Any) -> Any:
+    """Return a given sampler, by default TPE: the default of one objective has a model of one."""
+    if sampler is None:
+        return {"name": "tpe"}
+    return {"name": "tpe", **sampler} if isinstance(sampler, Mapping) else sampler
 
 
 def objectives_in(document: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -20,7 +20,7 @@ class RankedAnswer(Answer):
 
     `gain` is against the original's mean, positive when better; `step_ratio` is the time of a
     training step against the original's. `estimate` is what the sampler's model expects of the
-    candidate, with its 95 % interval, and `beats_uniform` the probability that it is better than
+    candidate, with its 90 % interval, and `beats_uniform` the probability that it is better than
     the best uniform network; the ranking is by the estimate where there is one.
     """
 

@@ -16,8 +16,9 @@ class TrialAnswer(Answer):
     it had not run on.
     `measurements` is what the candidate costs, known before its first epoch.
     Trials of one `seed_block` share their seed, and their differences are paired; null: the seed
-    is its own. `estimate` is what the sampler's model expects of the candidate, with its 95 %
-    interval, and `beats_uniform` the probability that it is better than the best uniform network.
+    is its own. `estimate` is what the sampler's model expects of the candidate, with its 90 %
+    interval, and `beats_uniform` the probability that it is better than the best uniform network;
+    only the 100 best candidates have these two.
     """
 
     id: str

@@ -25,6 +25,8 @@ SEARCH: dict[str, Any] = {
     "choices": ["relu", "silu", "acon_c"],
     "baselines": {"original_seeds": 1, "uniform": False},
     "budget": {"trials": 4},
+    # Not the default, which trains in seed blocks (`test_seed_blocks`): most rules do not need them.
+    "sampler": {"name": "tpe"},
     "pruner": {"name": "none"},
     "parallel": 4,
     "confirm": None,

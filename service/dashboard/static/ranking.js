@@ -71,8 +71,8 @@ function leftOut(number, place, columns) {
 function estimateCell(row) {
   if (row.estimate === null) return h("td", { class: "number soft" });
   const sure = row.beats_uniform === null ? "" : `; better than the best uniform network with a probability of ${Math.round(100 * row.beats_uniform)} %`;
-  const title = `${words.value(row.estimate_low)} to ${words.value(row.estimate_high)} with 95 %${sure}`;
-  return h("td", { class: "number", title }, words.value(row.estimate));
+  const interval = row.estimate_low === null ? "" : `${words.value(row.estimate_low)} to ${words.value(row.estimate_high)} with 90 %${sure}`;
+  return h("td", { class: "number", title: interval || null }, words.value(row.estimate));
 }
 
 function ranked(search, best, row) {

@@ -12,7 +12,7 @@ from scipy.special import ndtr, ndtri
 
 from service.study.additive.features import Floats
 from service.study.additive.kernel import Kernel
-from service.study.additive.model import Posterior
+from service.study.additive.model import Ints, Posterior
 from service.study.additive.observations import CLIPPED_BELOW, Observations
 from service.study.additive.sampler import AdditiveSampler
 from service.study.additive.space import Codes
@@ -23,6 +23,10 @@ LEVEL = 0.9
 DRAWS = 512
 
 
+ALL_UP_TO = 100
+"""Observations up to which all settings of the model that were kept are averaged."""
+
+
 @dataclass(frozen=True)
 class Estimate:
     """What the model says of one candidate, in the unit of the study's values.
@@ -31,16 +35,18 @@ class Estimate:
         code: The candidate, as a level of each axis.
         trials: The numbers of its trials.
         observed: Mean of the values of those that were trained to their end; None: none was.
-        mean, low, high: The estimate and its interval, of an average seed block.
-        beats_rival: Probability that it is better than the rival; None without a rival.
+        mean, low, high: The estimate and its interval, of an average seed block. Only the best
+            have an interval (`ranking`).
+        beats_rival: Probability that it is better than the rival; None without a rival, and where
+            there is no interval.
     """
 
     code: tuple[int, ...]
     trials: tuple[int, ...]
     observed: float | None
     mean: float
-    low: float
-    high: float
+    low: float | None
+    high: float | None
     beats_rival: float | None
 
 
@@ -65,9 +71,14 @@ class Estimates:
 
     def __init__(self, kernel: Kernel, seen: Observations, sampler: AdditiveSampler) -> None:
         self._kernel, self._seen = kernel, seen
-        settings = sampler.fit(kernel, seen)
-        self._probabilities = np.array(settings.probabilities)
-        self._posteriors = [Posterior(kernel, seen.data, one) for one in settings.settings]
+        fitted = sampler.fit(kernel, seen)
+        # A posterior takes time with the cube of the observations, while fewer settings are
+        # likely the more there are: all of them together take no longer than with ALL_UP_TO.
+        share = min(1.0, (ALL_UP_TO / len(seen)) ** 3)
+        count = max(1, int(len(fitted.settings) * share))
+        likely = np.array(fitted.probabilities[:count])
+        self._probabilities = likely / likely.sum()
+        self._posteriors = [Posterior(kernel, seen.data, one) for one in fitted.settings[:count]]
 
     @classmethod
     def of(cls, study: Study, sampler: AdditiveSampler) -> "Estimates | None":
@@ -90,20 +101,24 @@ class Estimates:
         """The expectation of each, on the model's scale: larger is better."""
         return np.asarray(self._probabilities @ self._each_mean)
 
-    def ranking(self, rival: Sequence[int] | None = None) -> list[Estimate]:
+    def ranking(self, rival: Sequence[int] | None = None, most: int = 100) -> list[Estimate]:
         """Return the trained candidates, the best estimate first.
 
         Args:
             rival: A trained candidate, such as `best_uniform`.
+            most: So many of the best have an interval, and the probability to beat the rival.
         """
-        between = np.array([np.diag(one) for one in self._each_covariance])
-        variance = self._probabilities @ (between + (self._each_mean - self.means) ** 2)
-        reach = ndtri((1 + LEVEL) / 2) * np.sqrt(variance)
-        beats = None if rival is None else self._beats(rival)
-        rows = np.argsort(-self.means, kind="stable")
+        order = np.argsort(-self.means, kind="stable")
+        best = order[:most]
+        reach = self._reach(best)
+        beats = None if rival is None else self._beats(best, rival)
         return [
-            self._estimate(row, float(reach[row]), None if beats is None else float(beats[row]))
-            for row in rows
+            self._estimate(
+                row,
+                float(reach[place]) if place < len(best) else None,
+                float(beats[place]) if beats is not None and place < len(best) else None,
+            )
+            for place, row in enumerate(order)
         ]
 
     @property
@@ -168,45 +183,55 @@ class Estimates:
     def _each_mean(self) -> Floats:
         return np.array([posterior.means(self.codes) for posterior in self._posteriors])
 
-    @cached_property
-    def _each_covariance(self) -> list[Floats]:
-        return [posterior.covariance(self.codes) for posterior in self._posteriors]
+    def _reach(self, rows: Ints) -> Floats:
+        """Return half of the length of the interval of candidates."""
+        codes, means = self.codes[rows], self._each_mean[:, rows]
+        within = np.array([np.diag(one.covariance(codes)) for one in self._posteriors])
+        variance = self._probabilities @ (within + (means - self.means[rows]) ** 2)
+        return np.asarray(ndtri((1 + LEVEL) / 2) * np.sqrt(variance))
 
-    def _beats(self, rival: Sequence[int]) -> Floats:
-        """Return the probability that each candidate is better than one of them."""
-        rows = np.flatnonzero((self.codes == np.array(rival)).all(axis=1))
-        if not len(rows):
+    def _beats(self, rows: Ints, rival: Sequence[int]) -> Floats:
+        """Return the probability that candidates are better than one of the trained ones."""
+        of_rival = np.flatnonzero((self.codes == np.array(rival)).all(axis=1))
+        if not len(of_rival):
             raise ValueError(f"the rival is a trained candidate, got {tuple(rival)}")
-        row = int(rows[0])
-        total = np.zeros(len(self.codes))
-        parts = zip(self._probabilities, self._each_mean, self._each_covariance, strict=True)
-        for probability, mean, covariance in parts:
+        codes = self.codes[[*rows, of_rival[0]]]
+        total = np.zeros(len(rows))
+        parts = zip(self._probabilities, self._each_mean, self._posteriors, strict=True)
+        for probability, mean, posterior in parts:
+            covariance = posterior.covariance(codes)
             own = np.diag(covariance)
-            spread = np.sqrt(np.maximum(own + own[row] - 2 * covariance[row], 1e-12))
-            total += probability * ndtr((mean - mean[row]) / spread)
+            variance = own[:-1] + own[-1] - 2 * covariance[-1, :-1]
+            ahead = mean[rows] - mean[of_rival[0]]
+            total += probability * ndtr(ahead / np.sqrt(np.maximum(variance, 1e-12)))
         return total
 
-    def _estimate(self, row: int, reach: float, beats: float | None) -> Estimate:
-        scale, code = self._seen.scale, self._code(row)
-        ends = np.array([self.means[row] - reach, self.means[row], self.means[row] + reach])
-        low, mean, high = (float(value) for value in np.sort(scale.back(ends)))
+    def _estimate(self, row: int, reach: float | None, beats: float | None) -> Estimate:
+        code = self._code(row)
         own = np.flatnonzero((self._seen.codes == np.array(code)).all(axis=1))
         trials = [self._seen.ended[place] for place in own]
         values = [t.values[0] for t in trials if t.state == TrialState.COMPLETE]
-        if (self._seen.data.values[own] <= -CLIPPED_BELOW).any():
-            # How bad it is, the model was not told.
-            low, high = (
-                (low, max([high, *values])) if scale.sign < 0 else (min([low, *values]), high)
-            )
+        low, high = (None, None) if reach is None else self._interval(row, reach, own, values)
         return Estimate(
             code,
             tuple(trial.number for trial in trials),
             float(np.mean(values)) if values else None,
-            mean,
+            float(self._seen.scale.back(self.means[row : row + 1])[0]),
             low,
             high,
             beats,
         )
+
+    def _interval(
+        self, row: int, reach: float, own: Ints, values: Sequence[float]
+    ) -> tuple[float, float]:
+        scale = self._seen.scale
+        ends = np.array([self.means[row] - reach, self.means[row] + reach])
+        low, high = (float(value) for value in np.sort(scale.back(ends)))
+        if (self._seen.data.values[own] <= -CLIPPED_BELOW).any():
+            # The model was not told how bad the candidate is.
+            return (low, max([high, *values])) if scale.sign < 0 else (min([low, *values]), high)
+        return low, high
 
     def _code(self, row: int) -> tuple[int, ...]:
         return tuple(int(level) for level in self.codes[row])

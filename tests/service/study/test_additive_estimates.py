@@ -51,6 +51,8 @@ def test_the_best_candidate_is_recommended(direction: Direction) -> None:
     }
     assert best.beats_rival is not None
     assert best.beats_rival > 0.9
+    assert best.low is not None
+    assert best.high is not None
     assert best.low < best.mean < best.high
 
 
