@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.leftovers import tag
 from workers.__main__ import main
 
 SCRIPT = Path(__file__).parents[2] / "docs" / "slurm.sh"
@@ -26,7 +27,7 @@ def environment(tmp_path: Path) -> dict[str, str]:
         (tmp_path / name).write_text(script)
         (tmp_path / name).chmod(0o755)
     os.mkfifo(tmp_path / "started")
-    return {
+    return tag() | {
         "PATH": f"{tmp_path}:/usr/bin:/bin",
         "FOLDER": str(tmp_path),
         "TZ": "UTC",
