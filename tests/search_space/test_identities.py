@@ -266,7 +266,7 @@ def test_maxout_takes_the_largest_of_neighbouring_channels() -> None:
     same(Maxout(3)(x), torch.stack([x[:, :3].amax(1), x[:, 3:].amax(1)], 1))
     rows = torch.randn(4, 7, 6)
     same(Maxout(2, channel_dim=-1)(rows), torch.maximum(rows[..., ::2], rows[..., 1::2]))
-    with pytest.raises(ValueError, match=r"4 channels become one.* has 6"):
+    with pytest.raises(ValueError, match=r"4 channels are merged into one.* has 6"):
         Maxout(4)(x)
     with pytest.raises(BadParameter, match="pieces must be at least 1"):
         Maxout(0)
