@@ -15,7 +15,7 @@ DOCS := $(VENV)/.installed-docs
 TEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadfile
 SLOW := slow or browser or postgres or ray or gpu
 
-.PHONY: help install demo test test-slow check docs release-check format bench screenshots up clean
+.PHONY: help install demo test test-slow coverage check docs release-check format bench screenshots up clean
 
 help:
 	@echo "make install    everything, for development, into ./.venv"
@@ -23,6 +23,7 @@ help:
 	@echo "make up         the service and a worker on this machine"
 	@echo "make test       the tests, in minutes"
 	@echo "make test-slow  the tests that need longer, a browser, PostgreSQL, Ray or a GPU"
+	@echo "make coverage   the tests of make test, and which lines they run; fails below the floor"
 	@echo "make check      lint, types and import rules"
 	@echo "make docs       the documentation site, into ./build/site"
 	@echo "make release-check   build the packages, and start the wheel in an empty environment"
@@ -45,6 +46,10 @@ test: $(DEV)
 # What a machine lacks (a GPU, Ray, a browser) is skipped.
 test-slow: $(DEV)
 	$(TEST) -m "$(SLOW)" $(PYTEST_OPTIONS)
+
+# The floor is fail_under in pyproject.toml.
+coverage: $(DEV)
+	$(TEST) --cov= --cov-report=term:skip-covered -m "not ($(SLOW))" $(PYTEST_OPTIONS)
 
 check: $(DEV)
 	$(BIN)/ruff check --no-cache
@@ -78,7 +83,7 @@ screenshots: $(DEV)
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.browser.screenshots build/screenshots --docs docs
 
 clean:
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage
 
 $(BIN)/python:
 	@$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11))" || { \

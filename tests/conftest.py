@@ -3,6 +3,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.support.leftovers import ended_with_the_run
 from tests.support.postgres import Postgres, running_postgres
 
 
@@ -12,6 +13,12 @@ def _light_collections() -> Iterator[None]:
     yield
     gc.collect()
     gc.freeze()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_process_outlives_the_run() -> Iterator[None]:
+    with ended_with_the_run():
+        yield
 
 
 @pytest.fixture(scope="session")

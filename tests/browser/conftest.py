@@ -15,6 +15,7 @@ import httpx2
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
+from tests.support.leftovers import tag
 from tests.support.serving import JSON
 
 CHROMIUM = shutil.which("chromium")
@@ -59,7 +60,7 @@ class ServiceProcess:
             self.port: int = probe.getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}"
         self.token = token
-        self._environment = {"ACTSEARCH_HOME": str(home), "PATH": "/usr/bin:/bin"}
+        self._environment = {"ACTSEARCH_HOME": str(home), "PATH": "/usr/bin:/bin"} | tag()
         if token is not None:
             (home / "token").write_text(token)
             self._environment["ACTSEARCH_ADMIN_TOKEN_FILE"] = str(home / "token")

@@ -157,7 +157,7 @@ def test_files_may_be_in_any_fsspec_file_system(serve: Callable[..., Served]) ->
     memory.rm("/lab", recursive=True)
 
 
-def until(happened: Callable[[], bool], seconds: float = 20) -> None:
+def until(happened: Callable[[], bool], seconds: float = 60) -> None:
     """Wait for what must happen."""
     end = time.monotonic() + seconds
     while not happened():

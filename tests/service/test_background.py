@@ -11,7 +11,7 @@ from service.runtime.background import BackgroundThread
 
 SOON = 0.01
 LONG = 600.0
-PATIENCE = 10.0
+PATIENCE = 60.0
 
 
 @pytest.fixture

@@ -28,7 +28,7 @@ def patch(player: Player, id: str, **changes: Any) -> dict[str, Any]:
     return dict(response.json())
 
 
-def until(happened: Callable[[], Any], seconds: float = 10) -> Any:
+def until(happened: Callable[[], Any], seconds: float = 60) -> Any:
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         if found := happened():

@@ -213,7 +213,7 @@ def test_a_submitted_search_is_waited_for(client: Client, player: Player) -> Non
         player.inspect()
         while not ended.done() and (trial := player.lease(wait=0.3)) is not None:
             player.train(trial, 0.5)
-        assert ended.result(timeout=20).state == SearchState.COMPLETED
+        assert ended.result(timeout=60).state == SearchState.COMPLETED
     assert search.state == SearchState.PREPARING
     assert search.refresh().state == SearchState.COMPLETED
 

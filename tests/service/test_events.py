@@ -118,7 +118,7 @@ def test_fifty_followers_and_waiting_slots_leave_room_for_reports(served: Served
     for thread in threads:
         thread.start()
     for _ in range(50):
-        assert following.acquire(timeout=20)
+        assert following.acquire(timeout=60)
     for step in range(1, 11):
         assert player.report(assignment, step, 0.5).elapsed.total_seconds() < 3
     stop.set()

@@ -29,7 +29,7 @@ def read(player: Player, assignment: dict[str, Any], **params: Any) -> dict[str,
 
 
 def until(happened: Callable[[], Any]) -> None:
-    end = time.monotonic() + 20
+    end = time.monotonic() + 60
     while not happened():
         assert time.monotonic() < end, "it did not happen"
         time.sleep(0.02)
@@ -135,7 +135,7 @@ def test_a_follower_gets_all_attempts_until_the_trial_has_ended(
     say(player, again, 0, b"second\n")
     player.train(again, 0.5)
     say(player, again, 7, b"bye\n")
-    follower.join(20)
+    follower.join(60)
     assert not follower.is_alive()
     assert "".join(heard) == "first\nsecond\nbye\n"
 

@@ -47,7 +47,7 @@ def test_whatever_is_asked_is_answered_as_documented(
         cwd=tmp_path,
         capture_output=True,
         text=True,
-        timeout=280,
+        timeout=560,
         check=False,
     )
     assert done.returncode == 0, done.stdout[-30000:] + done.stderr

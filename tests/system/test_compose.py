@@ -14,6 +14,7 @@ import pytest
 import yaml
 
 from service.client.client import Client
+from tests.support.leftovers import tag
 from tests.support.postgres import Postgres
 from tests.support.relay import Relay
 from tests.system.machine import BIN, kill_all, until
@@ -56,7 +57,7 @@ class Compose:
 
     def __init__(self, folder: Path, temporary: Path, database_port: int) -> None:
         self.folder = folder
-        self._environment = {**ENVIRONMENT, "RAY_TMPDIR": str(temporary)}
+        self._environment = {**ENVIRONMENT, **tag(), "RAY_TMPDIR": str(temporary)}
         self._processes: list[subprocess.Popen[bytes]] = []
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"

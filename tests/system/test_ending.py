@@ -15,7 +15,7 @@ from tests.system.machine import Machine, get_text, until
 pytestmark = pytest.mark.slow
 
 MANY = 20
-FEW_SECONDS = 10
+FEW_SECONDS = 20
 
 
 class Front:

@@ -158,7 +158,7 @@ def test_a_worker_that_is_told_to_stop_hands_its_trial_back_at_once(
     search = machine.client.submit(SEARCH)
     trial = machine.until_reported(search.id, 5)
     worker.terminate()
-    assert worker.wait(timeout=20) == 0
+    assert worker.wait(timeout=60) == 0
     assert machine.read(f"/trials/{trial['id']}")["state"] == "waiting"
     machine.worker()
     machine.wait(search.id)

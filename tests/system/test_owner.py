@@ -32,7 +32,7 @@ class Seat:
         self.http.close()
         self.http = httpx2.Client(
             base_url=f"{self.machine.client.url}/v1",
-            timeout=20,
+            timeout=60,
             headers={"content-type": "application/json"},
         )
         return process.pid

@@ -47,7 +47,7 @@ def command(config: Path, *options: str) -> list[str]:
 
 def run(config: Path, *options: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        command(config, *options), capture_output=True, text=True, cwd=config.parent, timeout=240
+        command(config, *options), capture_output=True, text=True, cwd=config.parent, timeout=480
     )
 
 

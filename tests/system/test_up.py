@@ -12,7 +12,7 @@ import pytest
 
 from service.client.client import Client
 
-SECONDS = 30
+SECONDS = 60
 
 
 @pytest.fixture

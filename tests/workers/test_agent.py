@@ -164,7 +164,7 @@ def test_a_killed_forkserver_takes_its_trials_along_and_is_replaced(stub: Stub) 
     outcome = stub.outcome(lease)
     assert outcome.failure is FailureClass.LOST
     assert "the one that had started it was killed" in outcome.message
-    trial.wait(10)
+    trial.wait(30)
     assert stub.outcome(give(stub)).outcome is OutcomeKind.COMPLETED
 
 
