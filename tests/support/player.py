@@ -25,7 +25,7 @@ SEARCH: dict[str, Any] = {
     "choices": ["relu", "silu", "acon_c"],
     "baselines": {"original_seeds": 1, "uniform": False},
     "budget": {"trials": 4},
-    # Not the default, which trains in seed blocks (`test_seed_blocks`): most rules do not need them.
+    # The default trains in seed blocks, of which most rules know nothing (`test_seed_blocks`).
     "sampler": {"name": "tpe"},
     "pruner": {"name": "none"},
     "parallel": 4,
