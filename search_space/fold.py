@@ -8,12 +8,12 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_linear_bn_weights
 
 from search_space.activations.acon import AconC, MetaAcon, switched
+from search_space.activations.broadcasting import along_channels, working_dtype
 from search_space.activations.learned import LearnedActivation
 from search_space.activations.network import mean_over_positions
 from search_space.activations.pwlu import PWLU
 from search_space.activations.pwlu_free import FreePWLU
 from search_space.activations.pwlu_table import tabulate
-from search_space.activations.shape import along_channels, working_dtype
 from search_space.activations.swish import AconA, AconB
 from search_space.errors import FoldDiffers
 from search_space.selfcheck import difference, outputs

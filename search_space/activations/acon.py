@@ -6,13 +6,13 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import FunctionCtx, once_differentiable
 
+from search_space.activations.broadcasting import along_channels, working_dtype
 from search_space.activations.learned import LearnedActivation
 from search_space.activations.network import (
     mean_over_positions,
     normalise,
     require_channels_first,
 )
-from search_space.activations.shape import along_channels, working_dtype
 from search_space.catalog.entry import hidden_width
 from search_space.spec import Share
 

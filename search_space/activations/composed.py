@@ -5,8 +5,8 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor, nn
 
+from search_space.activations.broadcasting import along_channels, working_dtype
 from search_space.activations.learned import LearnedActivation, keep_in_graph
-from search_space.activations.shape import along_channels, working_dtype
 from search_space.spec import Share
 
 # Added under roots and logarithms; a divisor is moved away from 0 by it.

@@ -3,9 +3,9 @@
 import torch
 from torch import Tensor, nn
 
+from search_space.activations.broadcasting import along_channels, working_dtype
 from search_space.activations.learned import LearnedActivation
 from search_space.activations.network import mean_over_positions, require_channels_first
-from search_space.activations.shape import along_channels, working_dtype
 from search_space.catalog.entry import hidden_width
 
 # The largest change that the small network makes to slopes and to offsets.

@@ -4,9 +4,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from search_space.activations.broadcasting import working_dtype
 from search_space.activations.learned import LearnedActivation
 from search_space.activations.network import normalise, require_channels_first
-from search_space.activations.shape import working_dtype
 
 
 class _Funnel(LearnedActivation):

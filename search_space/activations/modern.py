@@ -6,7 +6,7 @@ Half precisions are computed in float32.
 import torch
 from torch import Tensor, nn
 
-from search_space.activations.shape import working_dtype
+from search_space.activations.broadcasting import working_dtype
 
 # Beyond this, exp(x) is so large that its hyperbolic tangent is 1 in float64.
 _TELU_LARGE = 20.0

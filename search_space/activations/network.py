@@ -3,7 +3,7 @@
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from search_space.activations.shape import working_dtype
+from search_space.activations.broadcasting import working_dtype
 from search_space.errors import BadParameter
 
 

@@ -8,7 +8,7 @@ from torch import Tensor, distributed, nn
 from search_space.activations.learned import PhasedActivation, keep_in_graph
 from search_space.activations.pwlu_function import pwlu
 from search_space.activations.pwlu_table import MIN_WIDTH
-from search_space.activations.starts import derivative, scalar_function
+from search_space.activations.scalar_functions import derivative, scalar_function
 from search_space.spec import Share
 
 __all__ = ["PWLU", "START_BOUND", "pwlu"]

@@ -5,9 +5,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from search_space.activations.broadcasting import require_channels, working_dtype
 from search_space.activations.pwlu import PWLU
 from search_space.activations.pwlu_table import MIN_WIDTH, line_offsets
-from search_space.activations.shape import require_channels, working_dtype
 
 
 class FreePWLU(PWLU):

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from search_space.activations.broadcasting import require_channels, working_dtype
 from search_space.activations.pwlu_table import Table, parameter_gradients, tabulate
-from search_space.activations.shape import require_channels, working_dtype
 
 # Below this many positions a table for each sample and channel would be larger than the input.
 _FEW_POSITIONS = 32

@@ -5,9 +5,9 @@ from functools import cache
 import torch
 from torch import Tensor, nn
 
+from search_space.activations.broadcasting import along_channels, working_dtype
 from search_space.activations.learned import LearnedActivation
-from search_space.activations.shape import along_channels, working_dtype
-from search_space.activations.starts import scalar_function
+from search_space.activations.scalar_functions import scalar_function
 from search_space.spec import Share
 
 # A start is fitted on [-3, 3], and its weights are corrected ten times.

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from search_space.activations.broadcasting import along_channels, working_dtype
 from search_space.activations.learned import LearnedActivation
-from search_space.activations.shape import along_channels, working_dtype
 from search_space.spec import Share
 
 

@@ -15,7 +15,7 @@ from numba import types
 from numba.extending import intrinsic, overload
 from torch import Tensor
 
-from search_space.activations.shape import working_dtype
+from search_space.activations.broadcasting import working_dtype
 from search_space.kernels import jit, layout
 from search_space.kernels.jit import compiled
 from search_space.kernels.layout import MemoryView

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from search_space.activations.shape import working_dtype
+from search_space.activations.broadcasting import working_dtype
 from search_space.kernels import jit, layout
 from search_space.kernels import vector as v
 from search_space.kernels.cpu_pwlu_table import VECTOR_ROWS, PaddedTable, Parameters, differentiate

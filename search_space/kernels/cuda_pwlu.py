@@ -11,8 +11,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from search_space.activations.broadcasting import working_dtype
 from search_space.activations.pwlu_table import Table, parameter_gradients, tabulate
-from search_space.activations.shape import working_dtype
 from search_space.kernels.grid import index_type, parts
 from search_space.kernels.layout import MemoryView
 

@@ -6,8 +6,8 @@ from typing import Any
 from torch import Tensor, nn
 
 from search_space.activations.acon import AconC, MetaAcon
+from search_space.activations.broadcasting import working_dtype
 from search_space.activations.pwlu import PWLU
-from search_space.activations.shape import working_dtype
 from search_space.activations.swish import AconA, AconB, Swish
 from search_space.errors import BadParameter
 from search_space.kernels.acon import acon_c

@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from search_space.activations.shape import require_channels
+from search_space.activations.broadcasting import require_channels
 from search_space.kernels import layout, load
 
 

@@ -21,7 +21,7 @@ _INSTEAD = {
     Definition("search_space.surgery.originals", "function_spec"): Definition(
         _REPLACEMENTS, "function_spec"
     ),
-    Definition("search_space.activations.starts", "scalar_function"): Definition(
+    Definition("search_space.activations.scalar_functions", "scalar_function"): Definition(
         _REPLACEMENTS, "scalar_function"
     ),
 }

@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 
 from search_space.contract import TrialKind, is_fraction
 from search_space.search import metric_in, objectives_in
-from service.results import budget, claims, ranking
+from service.results import budget, ranking, verdict_text
 from service.results.confirmation import (
     Confirmation,
     agreement,
@@ -64,7 +64,7 @@ def find(confirmation: Confirmation) -> Finding:
         if len(objectives_in(search.document)) > 1:
             return Finding("not_confirmed", NO_WINNER)
         return Finding("not_confirmed", CUT_OFF if confirmation.was_cut_off else NOT_CONFIRMED)
-    claim = claims.claim(
+    claim = verdict_text.claim(
         search,
         comparisons,
         seeds=confirmation.seeds,
@@ -86,7 +86,7 @@ def best(session: Session, search: Search) -> BestAnswer:
     return BestAnswer(
         status=finding.status,
         claim=finding.claim,
-        notes=claims.notes(stopped, agreed, confirmation.looks),
+        notes=verdict_text.notes(stopped, agreed, confirmation.looks),
         trial=None if finding.trial is None else finding.trial.id,
         comparisons=[ComparisonAnswer.model_validate(one) for one in finding.comparisons],
         looks=confirmation.looks,

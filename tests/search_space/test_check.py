@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from search_space.activations.learned import LearnedActivation
-from search_space.activations.shape import along_channels
+from search_space.activations.broadcasting import along_channels
 from search_space.catalog.entry import Entry
 
 

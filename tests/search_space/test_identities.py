@@ -19,8 +19,8 @@ from search_space.activations.maxout import Maxout
 from search_space.activations.pwlu import PWLU, pwlu
 from search_space.activations.pwlu_free import FreePWLU
 from search_space.activations.rational import Rational, rational
+from search_space.activations.scalar_functions import derivative, scalar_function
 from search_space.activations.smooth_maximum import SmoothMaximum
-from search_space.activations.starts import derivative, scalar_function
 from search_space.build import build
 from search_space.catalog.lookup import CATALOG
 from search_space.errors import BadParameter

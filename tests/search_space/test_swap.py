@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from search_space.activations.starts import scalar_function
+from search_space.activations.scalar_functions import scalar_function
 from search_space.build import build
 from search_space.catalog.lookup import CATALOG, initial_for
 from search_space.search import SearchSpec

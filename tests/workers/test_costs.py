@@ -18,7 +18,7 @@ from tests.workers.stub import Stub
 from workers.errors import NotMeasurable
 from workers.measurement.costs import measure, original_costs
 from workers.measurement.device_lock import exclusive
-from workers.measurement.folding import fold
+from workers.measurement.fold_batch_norm import fold
 from workers.measurement.live_memory import peak_bytes
 from workers.trial import trial
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from search_space.activations.acon import MetaAcon, acon_c
-from search_space.activations.starts import scalar_function
+from search_space.activations.scalar_functions import scalar_function
 from search_space.apply import apply
 from search_space.catalog.lookup import CATALOG
 from search_space.sites import find_sites

@@ -13,7 +13,7 @@ from torch import nn
 from search_space.contract import Form, Ratio
 from search_space.sites import arguments
 from workers.measurement.device_lock import exclusive
-from workers.measurement.folding import fold
+from workers.measurement.fold_batch_norm import fold
 from workers.measurement.form import autocast, device_of
 
 _WARM_UP = 3

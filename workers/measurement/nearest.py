@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from search_space.activations.starts import scalar_function
+from search_space.activations.scalar_functions import scalar_function
 
 CLASSICS = (
     *("relu", "leaky_relu", "elu", "softplus", "silu", "gelu", "mish", "hardswish"),
