@@ -56,9 +56,9 @@ MEANINGS = {
     "measure.compiled": "Measure the latency of compiled networks.",
     "measure.folded": "Fold batch normalisation into the convolutions first.",
     "sampler": "Who proposes candidates.",
-    "sampler.name": "`additive` learns from all trainings what each choice does at each site; `auto` "
-    "lets it and TPE propose, the better predictor more often; `grid` enumerates all candidates; "
-    "the others are Optuna's. With several objectives the default is `tpe`.",
+    "sampler.name": "`additive` learns from all trainings what each choice does at each site; "
+    "`auto` lets it and TPE propose, the better predictor more often; `grid` enumerates all "
+    "candidates; the others are Optuna's. With several objectives the default is `tpe`.",
     "sampler.seed_blocks": "Trainings share their seeds in so many blocks, in turn: 2 with "
     "`additive` and `auto`, none with the others.",
     "sampler.seed": "Equal seeds propose the same where results come in the same order.",

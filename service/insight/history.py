@@ -11,6 +11,7 @@ from search_space.contract import TrialKind
 from search_space.search import metric_in
 from service.insight.figure import Figure, downsample, figure, scatter
 from service.results import ranking
+from service.results.luck_line import luck
 from service.results.objectives import maximizes
 from service.schemas.labels import metric_label
 from service.schemas.states import TrialState
@@ -113,6 +114,6 @@ def _luck_line(
     points = [
         (number, lucky)
         for n, number in downsample(list(enumerate(proposed, 1)), _LUCK_POINTS)
-        if (lucky := ranking.luck(original, n, maximize=maximize)) is not None
+        if (lucky := luck(original, n, maximize=maximize)) is not None
     ]
     return scatter("best of equal networks, by luck", points, "lines", line={"dash": "dash"})

@@ -11,7 +11,7 @@ from service.results.objectives import maximizes
 from service.schemas.states import TrialState
 from service.store.models import Search, Trial
 from service.store.tallies import Group, Tally
-from service.study.live import seed_of
+from service.study.seeds import seed_of
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,8 @@
-"""The ranking of candidates, the original's results over its seeds, and the luck line."""
+"""The ranking of candidates, and the original's results over its seeds."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import NormalDist, mean, stdev
+from statistics import mean, stdev
 from typing import Any
 
 from sqlalchemy import Select, Subquery, case, func, select
@@ -15,8 +15,6 @@ from service.schemas.states import TrialState
 from service.store import trials
 from service.store.models import Search, Trial
 from service.study.pareto import pareto_ranks
-
-MIN_SEEDS_FOR_LUCK = 3
 
 MOST_RANKED = 1000
 """Candidates below this rank are never chosen for anything."""
@@ -63,21 +61,6 @@ def original_of_each(session: Session, searches: Sequence[Search]) -> dict[str, 
 def _original(rows: Sequence[Trial]) -> OriginalResults:
     times = [row.step_seconds for row in rows if row.step_seconds is not None]
     return OriginalResults(trials.values_of(rows), min(times, default=None))
-
-
-def luck(original: OriginalResults, count: int, *, maximize: bool) -> float | None:
-    """Return the value that the best of `count` networks as good as the original has by luck.
-
-    The expected extreme of n normal values (Blom): mean + s * quantile((n - 0.375)/(n + 0.25)).
-    None below three seeds, since the spread is not known well enough then.
-    """
-    if len(original.values) < MIN_SEEDS_FOR_LUCK or count < 1:
-        return None
-    middle, spread = original.mean, original.spread
-    assert middle is not None
-    assert spread is not None
-    reach = spread * NormalDist().inv_cdf((count - 0.375) / (count + 0.25))
-    return middle + reach if maximize else middle - reach
 
 
 def numbers_of_proposals(session: Session, search: Search) -> Sequence[int]:

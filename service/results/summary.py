@@ -16,6 +16,7 @@ from service.results.confirmation import (
     load_each,
 )
 from service.results.early_stopping import early_stops
+from service.results.luck_line import luck
 from service.results.objectives import maximizes
 from service.results.progress import progress
 from service.results.verdict import Comparison
@@ -99,7 +100,7 @@ def best(session: Session, search: Search) -> BestAnswer:
             values=list(original.values),
             step_seconds=original.step_seconds,
         ),
-        luck=ranking.luck(original, tally.completed_proposals, maximize=maximize),
+        luck=luck(original, tally.completed_proposals, maximize=maximize),
         luck_of=tally.completed_proposals,
         stops=StopsAnswer.model_validate(stopped),
         agreement=None if agreed is None else AgreementAnswer.model_validate(agreed),
@@ -165,7 +166,7 @@ def _answer(search: Search, derived: _Derived) -> SearchAnswer:
         warm_start=_warm_start(search, derived.tally),
         best=None if derived.top is None else _best(derived.top),
         finding=_finding(search, derived),
-        luck=ranking.luck(derived.original, equals, maximize=maximizes(search)),
+        luck=luck(derived.original, equals, maximize=maximizes(search)),
         luck_of=equals,
         budget=BudgetAnswer(
             trials=search.budget,

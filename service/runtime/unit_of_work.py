@@ -16,7 +16,8 @@ from service.store import events, searches, trials
 from service.store.database import now
 from service.store.models import Search, Trial
 from service.study.attributes import block_attributes
-from service.study.live import LockedStudy, seed_of
+from service.study.live import LockedStudy
+from service.study.seeds import seed_of
 
 
 @dataclass(frozen=True, slots=True)

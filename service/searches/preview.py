@@ -14,7 +14,8 @@ from search_space.contract import OutcomeKind, TrialKind, is_fraction
 from search_space.search import SearchSpec, metric_in
 from search_space.space.space import TRIALS_PER_LAYER, Space, make_space
 from search_space.spec import to_data
-from service.results import confirmation, ranking
+from service.results import confirmation
+from service.results.luck_line import MIN_SEEDS_FOR_LUCK
 from service.results.verdict import LEVEL
 from service.schemas.searches import (
     DurationAnswer,
@@ -26,8 +27,8 @@ from service.searches.offers import check_against_offers, epochs_of
 from service.searches.warm_start import check_warm_start
 from service.store import searches, trials, workers
 from service.store.models import Attempt, Search, Trial
-from service.study.live import seed_of
 from service.study.random_draws import RandomSuggester
+from service.study.seeds import seed_of
 
 SAMPLES = 5
 POWER = 0.8
@@ -243,9 +244,9 @@ def _warnings(document: SearchSpec, space: Space | None, trainings: TrainingsAns
             f"{trainings.proposed} proposed; `confirm` with fewer seeds is cheaper and finds "
             "only larger gains, and `confirm: null` confirms nothing"
         )
-    if document.baselines.original_seeds < ranking.MIN_SEEDS_FOR_LUCK:
+    if document.baselines.original_seeds < MIN_SEEDS_FOR_LUCK:
         found.append(
-            f"below {ranking.MIN_SEEDS_FOR_LUCK} seeds of the original there is no luck line "
+            f"below {MIN_SEEDS_FOR_LUCK} seeds of the original there is no luck line "
             "while the search runs"
         )
     return found

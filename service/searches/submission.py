@@ -22,7 +22,7 @@ from service.store import events, searches, trials, workers
 from service.store.database import now
 from service.store.documents import NO_WARM_START, PAIRED, in_force
 from service.store.models import Search, Submission, Trial
-from service.study.live import seed_of
+from service.study.seeds import seed_of
 
 WARM_START = "warm_start"
 _MERGED = (

@@ -5,7 +5,6 @@ caller holds the lock of the search and commits before it releases it. An error 
 discards the study, and the next caller rebuilds it from the rows.
 """
 
-import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -29,6 +28,7 @@ from service.study.samplers import (
     reseed,
     set_block_of,
 )
+from service.study.seeds import seed_of
 
 if TYPE_CHECKING:
     from service.study.additive import Estimates
@@ -224,12 +224,6 @@ class LockedStudy:
             live = rebuild()
             self._studies._live[self._search_id] = live
         return live
-
-
-def seed_of(search_seed: int, purpose: str, number: int) -> int:
-    """Derive a seed of 31 bits from the seed of the search."""
-    digest = hashlib.sha256(f"{search_seed}/{purpose}/{number}".encode()).digest()
-    return int.from_bytes(digest[:4], "big") >> 1
 
 
 def _without_params(stored: StoredTrial, attributes: Mapping[str, Any]) -> FrozenTrial:

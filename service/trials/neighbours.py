@@ -15,8 +15,8 @@ from search_space.space.space import Space
 from service.results import ranking
 from service.store import trial_counts, trials
 from service.store.models import Search
-from service.study.live import seed_of
 from service.study.random_draws import RandomSuggester
+from service.study.seeds import seed_of
 
 SHARE = 0.5
 _DRAWS = 100

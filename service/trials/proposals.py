@@ -23,8 +23,9 @@ from service.store import searches, trial_counts, trials
 from service.store.documents import space_of
 from service.store.models import Search, Trial
 from service.store.seed_blocks import next_block, trained_in_block
-from service.study.live import LiveStudy, LockedStudy, seed_of
+from service.study.live import LiveStudy, LockedStudy
 from service.study.random_draws import RandomSuggester
+from service.study.seeds import seed_of
 from service.trials.neighbours import neighbour
 from service.trials.replicates import add_replicate, next_replicate
 from service.trials.study_sync import study_of, tell_repeat

@@ -4,14 +4,14 @@ import { Problem, file, follow, get, patch, post, remove, sleep } from "./api.js
 import { here, href } from "./address.js";
 import { ask } from "./ask.js";
 import { h } from "./dom.js";
-import { Log } from "./log.js";
+import { Log } from "./events_tab.js";
 import { Overview } from "./overview.js";
 import { paced } from "./pace.js";
 import * as parts from "./parts.js";
 import { save } from "./plot.js";
 import { known, mayOnlyRead, maySubmit } from "./session.js";
 import { Shapes } from "./shapes.js";
-import { Pareto, Timeline } from "./single.js";
+import { Pareto, Timeline } from "./figure_tabs.js";
 import { Sites } from "./sites.js";
 import { Trials } from "./trials.js";
 import { verdict } from "./verdict.js";

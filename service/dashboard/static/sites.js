@@ -3,7 +3,7 @@
 
 import { Figures, head } from "./figures.js";
 import { h, svg } from "./dom.js";
-import { drawHeat, heat } from "./heat.js";
+import { drawHeat, heat } from "./heat_map.js";
 import * as parts from "./parts.js";
 import { saveSvg } from "./plot.js";
 import * as words from "./words.js";
