@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from http import HTTPStatus
 from typing import Any, ClassVar
 
-from search_space.search import BRANCHES
+from search_space.search_sections import BRANCHES
 
 
 @dataclass(frozen=True, slots=True)

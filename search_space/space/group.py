@@ -7,7 +7,7 @@ from itertools import product
 from typing import Any
 
 from search_space.choices import Choice
-from search_space.search import Encoding
+from search_space.search_sections import Encoding
 from search_space.space.suggest import Params, TrialLike, suggest
 from search_space.spec import Site
 

@@ -17,7 +17,8 @@ from optuna.distributions import BaseDistribution
 
 from search_space.catalog.lookup import check_fit, initial_for
 from search_space.choices import Choice
-from search_space.search import HYPERPARAMETERS, Range, SearchSpec
+from search_space.search import SearchSpec
+from search_space.search_sections import HYPERPARAMETERS, Range
 from search_space.space.canonical import (
     canonical_candidate,
     canonical_spec,

@@ -5,7 +5,7 @@ from typing import Any, Protocol
 
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
 
-from search_space.search import Range
+from search_space.search_sections import Range
 
 Params = Mapping[str, Any]
 

@@ -15,7 +15,8 @@ from functools import cached_property
 from sqlalchemy.orm import Session
 
 from search_space.contract import read_candidate, test_metric
-from search_space.search import Confirm, metric_in
+from search_space.search import metric_in
+from search_space.search_sections import Confirm
 from search_space.space.space import Space
 from search_space.spec import Candidate
 from service.results.objectives import maximizes, means

@@ -3,7 +3,8 @@
 from collections.abc import Mapping, Sequence
 from statistics import fmean
 
-from search_space.search import RATIOS, objectives_in
+from search_space.search import objectives_in
+from search_space.search_sections import RATIOS
 from service.store.models import Search, Trial
 
 

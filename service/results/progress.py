@@ -4,7 +4,7 @@ import math
 from typing import Any
 
 from search_space.contract import TrialKind
-from search_space.search import Confirm
+from search_space.search_sections import Confirm
 from service.results.confirmation import Confirmation, max_trials
 from service.schemas.searches import Progress
 from service.schemas.states import ENDED_STATES, SearchState, TrialState

@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from search_space.search import (
+from search_space.search_sections import (
     MAX_REALIGN_AFTER,
     Hours,
     MostFailures,

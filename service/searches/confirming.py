@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from sqlalchemy.orm import Session
 
 from search_space.contract import TrialKind, read_candidate
-from search_space.search import Confirm
+from search_space.search_sections import Confirm
 from search_space.space.space import Space
 from search_space.spec import Candidate
 from service.results import confirmation, ranking

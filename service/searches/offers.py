@@ -10,7 +10,8 @@ from sqlalchemy.orm import Session
 
 from search_space.contract import TaskOffer
 from search_space.errors import SearchSpaceError
-from search_space.search import RATIOS, SearchSpec
+from search_space.search import SearchSpec
+from search_space.search_sections import RATIOS
 from search_space.space.space import make_space
 from service.errors import Fault, Invalid
 from service.store import searches

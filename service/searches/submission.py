@@ -11,7 +11,8 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from search_space.contract import START, TaskOffer, TrialKind
-from search_space.search import SearchSpec, Weights
+from search_space.search import SearchSpec
+from search_space.search_sections import Weights
 from search_space.spec import canonical_json
 from service.errors import Fault, Invalid, KeyReused, fault_of
 from service.runtime.context import Context, new_id

@@ -16,7 +16,8 @@ from optuna.samplers.nsgaii import UniformCrossover
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
-from search_space.search import MAX_REALIGN_AFTER, SearchSpec
+from search_space.search import SearchSpec
+from search_space.search_sections import MAX_REALIGN_AFTER
 from search_space.space.space import Space
 from service.study.optuna_private import (
     GENERATION,

@@ -12,7 +12,7 @@ import numpy as np
 from sqlalchemy.orm import Session
 
 from search_space.contract import TrialKind
-from search_space.search import Range
+from search_space.search_sections import Range
 from search_space.space.space import Space
 from service.results import budget, confirmation
 from service.runtime.context import Context

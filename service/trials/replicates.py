@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from search_space.contract import TrialKind, read_candidate
-from search_space.search import Replicates
+from search_space.search_sections import Replicates
 from search_space.space.space import Space
 from service.results import ranking
 from service.runtime.unit_of_work import UnitOfWork
