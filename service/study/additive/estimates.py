@@ -37,8 +37,8 @@ class Estimate:
         observed: Mean of the values of those that were trained to their end; None: none was.
         mean, low, high: The estimate and its interval, of an average seed block. Only the best
             have an interval (`ranking`).
-        beats_rival: Probability that it is better than the rival; None without a rival, and where
-            there is no interval.
+        beats_rival: Probability that it is better than the rival; None without a rival, of the
+            rival itself, and where there is no interval.
     """
 
     code: tuple[int, ...]
@@ -116,7 +116,7 @@ class Estimates:
             self._estimate(
                 row,
                 float(reach[place]) if place < len(best) else None,
-                float(beats[place]) if beats is not None and place < len(best) else None,
+                _number(beats[place]) if beats is not None and place < len(best) else None,
             )
             for place, row in enumerate(order)
         ]
@@ -204,6 +204,8 @@ class Estimates:
             variance = own[:-1] + own[-1] - 2 * covariance[-1, :-1]
             ahead = mean[rows] - mean[of_rival[0]]
             total += probability * ndtr(ahead / np.sqrt(np.maximum(variance, 1e-12)))
+        # Nothing is better than itself.
+        total[rows == of_rival[0]] = np.nan
         return total
 
     def _estimate(self, row: int, reach: float | None, beats: float | None) -> Estimate:
@@ -235,6 +237,10 @@ class Estimates:
 
     def _code(self, row: int) -> tuple[int, ...]:
         return tuple(int(level) for level in self.codes[row])
+
+
+def _number(value: float) -> float | None:
+    return None if np.isnan(value) else float(value)
 
 
 def _main_effects(posterior: Posterior, count: int, rng: np.random.Generator) -> Floats:
