@@ -11,6 +11,9 @@ from sqlalchemy import event
 from tests.support.player import Player
 from tests.support.serving import Served
 
+NOT_COUNTED = ("BEGIN", "COMMIT", "ROLLBACK", "SELECT owner.epoch", "SELECT pg_catalog")
+"""Transaction control; PostgreSQL's leader is checked with it, and new connections are set up."""
+
 CONFIRMED = {"confirm": {"seeds": 2, "shortlist": 1}, "budget": {"trials": 2}}
 
 
@@ -25,7 +28,7 @@ def statements(served: Served, *, scheduler: bool = False) -> Iterator[list[str]
 
     def note(_connection: Any, _cursor: Any, statement: str, *_rest: Any) -> None:
         is_counted = scheduler or current_thread().name != "scheduler"
-        if is_counted and not statement.startswith(("BEGIN", "COMMIT", "ROLLBACK")):
+        if is_counted and not statement.startswith(NOT_COUNTED):
             found.append(statement)
 
     event.listen(engine, "before_cursor_execute", note)
