@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 from collections.abc import Callable
+from contextlib import suppress
 
 import psutil
 import pytest
@@ -142,7 +143,9 @@ def test_a_worker_stopped_past_its_lease_and_continued_changes_nothing(
     os.kill(training.pid, signal.SIGCONT)
     until(machine.refused)
     for process in asleep:
-        os.kill(process.pid, signal.SIGCONT)
+        # The trial may have ended since it was refused.
+        with suppress(ProcessLookupError):
+            os.kill(process.pid, signal.SIGCONT)
     machine.wait(search.id)
 
     assert curves(machine, search.id) == twin
