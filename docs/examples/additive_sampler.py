@@ -87,9 +87,11 @@ def main():
 
     estimates = Estimates.of(study, sampler)
     for one in estimates.ranking(estimates.best_uniform)[:5]:
+        # None for the best uniform network itself.
+        beats = "-" if one.beats_rival is None else f"{one.beats_rival:.2f}"
         print(
             f"{one.mean:.3f} [{one.low:.3f}, {one.high:.3f}]  better than the best uniform "
-            f"network: {one.beats_rival:.2f}  {study.trials[one.trials[0]].params}"
+            f"network: {beats}  {study.trials[one.trials[0]].params}"
         )
     for effect in [*estimates.importances(), *estimates.choices()]:
         print(f"{effect.name:10} {effect.mean:+.3f} [{effect.low:+.3f}, {effect.high:+.3f}]")
