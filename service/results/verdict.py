@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import mean, stdev
 
-from search_space.contract import is_fraction
+from service.schemas.labels import interval_text
 
 LEVEL = 0.05
 """Probability of at least one false claim of a difference (family-wise error rate)."""
@@ -158,12 +158,5 @@ def describe(comparisons: Sequence[Comparison], metric: str, cost: str) -> str:
 
 def _clause(one: Comparison, metric: str) -> str:
     verdict = "" if one.holds else "not statistically significant: "
-    return f"{verdict}{_difference(one, metric)} over the {one.against}"
-
-
-def _difference(one: Comparison, metric: str) -> str:
-    """Return a difference with its interval as text; fractions in percentage points."""
-    low, middle, high = one.low, one.difference, one.high
-    if is_fraction(metric):
-        return f"{100 * middle:+.2f} points [{100 * low:.2f}, {100 * high:.2f}]"
-    return f"{middle:+.4g} [{low:.4g}, {high:.4g}]"
+    difference = interval_text(metric, one.difference, one.low, one.high)
+    return f"{verdict}{difference} over the {one.against}"
